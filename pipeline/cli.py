@@ -1,0 +1,85 @@
+"""The command line: `ltrp-pipeline`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shlex
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "shard": "Pack images into webdataset tars with an index.",
+    "pretrain-mae": "Train a masked autoencoder on shards.",
+    "score": "Score every patch of every image with a frozen MAE (stage one).",
+    "run": "Run the stages that a pipeline.yaml has sections for.",
+    "demo": "Run everything on built-in scenes.",
+    "status": "Say what is done, running, failed and missing in a store.",
+    "verify": "Prove that a store is whole, or say what is damaged.",
+}
+"""In the order of the flow. Each stands in the module of its name, imported when called: some bring torch along."""
+
+DEBUG_VARIABLE = "LTRP_PIPELINE_DEBUG"
+
+
+class Group(click.Group):
+    """Commands whose users see messages, never tracebacks (unless they set LTRP_PIPELINE_DEBUG)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        stopped_by = _stop_on_sigterm()
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            command = shlex.join(["ltrp-pipeline", *sys.argv[1:]])
+            click.echo(f"\nStopped. What is finished is kept; to go on: {command}", err=True)
+            ctx.exit(128 + (stopped_by or [signal.SIGINT])[0])
+        except (ValueError, OSError, MemoryError) as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            raise click.ClickException(str(error) or type(error).__name__) from None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        function = name.replace("-", "_")
+        return getattr(importlib.import_module(f"pipeline.commands.{function}"), function)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Group)
+@click.version_option(package_name="ltrp-pipeline")
+def main() -> None:
+    """Which patches of an image matter: semantic-density scores, computed once.
+
+    \b
+    images   --shard-->         tars with an index
+    tars     --pretrain-mae-->  an MAE, unless you bring a published one
+    tars     --score-->         scores of every patch in a Zarr store, resumable at any moment
+    store    --status, verify-> what is done, and the proof that nothing is missing
+    all of it: run, with the settings in pipeline.yaml; to see it work: demo
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+
+def _stop_on_sigterm() -> list[int]:
+    """Makes SIGTERM end a run as tidily as Ctrl-C does. The list gets the signal's number when it comes."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        received.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    return received

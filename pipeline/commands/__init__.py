@@ -1,0 +1,1 @@
+"""One command a file: options → settings → what does the work → exit status."""

@@ -1,0 +1,41 @@
+"""`ltrp-pipeline verify`"""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.progress import Display
+from storage.patch_store import PatchStore
+from storage.scores import CONTENT, check_scores
+from storage.verification import verify_shards
+
+
+@click.command()
+@click.argument("store")
+@click.pass_context
+def verify(ctx: click.Context, store: str) -> None:
+    """Prove that STORE is whole, or say what is damaged or missing.
+
+    Checks every checksum, shape and count, and every shard against its tar's index. What is damaged is noted in the
+    store, so that running `score` again repairs just that. Exit status 1: something is damaged or missing.
+    """
+    opened = PatchStore.open(store, CONTENT)
+    expected = {entry.name for entry in opened.books.shards()}
+    recorded, marked = opened.books.recorded(), opened.books.damaged()
+    damaged = 0
+    with Display("verify", "shards") as display:
+        display.show(0, len(recorded))
+        for number, result in enumerate(verify_shards(opened, check_scores), start=1):
+            if result.findings or result.shard in marked:
+                opened.books.mark_damaged(result.shard, list(result.findings))
+            damaged += bool(result.findings)
+            for finding in result.findings:
+                display.say(f"damaged: {result.shard}: {finding}")
+            display.show(number, len(recorded), last=number == len(recorded))
+    missing = expected - recorded
+    click.echo(
+        f"{len(recorded) - damaged} of {len(expected)} shards are whole, {damaged} damaged, {len(missing)} missing."
+    )
+    if damaged or missing:
+        click.echo("To do these and nothing else, run the score command again.")
+        ctx.exit(1)

@@ -1,0 +1,139 @@
+"""Settings: `pipeline.yaml` has a section for each stage, flags win over it, and each stage validates its own.
+
+The classes stand beside the stages that they belong to; here is only how a file and flags become one of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+DEFAULT_FILE = "pipeline.yaml"
+
+
+class ExecutionConfig(BaseModel):
+    """Where shards are processed: the same for every stage that works shard by shard."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    executor: Literal["ray", "in-process"] = Field(
+        "ray", description="'ray': actors; 'in-process': this process alone, for debugging."
+    )
+    ray_address: str | None = Field(
+        None, description="Cluster: 'auto', HOST:PORT or ray://HOST:PORT. By default a Ray instance of our own."
+    )
+    actors: int | None = Field(
+        None, ge=1, description="Actors; by default one for each GPU or, without GPUs, for every four cores."
+    )
+    cpus_per_actor: float | None = Field(None, gt=0, description="Cores that each actor has.")
+    gpus_per_actor: float | None = Field(None, gt=0, description="GPUs that each actor has; may be a fraction.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What actors compute on.")
+    max_attempts: int = Field(3, ge=1, description="Attempts at a shard before it is set aside.")
+    events: str | None = Field(
+        None, description="File that gets one JSON line for each event; by default OUT.events.jsonl."
+    )
+
+
+SECTIONS = {
+    "shard": "stages.shard:ShardConfig",
+    "pretrain_mae": "stages.pretrain_mae:PretrainMaeConfig",
+    "score": "stages.score:ScoreConfig",
+    "execution": "pipeline.config:ExecutionConfig",
+}
+"""Where each section's class stands: imported when needed, since some bring torch with them."""
+
+
+def section_model(name: str) -> type[BaseModel]:
+    """The class that validates section `name`."""
+    module, _, model = SECTIONS[name].partition(":")
+    return getattr(importlib.import_module(module), model)
+
+
+class PipelineFile:
+    """The sections of a `pipeline.yaml`. Raises ValueError for what no section can mean."""
+
+    def __init__(self, path: str, content: Any) -> None:
+        self.path = path
+        self.sections = self._checked(content or {})
+
+    @classmethod
+    def read(cls, path: str | None) -> PipelineFile:
+        """The file at `path`; without one, `pipeline.yaml` where there is one."""
+        found = Path(path or DEFAULT_FILE)
+        if path is None and not found.exists():
+            return cls(DEFAULT_FILE, {})
+        try:
+            return cls(str(found), yaml.safe_load(found.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ValueError(f"{found}: {error.strerror or error}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{found}: not YAML: {' '.join(str(error).split())}") from None
+
+    def section(self, name: str, flags: Mapping[str, Any]) -> Any:
+        """The settings of section `name`, with `flags` in the place of what stands there.
+
+        Raises ValueError with a line for each setting that is wrong: where it stands, what was expected, what came.
+        """
+        return self._validate(name, {**self.sections.get(name, {}), **flags}, flags)
+
+    def _checked(self, content: Any) -> dict[str, dict[str, Any]]:
+        if not isinstance(content, dict):
+            raise ValueError(f"{self.path}: expected sections {', '.join(SECTIONS)}, came {type(content).__name__}")
+        for name, section in content.items():
+            if name not in SECTIONS:
+                raise ValueError(f"{self.path}: {_unknown(str(name), SECTIONS)}")
+            if not isinstance(section, dict):
+                raise ValueError(f"{self.path}: {name}: expected settings, came {section!r}")
+            self._validate(name, section, {}, may_lack=True)
+        return content
+
+    def _validate(
+        self, name: str, values: Mapping[str, Any], flags: Mapping[str, Any], may_lack: bool = False
+    ) -> BaseModel | None:
+        model = section_model(name)
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            problems = []
+            for problem in error.errors(include_url=False, include_context=False):
+                if may_lack and (problem["type"] == "missing" or not problem["loc"]):
+                    continue  # flags may supply it
+                problems.append(self._describe(name, model, dict(problem), flags))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return None
+
+    def _describe(self, name: str, model: type[BaseModel], problem: dict[str, Any], flags: Mapping[str, Any]) -> str:
+        path = ".".join(str(part) for part in problem["loc"])
+        first = str(problem["loc"][0]) if problem["loc"] else ""
+        flag = f"--{first.replace('_', '-')}"
+        place = flag if first in flags else f"{self.path}: {name}.{path}".rstrip(".")
+        if problem["type"] == "missing":
+            return f"{flag} is missing: give it, or {name}.{first} in {self.path}"
+        if problem["type"] == "extra_forbidden":
+            return f"{self.path}: {name}: {_unknown(first, model.model_fields)}"
+        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if problem["type"] == "value_error":
+            return f"{place}: {message}" if path else f"{name}: {message}"
+        return f"{place}: expected {message}, came {problem['input']!r}"
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    return f"{name} is unknown: {hint}"
+
+
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    help=f"Settings file; flags win over it.  [default: {DEFAULT_FILE}, where there is one]",
+)
+"""What every command that has settings takes."""

@@ -1,0 +1,143 @@
+"""What is left to score, and what it will cost, told without starting anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pipeline.progress import duration
+from stages.density.cost import density_flops
+from stages.density.mae import MaeConfig, MaskedAutoencoder
+from stages.density.masks import draw_masks, mask_sizes
+from stages.density.scorer import DensityScorer, Precision
+from stages.score import ScoreConfig
+from storage.patch_store import encoded_size
+from storage.rounding import round_keeping_order
+from storage.scores import ShardScores
+from storage.shard_index import ShardEntry
+
+SIZING_SAMPLES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Figures for the shards that are not done; None where an index is needed to know."""
+
+    shards: int
+    shards_done: int
+    samples: int | None
+    """Still to score."""
+    masks: int
+    """For each sample, over all views."""
+    sample_flops: float
+    sample_bytes: float
+    samples_per_second: float
+    rate_source: str
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [
+            f"shards       {self.shards}, of which {self.shards_done} done and {self.shards - self.shards_done} to do",
+            f"samples      {'unknown: no index tells' if self.samples is None else f'{self.samples} to score'}",
+            f"masks        {self.masks} for each sample",
+            f"compute      {_si(self.sample_flops)}FLOP for each sample",
+            f"store        {self.sample_bytes:.0f} bytes for each sample",
+            f"rate         {self.samples_per_second:.3g} samples/s ({self.rate_source})",
+        ]
+        if self.samples is not None:
+            lines[3] += f", {_si(self.sample_flops * self.samples)}FLOP in all"
+            lines[4] += f", {_si(self.sample_bytes * self.samples)}B in all"
+            lines.append(f"time         {duration(self.samples / self.samples_per_second)}")
+        return lines
+
+
+def plan_scores(
+    config: ScoreConfig,
+    mae: MaeConfig,
+    precision: Precision,
+    device: str,
+    shards: Sequence[ShardEntry],
+    done: set[str],
+    rate: float | None,
+) -> Plan:
+    """Measures a rate on `device`, with a model of the same shape and random weights, unless one is given."""
+    todo = [shard.nsamples for shard in shards if shard.name not in done]
+    n_masks = config.masks_for(mae.n_patches)
+    sizes = mask_sizes(config.masking, n_masks, mae.n_patches, config.mask_ratio)
+    flops = config.views * sum(density_flops(mae, size, config.removal) for size in sizes)
+    source = "given"
+    if rate is None:
+        rate = 1 / _calibrate(config, mae, precision, device, sizes)
+        source = f"measured here on {device} in {precision}, with random weights"
+    return Plan(
+        shards=len(shards),
+        shards_done=len(shards) - len(todo),
+        samples=None if None in todo else sum(size for size in todo if size is not None),
+        masks=n_masks * config.views,
+        sample_flops=flops,
+        sample_bytes=_bytes_per_sample(config, mae, n_masks),
+        samples_per_second=rate,
+        rate_source=source,
+    )
+
+
+def _calibrate(config: ScoreConfig, mae: MaeConfig, precision: Precision, device: str, sizes: Sequence[int]) -> float:
+    """Seconds for a sample: one mask of a micro-batch is timed, after one to warm up."""
+    scorer = DensityScorer(
+        MaskedAutoencoder(mae),
+        removal=config.removal,
+        distance=config.distance,
+        precision=precision,
+        device=device,
+        micro_batch=config.micro_batch,
+    )
+    images = torch.zeros(scorer.micro_batch, 3, mae.image_size, mae.image_size, dtype=torch.uint8)
+    visible = torch.arange(sizes[0]).expand(len(images), -1)
+    started = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        scorer(images, visible)
+    seconds = (time.perf_counter() - started) / len(images)
+    return seconds * sum(sizes) / sizes[0] * config.views
+
+
+def _bytes_per_sample(config: ScoreConfig, mae: MaeConfig, n_masks: int) -> float:
+    """Encodes a shard of made-up scores under real masks."""
+    rng = np.random.default_rng(0)
+    visible = np.stack(
+        [
+            draw_masks(
+                config.seed,
+                str(number),
+                0,
+                masking=config.masking,
+                n_masks=n_masks,
+                n_patches=mae.n_patches,
+                mask_ratio=config.mask_ratio,
+            )
+            for number in range(SIZING_SAMPLES)
+        ]
+    )
+    visible = np.repeat(visible[:, None], config.views, axis=1)
+    score = np.where(visible >= 0, rng.lognormal(size=visible.shape), np.nan).astype(np.float32)
+    box = rng.integers(0, 500, (SIZING_SAMPLES, config.views, 4)).astype(np.int32)
+    arrays = ShardScores(
+        key=np.array([f"class/image_{number:06d}" for number in range(SIZING_SAMPLES)], dtype=object),
+        score=round_keeping_order(score),
+        visible=visible,
+        box=box,
+        flip=box[..., 0] > 250,
+    )
+    return encoded_size(arrays.arrays()) / SIZING_SAMPLES
+
+
+def _si(value: float) -> str:
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 1000:
+            return f"{value:.3g} {prefix}"
+        value /= 1000
+    return f"{value:.3g} E"

@@ -1,0 +1,122 @@
+"""The shard engine: runs a stage over the shards that its store lacks, wherever, and keeps the store's books."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from pipeline.config import ExecutionConfig
+from pipeline.events import ShardDone, ShardFailed
+from pipeline.executor import Executor, InProcessExecutor
+from pipeline.progress import Display, EventFile, duration
+from pipeline.schedule import Schedule
+from pipeline.shard_progress import ShardProgressDisplay
+from stages.stage import ShardStage
+from storage.books import Failure
+from storage.driver_lock import DriverLock
+from storage.locations import locate
+from storage.patch_store import PatchStore
+from storage.shard_index import ShardEntry
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one run did."""
+
+    shards: int
+    done_before: int
+    done: int = 0
+    samples: int = 0
+    scored: int = 0
+    left_out: Counter[str] = dataclasses.field(default_factory=Counter)
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+    def lines(self) -> list[str]:
+        """The summary that a run ends with."""
+        lines = [f"{self.done_before + self.done} of {self.shards} shards are done ({self.done} in this run)."]
+        if self.done:
+            rate = self.samples / self.seconds
+            lines.append(f"{self.scored} samples in {duration(self.seconds)}: {rate:.2f} samples/s.")
+        for reason, count in self.left_out.most_common():
+            lines.append(f"{count} samples left out: {reason}")
+        for failure in self.failures:
+            lines.append(f"shard {failure.shard} set aside after {failure.attempts} attempts: {failure.reason}")
+        return lines
+
+
+def make_executor(config: ExecutionConfig) -> Executor:
+    """The executor that `config` names, not yet started."""
+    if config.executor == "in-process":
+        threads = max(1, int(config.cpus_per_actor)) if config.cpus_per_actor else None
+        return InProcessExecutor(config.device, threads)
+    from pipeline.ray_executor import RayExecutor  # here, since importing Ray takes seconds
+
+    return RayExecutor(
+        config.ray_address,
+        actors=config.actors,
+        cpus=config.cpus_per_actor,
+        gpus=config.gpus_per_actor,
+        device=config.device,
+    )
+
+
+def run_shards(
+    stage: ShardStage,
+    store: PatchStore,
+    shards: Sequence[ShardEntry],
+    start_executor: Callable[[], Executor],
+    config: ExecutionConfig,
+) -> Outcome:
+    """Processes every shard that has no record yet. Raises StoreBusy when another driver is at it.
+
+    `start_executor` is not called when there is nothing to do.
+    """
+    with ExitStack() as stack:
+        lock = stack.enter_context(DriverLock(store.place))
+        store.sweep()
+        store.books.open_for(shards)
+        done = store.books.done()
+        todo = [shard for shard in shards if shard.name not in done]
+        outcome = Outcome(len(shards), len(shards) - len(todo))
+        if not todo:
+            return outcome
+        executor = start_executor()
+        schedule = Schedule(todo, config.max_attempts)
+        events = EventFile(config.events or _default_event_file(store))
+        events.write("run_started", stage=stage.name, store=store.place.url, shards=len(shards), to_do=len(todo))
+        progress = ShardProgressDisplay(todo, stack.enter_context(Display(stage.name, "samples")), events)
+        started = time.monotonic()
+        for event in executor.run(stage, schedule):
+            progress.tell(event)
+            lock.running = schedule.running()
+            if lock.lost:
+                raise ConnectionError(f"{store.place.url}: another driver took over; this one stops")
+            if isinstance(event, ShardDone):
+                outcome.done += 1
+                outcome.samples += event.receipt.samples
+                outcome.scored += event.receipt.scored
+                outcome.left_out.update(event.receipt.left_out)
+            elif isinstance(event, ShardFailed) and event.set_aside:
+                outcome.failures.append(Failure(event.shard, event.attempt, event.reason))
+                store.books.set_aside(outcome.failures[-1])
+        outcome.seconds = time.monotonic() - started
+        events.write(
+            "run_ended", done=outcome.done, scored=outcome.scored, failed=len(outcome.failures), seconds=outcome.seconds
+        )
+        return outcome
+
+
+def _default_event_file(store: PatchStore) -> str:
+    """Beside a local store; in the working directory for one in an object store, which cannot be appended to."""
+    local = store.place.local_path()
+    name = store.place.url.rstrip("/").rpartition("/")[2]
+    return f"{local}.events.jsonl" if local else f"{name}.events.jsonl"
+
+
+def absolute(path: str) -> str:
+    """What a worker elsewhere on this machine finds the same file under."""
+    return path if path.startswith("hf://") else locate(path).url

@@ -1,0 +1,1 @@
+"""The ranking model of patches, usable alone: nothing here needs another part of this project."""

@@ -1,0 +1,1 @@
+"""What each step does to data. Runs without Ray: where work happens is never asked here."""

@@ -1,0 +1,1 @@
+"""Semantic density: how much an MAE's reconstruction changes without one visible patch (paper, section 3.2)."""

@@ -1,0 +1,181 @@
+"""The books of a store: which shards there are, which are done, which failed, which are damaged.
+
+`books/` in a store holds small JSON files, each written at once:
+
+    shards.json            every shard that the store is meant to hold, with what its tar's index says
+    records/SHARD.json     written after all data of a shard: only with its record does a shard count as done
+    failures/SHARD.json    why a shard was set aside; withdrawn when it is done
+    damaged/SHARD.json     what `verify` found wrong; withdrawn when it is done again
+    drivers/               who works on the store (storage.driver_lock)
+
+Which shards are done is one listing of `records/` and one of `damaged/`, whatever their number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from storage.locations import Location
+from storage.shard_index import ShardEntry
+
+READERS = 16
+BATCH = 64 * READERS
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A sample of a tar for which nothing was computed."""
+
+    key: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardRecord:
+    """That a shard is done, and everything needed to prove it."""
+
+    shard: str
+    samples: int
+    """In the tar: as many as were scored and left out together."""
+    scored: int
+    left_out: tuple[LeftOut, ...]
+    tar_bytes: int
+    tar_md5: str
+    files: Mapping[str, str]
+    """SHA-256 of each file of the shard in the store, by its path below `shards/SHARD/`."""
+
+    def __post_init__(self) -> None:
+        if self.samples != self.scored + len(self.left_out):
+            raise ValueError(
+                f"shard {self.shard}: books do not close: {self.samples} samples in the tar, "
+                f"{self.scored} scored and {len(self.left_out)} left out"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a shard was set aside."""
+
+    shard: str
+    attempts: int
+    reason: str
+
+
+class Books:
+    """The `books/` of the store at `place`."""
+
+    def __init__(self, place: Location) -> None:
+        self.place = place
+
+    def open_for(self, shards: Iterable[ShardEntry]) -> None:
+        """Notes the shards that are to be done, besides those that are done already; forgets all others.
+
+        Raises ValueError when a tar that was scored is, by its index, no longer the same.
+        """
+        recorded = self.recorded()
+        keep = {entry.name: entry for entry in self.shards() if entry.name in recorded}
+        for entry in shards:
+            before = keep.get(entry.name, entry)
+            for what, then, now in (
+                ("md5", before.md5sum, entry.md5sum),
+                ("bytes", before.filesize, entry.filesize),
+                ("samples", before.nsamples, entry.nsamples),
+            ):
+                if None not in (then, now) and then != now:
+                    raise ValueError(
+                        f"{entry.url}: has changed since it was scored: expected {what} {then}, "
+                        f"its index says {now}. Score into a new store"
+                    )
+            keep[entry.name] = entry
+        self._write("shards", [dataclasses.asdict(keep[name]) for name in sorted(keep)])
+        for name in self._listed("failures") - keep.keys():
+            self._withdraw(f"failures/{name}")
+
+    def shards(self) -> list[ShardEntry]:
+        """Every shard that the store is meant to hold, by name. Raises ValueError naming the file."""
+        try:
+            return self._read("shards", list[ShardEntry])
+        except FileNotFoundError:
+            return []
+
+    def done(self) -> set[str]:
+        """Names of the shards that are done and not known to be damaged."""
+        return self.recorded() - self.damaged()
+
+    def recorded(self) -> set[str]:
+        """Names of the shards that have a record."""
+        return self._listed("records")
+
+    def record(self, shard: str) -> ShardRecord:
+        """Raises FileNotFoundError when it is not done, or ValueError naming the file."""
+        record = self._read(f"records/{shard}", ShardRecord)
+        if record.shard != shard:
+            raise ValueError(f"{self.place.url}/books/records/{shard}.json: is the record of {record.shard!r}")
+        return record
+
+    def records(self) -> Iterator[ShardRecord]:
+        """The records of all shards that are done, by name; read several at a time, since in an object store
+        each is a request."""
+        names = sorted(self.done())
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(0, len(names), BATCH):  # the pool holds all results that it was asked for
+                yield from pool.map(self.record, names[start : start + BATCH])
+
+    def close(self, record: ShardRecord) -> None:
+        """Writes the record: from here on the shard is done."""
+        self._withdraw(f"failures/{record.shard}")
+        self._write(f"records/{record.shard}", dataclasses.asdict(record))
+        self._withdraw(f"damaged/{record.shard}")  # last: an old record does not prove the new data
+
+    def set_aside(self, failure: Failure) -> None:
+        """Notes why a shard is not done."""
+        self._write(f"failures/{failure.shard}", dataclasses.asdict(failure))
+
+    def failures(self) -> list[Failure]:
+        """Of all shards that were set aside, by name. Raises ValueError naming the file."""
+        found = []
+        for name in sorted(self._listed("failures")):
+            with suppress(FileNotFoundError):  # withdrawn in this moment
+                found.append(self._read(f"failures/{name}", Failure))
+        return found
+
+    def mark_damaged(self, shard: str, findings: list[str]) -> None:
+        """`findings` of a verification; none withdraws an earlier mark."""
+        if findings:
+            self._write(f"damaged/{shard}", {"shard": shard, "findings": findings})
+        else:
+            self._withdraw(f"damaged/{shard}")
+
+    def damaged(self) -> set[str]:
+        """Names of the shards that a verification found damaged."""
+        return self._listed("damaged")
+
+    def _listed(self, kind: str) -> set[str]:
+        return {name.removesuffix(".json") for name in self.place.names(f"books/{kind}") if name.endswith(".json")}
+
+    def _read(self, name: str, kind: type[T]) -> T:
+        path = f"books/{name}.json"
+        try:
+            return TypeAdapter(kind).validate_json(self.place.read(path), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(
+                f"{self.place.url}/{path}: damaged: {where}: {first['msg']}".replace(": : ", ": ")
+            ) from None
+
+    def _write(self, name: str, content: Any) -> None:
+        data = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+        self.place.write(f"books/{name}.json", data)
+
+    def _withdraw(self, name: str) -> None:
+        self.place.delete(f"books/{name}.json")

@@ -1,0 +1,181 @@
+"""One driver at a time works on a store.
+
+Drivers claim numbered files in `books/drivers/` by atomic creation, which local disks and object stores alike
+offer; the highest number is the driver. It renews its file every few seconds with the shards under way. A
+driver that was killed leaves a file that nobody renews, and the next one claims the number after it. The lock
+saves work and confusion; it does not protect data, which two drivers with the same settings would write alike
+(storage.patch_store).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from storage.locations import Location
+
+RENEWAL_SECONDS = 5.0
+PATIENCE_SECONDS = 3 * RENEWAL_SECONDS
+"""How long a file may stay the same before its driver on another machine counts as dead."""
+
+_FOLDER = "books/drivers"
+_UNKNOWN_START = "unknown"
+
+
+@dataclasses.dataclass(frozen=True)
+class DriverState:
+    """What a driver says of itself."""
+
+    host: str
+    pid: int
+    process_started: str
+    """Tells a process from a later one of the same number."""
+    renewals: int
+    renewed_at: float
+    """Seconds since the epoch, by the driver's clock."""
+    running: tuple[str, ...]
+
+    @property
+    def is_here(self) -> bool:
+        return self.host == _host()
+
+    @property
+    def is_alive_here(self) -> bool:
+        return _process_started(self.pid) in (self.process_started, _UNKNOWN_START)
+
+
+class StoreBusy(ValueError):  # noqa: N818
+    """Another driver works on the store."""
+
+
+class DriverLock:
+    """`with DriverLock(place) as lock: lock.running = [...]`. Raises StoreBusy if another driver is at work.
+
+    `lost` becomes true if another driver took over, after this one was not heard of for `PATIENCE_SECONDS`.
+    """
+
+    def __init__(self, place: Location, wait: Callable[[float], None] = time.sleep) -> None:
+        self.place = place
+        self.running: Iterable[str] = ()
+        self.lost = False
+        self._wait = wait
+        self._path = ""
+        self._renewals = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_stopped, name="driver-lock", daemon=True)
+
+    def __enter__(self) -> DriverLock:
+        number = 0
+        for path in _claims(self.place):
+            state = _read(self.place, path)
+            if state and _is_alive(self.place, path, state, self._wait):
+                raise StoreBusy(
+                    f"{self.place.url}: another driver works on it: process {state.pid} on {state.host}. "
+                    "Wait for it or stop it"
+                )
+            number = int(path.rpartition("/")[2].removesuffix(".json"))
+        self._path = f"{_FOLDER}/{number + 1:06d}.json"
+        if not self.place.create(self._path, self._state()):
+            raise StoreBusy(f"{self.place.url}: another driver started on it at the same moment")
+        if self._is_superseded():  # others came and went since it looked, so that its number was free again
+            self.place.delete(self._path)
+            raise StoreBusy(f"{self.place.url}: another driver started on it at the same moment")
+        for path in _claims(self.place):
+            if path < self._path:
+                self.place.delete(path)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.place.delete(self._path)
+
+    def _renew_until_stopped(self) -> None:
+        while not self._stop.wait(RENEWAL_SECONDS):
+            try:
+                if self._is_superseded():
+                    self.lost = True
+                    return
+                self.place.write(self._path, self._state())
+            except OSError:
+                continue  # the store cannot be reached for the moment; others wait PATIENCE_SECONDS
+
+    def _is_superseded(self) -> bool:
+        return _claims(self.place)[-1:] != [self._path]
+
+    def _state(self) -> bytes:
+        self._renewals += 1
+        pid = os.getpid()
+        state = DriverState(_host(), pid, _process_started(pid), self._renewals, time.time(), tuple(self.running))
+        return json.dumps(dataclasses.asdict(state)).encode()
+
+
+def current_driver(place: Location) -> DriverState | None:
+    """The driver at work on the store, as far as can be told at once; None without one or when it is dead."""
+    for path in reversed(_claims(place)):
+        state = _read(place, path)
+        if state is None:
+            continue
+        recent = time.time() - state.renewed_at < 2 * PATIENCE_SECONDS
+        if state.is_alive_here if state.is_here else recent:
+            return state
+    return None
+
+
+def _claims(place: Location) -> list[str]:
+    return sorted(f"{_FOLDER}/{name}" for name in place.names(_FOLDER) if re.fullmatch(r"\d{6}\.json", name))
+
+
+def _read(place: Location, path: str) -> DriverState | None:
+    try:
+        return TypeAdapter(DriverState).validate_json(place.read(path), strict=True)
+    except (FileNotFoundError, ValueError):
+        return None  # given back in this moment, or of no driver
+
+
+def _is_alive(place: Location, path: str, state: DriverState, wait: Callable[[float], None]) -> bool:
+    if state.is_here:
+        return state.is_alive_here
+    # Clocks of two machines may differ by more than our patience: a change is the sign of life, not a time.
+    wait(PATIENCE_SECONDS)
+    later = _read(place, path)
+    return later is not None and later.renewals != state.renewals
+
+
+def _host() -> str:
+    """What process numbers are unique in, as far as can be told: this boot of this machine, or container."""
+    host = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return f"{host}/{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return host
+
+
+def _process_started(pid: int) -> str:
+    """When the process of this number was started, in the machine's own terms; empty without such a one."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:  # there is no such process, or no /proc, or it hides what others run
+        return _UNKNOWN_START if _process_exists(pid) else ""
+    return "" if after_name[0] == b"Z" else after_name[19].decode()
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,122 @@
+"""What a score store holds of each image, and how to read it.
+
+For each sample of a shard, with V views, M masks a view and K visible patches in the largest mask:
+
+    key      (n,)            string   the sample's key in its tar
+    score    (n, V, M, K)    float32  semantic density of each visible patch; NaN where `visible` is -1
+    visible  (n, V, M, K)    int16    sorted indices of the visible patches; -1 at the end of a shorter mask
+    box      (n, V, 4)       int32    left, top, width, height of the view, in pixels of the stored image
+    flip     (n, V)          bool     whether the view is mirrored, after the crop
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from storage.patch_store import PatchStore, Settings
+
+CONTENT = "scores"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardScores:
+    """The arrays of one shard, shapes as above."""
+
+    key: np.ndarray
+    score: np.ndarray
+    visible: np.ndarray
+    box: np.ndarray
+    flip: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ShardScores:
+        """Raises ValueError when these are other arrays."""
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if arrays.keys() != expected:
+            raise ValueError(f"expected arrays {sorted(expected)}, came {sorted(arrays)}")
+        return cls(**arrays)
+
+    def check(self, n_patches: int, views: int, masks: int) -> list[str]:
+        """What is wrong with them, a line each: nothing when they are as they must be."""
+        n, width = len(self.key), self.score.shape[-1]
+        expected = {
+            "key": ("OTU", (n,)),
+            "score": ("f", (n, views, masks, width)),
+            "visible": ("i", (n, views, masks, width)),
+            "box": ("i", (n, views, 4)),
+            "flip": ("b", (n, views)),
+        }
+        findings = [
+            f"{name}: expected kind {kinds} and shape {shape}, came {came.dtype.kind} and {came.shape}"
+            for name, (kinds, shape) in expected.items()
+            if (came := getattr(self, name)).dtype.kind not in kinds or came.shape != shape
+        ]
+        if findings:
+            return findings
+        if len(set(self.key.tolist())) != n:
+            findings.append("key: two samples have the same one")
+        shown = self.visible >= 0
+        steps = np.diff(self.visible.astype(np.int32), axis=-1)
+        if ((steps <= 0) & shown[..., 1:]).any() or (shown[..., 1:] & ~shown[..., :-1]).any():
+            findings.append("visible: not sorted")
+        if not shown.any(axis=-1).all():
+            findings.append("visible: a mask that shows no patch")
+        if (self.visible >= n_patches).any() or (self.visible < -1).any():
+            findings.append(f"visible: expected indices below {n_patches}")
+        if not np.array_equal(np.isfinite(self.score), shown):
+            findings.append("score: not a number for each visible patch")
+        if (self.box[..., 2:] <= 0).any() or (self.box[..., :2] < 0).any():
+            findings.append("box: not within an image")
+        return findings
+
+
+def read_scores(store: PatchStore, shard: str) -> ShardScores:
+    """Scores of one shard.
+
+    Raises FileNotFoundError when it is not done, ValueError naming the file that is not as recorded.
+    """
+    return ShardScores.from_arrays(store.read_shard(shard))
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchStatistics:
+    """Over the masks that showed a patch: each (n, V, L), float32 or int32; NaN where no mask did."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    """Standard deviation with one degree of freedom taken away; NaN below two scores."""
+    count: np.ndarray
+
+
+def patch_statistics(scores: ShardScores, n_patches: int) -> PatchStatistics:
+    """Mean and spread of each patch's scores over all masks of a view."""
+    n, views, masks, width = scores.score.shape
+    rows = np.arange(n * views)[:, None]
+    patch = scores.visible.reshape(n * views, masks * width).astype(np.int64)
+    value = scores.score.reshape(n * views, masks * width).astype(np.float64)
+    shown = patch >= 0
+    flat = (rows * n_patches + patch)[shown]
+    size = n * views * n_patches
+    count = np.bincount(flat, minlength=size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(flat, weights=value[shown], minlength=size) / count
+        deviation = (value[shown] - mean[flat]) ** 2
+        spread = np.sqrt(np.bincount(flat, weights=deviation, minlength=size) / np.where(count > 1, count - 1, np.nan))
+    shape = (n, views, n_patches)
+    return PatchStatistics(
+        mean.reshape(shape).astype(np.float32),
+        spread.reshape(shape).astype(np.float32),
+        count.reshape(shape).astype(np.int32),
+    )
+
+
+def check_scores(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
+    """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
+    scores = ShardScores.from_arrays(arrays)
+    return len(scores.key), scores.check(settings["patches"], settings["views"], settings["masks"])

@@ -1,0 +1,82 @@
+"""What many tests need: every kind of location, a few built-in scenes in tars, and a very small MAE."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.density.mae import MaeConfig, MaskedAutoencoder
+from stages.density.mae_checkpoints import save_mae
+from stages.shard import ShardConfig, run_shard
+from storage.locations import Location, locate
+
+SMALL = MaeConfig(
+    image_size=32,
+    patch_size=8,
+    width=16,
+    depth=1,
+    heads=2,
+    decoder_width=16,
+    decoder_depth=2,
+    decoder_heads=2,
+)
+"""16 patches; at a mask ratio of 0.75 four masks of four patches show each once."""
+
+
+@pytest.fixture(scope="session")
+def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes") / "tars"
+    run_shard(ShardConfig(scenes=15, scene_size=40, shard_size=4, out=str(folder), name="scenes"), lambda *_: None)
+    return folder
+
+
+@pytest.fixture
+def scene_shards(_drawn_scenes: Path, tmp_path: Path) -> Path:
+    """A folder of four tars with an index: 15 scenes, in tars of 4, 4, 4 and 3."""
+    return Path(shutil.copytree(_drawn_scenes, tmp_path / "tars"))
+
+
+@pytest.fixture(scope="session")
+def small_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an MAE of `SMALL` and random weights."""
+    folder = tmp_path_factory.mktemp("mae")
+    torch.manual_seed(0)
+    save_mae(MaskedAutoencoder(SMALL), str(folder), {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    server_module = pytest.importorskip("moto.server", reason="moto is not installed: no S3 to test against")
+    boto3 = pytest.importorskip("boto3")
+    server = server_module.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """An empty folder of each kind: whatever uses locations is to pass its tests on all of them."""
+    if request.param == "local":
+        return locate(tmp_path / "folder")
+    if request.param == "s3":
+        return locate(f"{request.getfixturevalue('s3_bucket')}/{uuid.uuid4().hex}")
+    pytest.importorskip("obstore")
+    return locate(f"memory://{uuid.uuid4().hex}/folder")

@@ -1,0 +1,81 @@
+"""The walls of the house: imports run one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "pipeline": {"pipeline", "stages", "ranker", "storage"},
+    "stages": {"stages", "ranker", "storage"},
+    "ranker": {"ranker"},
+    "storage": {"storage"},
+}
+ONLY_IN_PIPELINE = {"ray", "click"}
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names of all packages that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for file in files:
+        ours = imported(file) & MAY_IMPORT.keys()
+        assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours - MAY_IMPORT[package]}"
+
+
+@pytest.mark.parametrize("package", ["stages", "ranker", "storage"])
+def test_ray_and_click_are_imported_in_pipeline_alone(package: str) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        assert not imported(file) & ONLY_IN_PIPELINE, file.relative_to(ROOT)
+
+
+def test_storage_needs_no_torch() -> None:
+    for file in (ROOT / "storage").rglob("*.py"):
+        assert "torch" not in imported(file), file.relative_to(ROOT)
+
+
+def test_ray_is_imported_by_its_executor_alone() -> None:
+    files = [file for file in (ROOT / "pipeline").rglob("*.py") if "ray" in imported(file)]
+    assert [file.name for file in files] == ["ray_executor.py"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        (
+            "import stages.density.scorer, stages.density.mae_checkpoints",
+            ["ray", "zarr", "webdataset", "pydantic", "obstore"],
+        ),
+        ("import stages.score", ["ray", "click"]),
+        ("import storage.scores, storage.verification", ["torch", "ray", "click"]),
+        ("import pipeline.cli", ["torch", "ray", "zarr"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_need_not_be_there_is_not_loaded(statement: str, absent: list[str]) -> None:
+    code = f"import sys; {statement}; print([name for name in {absent} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert printed.strip() == "[]"
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    vague = {"utils", "util", "misc", "helpers", "helper", "common"}
+    files = [file for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py")]
+    assert not [file for file in files if file.stem in vague]
