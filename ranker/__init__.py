@@ -1,1 +1,5 @@
 """The ranking model of patches, usable alone: nothing here needs another part of this project."""
+
+from ranker.patch_ranker import PatchRanker
+
+__all__ = ["PatchRanker"]

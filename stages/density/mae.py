@@ -11,9 +11,11 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
-from timm.layers import PatchEmbed, build_sincos2d_pos_embed
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+
+from ranker.positions import sincos_positions
 
 PixelTarget = Literal["raw", "normalized"]
 
@@ -189,14 +191,6 @@ def masked_indices(visible: Tensor, n_patches: int) -> Tensor:
     is_masked = torch.ones(len(visible), n_patches, dtype=torch.bool, device=visible.device)
     is_masked.scatter_(1, visible, False)
     return is_masked.nonzero()[:, 1].view(len(visible), -1)
-
-
-def sincos_positions(grid: int, width: int) -> Tensor:
-    """(1, 1 + grid², width): MAE's fixed position embeddings, zero for CLS. timm has the same four blocks of columns
-    in another order."""
-    blocks = build_sincos2d_pos_embed([grid, grid], width, interleave_sin_cos=False).chunk(4, dim=1)
-    positions = torch.cat([blocks[1], blocks[3], blocks[0], blocks[2]], dim=1)
-    return torch.cat([torch.zeros(1, width), positions])[None]
 
 
 def _initialise(module: nn.Module) -> None:

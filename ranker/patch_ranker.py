@@ -1,0 +1,84 @@
+"""A trained ranker in people's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+
+from ranker.network import PatchRankingTransformer, RankerConfig
+from ranker.pretrained import RankerCheckpoint, read_ranker
+from ranker.selection import top_patches
+
+
+class PatchRanker(nn.Module):
+    """Ranks the patches of images with frozen weights; move it with `.to(device)`.
+
+    `facts` holds what `train-ranker` noted of its training; empty for a published ranker.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, checkpoint: RankerCheckpoint) -> None:
+        super().__init__()
+        self.network: PatchRankingTransformer = checkpoint.build().eval().requires_grad_(False)
+        self.facts: dict[str, Any] = checkpoint.facts
+        for name, values in (("mean", IMAGENET_DEFAULT_MEAN), ("std", IMAGENET_DEFAULT_STD)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> PatchRanker:
+        """The ranker in the folder that `train-ranker` wrote, or a published LTRP checkpoint (.pth).
+
+        Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+        """
+        return cls(read_ranker(path))
+
+    @property
+    def config(self) -> RankerConfig:
+        """Its architecture: `image_size`, `patch_size`, `grid`, `n_patches`, ..."""
+        return self.network.config
+
+    def train(self, mode: bool = True) -> PatchRanker:
+        """Stays in evaluation mode, also as a part of a model that is trained."""
+        return super().train(False)
+
+    @torch.no_grad()  # not inference_mode: indices made in it could not be used where gradients are wanted
+    def rank(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) → scores of their patches in raster order (B, L) float32, higher for those that matter
+        more; scores of different images do not compare.
+
+        Images are uint8, or floats that ImageNet's mean and standard deviation have been taken out of. A ranker with
+        head 'token' takes any height and width that are multiples of the patch size. Raises ValueError for images of
+        another shape or type.
+        """
+        self._refuse_unfit(images)
+        if images.dtype == torch.uint8:
+            images = (images.float() / 255 - self.mean) / self.std
+        return self.network(images).float()
+
+    def keep(self, images: Tensor, ratio: float) -> Tensor:
+        """Images as for `rank` → indices of the patches to keep (B, k) int64, sorted; k is `ratio` of L, rounded, and
+        at least 1. Raises ValueError for a ratio that is not in (0, 1]."""
+        return top_patches(self.rank(images), ratio)
+
+    forward = rank
+
+    def _refuse_unfit(self, images: Tensor) -> None:
+        size, patch = self.config.image_size, self.config.patch_size
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise ValueError(f"images: expected uint8, or floats that are normalised, came {images.dtype}")
+        if self.config.head == "token":
+            expected = f"(B, 3, H, W) with H and W multiples of {patch}"
+            fits = (
+                images.ndim == 4 and images.shape[1] == 3 and not (images.shape[2] % patch or images.shape[3] % patch)
+            )
+        else:
+            expected = f"(B, 3, {size}, {size})"
+            fits = images.ndim == 4 and tuple(images.shape[1:]) == (3, size, size)
+        if not fits:
+            raise ValueError(f"images: expected shape {expected}, came {tuple(images.shape)}")
