@@ -41,11 +41,37 @@ class ExecutionConfig(BaseModel):
     )
 
 
+class TrainingExecutionConfig(BaseModel):
+    """Where models are trained: the same for every stage that trains on several workers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    executor: Literal["auto", "ray", "in-process"] = Field(
+        "auto", description="'ray': Ray Train; 'in-process': this process alone; 'auto': Ray for workers or a cluster."
+    )
+    ray_address: str | None = Field(
+        None, description="Cluster: 'auto', HOST:PORT or ray://HOST:PORT. By default a Ray instance of our own."
+    )
+    workers: int = Field(1, ge=1, description="Processes that share each update.")
+    cpus_per_worker: int | None = Field(None, ge=1, description="Cores of each worker; by default what there is.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="What workers compute on, each on one GPU; 'auto': GPUs if there are any."
+    )
+    max_failures: int = Field(3, ge=0, description="How often lost workers are replaced, to go on from a checkpoint.")
+    events: str | None = Field(
+        None, description="File that gets one JSON line for each event; by default OUT.events.jsonl."
+    )
+
+
 SECTIONS = {
     "shard": "stages.shard:ShardConfig",
     "pretrain_mae": "stages.pretrain_mae:PretrainMaeConfig",
     "score": "stages.score:ScoreConfig",
+    "train_ranker": "stages.train_ranker:TrainRankerConfig",
+    "evaluate_ranker": "stages.evaluate_ranker:EvaluateRankerConfig",
+    "rank": "stages.rank:RankConfig",
     "execution": "pipeline.config:ExecutionConfig",
+    "training_execution": "pipeline.config:TrainingExecutionConfig",
 }
 """Where each section's class stands: imported when needed, since some bring torch with them."""
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from pipeline.progress import duration
+from stages.autocast import Precision
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import draw_masks, mask_sizes
-from stages.density.scorer import DensityScorer, Precision
+from stages.density.scorer import DensityScorer
 from stages.score import ScoreConfig
 from storage.patch_store import encoded_size
 from storage.rounding import round_keeping_order

@@ -8,23 +8,14 @@ actors that died: Ray's own retries would run a shard that kills its worker for 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import logging
 import os
-import shutil
-import signal
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-import ray  # it reads the settings above when imported
+import ray
 from ray.exceptions import RayError
 
 from pipeline.events import (
@@ -38,17 +29,16 @@ from pipeline.events import (
     WorkerReady,
 )
 from pipeline.executor import describe
+from pipeline.ray_session import ray_session
 from pipeline.schedule import Schedule
 from stages.stage import Receipt, ShardStage
 from storage.shard_index import ShardEntry
 
-OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size goes through it
 POLL_SECONDS = 1.0
 WAITING_SECONDS = 30.0
 SETUP_SECONDS = 60.0
 MAX_SETUP_FAILURES = 3
 CPUS_PER_ACTOR = 4
-CONNECTION_SECONDS = 10.0
 
 
 class RayExecutor:
@@ -75,33 +65,10 @@ class RayExecutor:
         self._held = ExitStack()
 
     def __enter__(self) -> RayExecutor:
-        try:
-            # Ray puts the driver's working directory first on every worker's `sys.path`: a user's own `storage/` or
-            # `pipeline.py` there would be imported instead of ours. Workers live in it, so that it lasts as they do.
-            empty = self._held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            with _working_directory(empty), _signal_handlers_kept():
-                if self._address:
-                    _refuse_unreachable(self._address)
-                    ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
-                else:
-                    own_directory = self._held.enter_context(_own_directory())
-                    ray.init(
-                        address="local",
-                        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-                        include_dashboard=False,
-                        object_store_memory=OBJECT_STORE_BYTES,
-                        logging_level=logging.ERROR,
-                        log_to_driver=False,
-                        _temp_dir=str(own_directory),
-                    )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            self._held.close()
-            raise ConnectionError(f"Ray at {self._address or 'this machine'}: {describe(error)}") from None
+        self._held.enter_context(ray_session(self._address))
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _signal_handlers_kept():
-            ray.shutdown()
         self._held.close()
 
     def device(self) -> str:
@@ -297,59 +264,6 @@ def _cause(error: RayError) -> str:
     return lines[-1] if "creation task" in lines[0] else lines[0]
 
 
-def _refuse_unreachable(address: str) -> None:
-    """Raises ConnectionError at once where Ray would try for minutes, and then end the process."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        return  # "auto", or a name that Ray itself understands
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(f"nobody answers ({error})") from None
-
-
 def _free() -> str:
     free = ray.available_resources()
     return ", ".join(f"{free.get(kind, 0):g} {kind}" for kind in ("CPU", "GPU"))
-
-
-@contextmanager
-def _working_directory(path: str) -> Iterator[None]:
-    before = os.getcwd()
-    os.chdir(path)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Ray sets its own, which would end the driver without tidying up."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _own_directory() -> Iterator[Path]:
-    """Where our Ray instance keeps its sockets (whose paths must be short) and logs. It is locked while in use, so that
-    what a killed driver left behind can be told and is removed."""
-    root = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
-    for old in root.glob("ltrp-ray-*"):
-        with suppress(OSError), _locked(old):
-            shutil.rmtree(old)
-    own = tempfile.TemporaryDirectory(prefix="ltrp-ray-", dir=root, ignore_cleanup_errors=True)
-    with own as name, _locked(Path(name)):
-        yield Path(name)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Raises BlockingIOError when another process holds it."""
-    with open(directory / "in-use", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield

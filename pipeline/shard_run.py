@@ -118,5 +118,5 @@ def _default_event_file(store: PatchStore) -> str:
 
 
 def absolute(path: str) -> str:
-    """What a worker elsewhere on this machine finds the same file under."""
-    return path if path.startswith("hf://") else locate(path).url
+    """What a worker elsewhere on this machine finds the same file under; names of models on hubs stay as they are."""
+    return path if path.startswith(("hf://", "timm:")) else locate(path).url

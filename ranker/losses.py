@@ -90,7 +90,7 @@ def _rank_net(scores: Tensor, density: Tensor, pairs: Tensor) -> Tensor:
     """Over the `pairs` (N, K, K) of which both are shown; lists without one count as zero."""
     shown = density.isfinite()
     pairs = pairs & shown[..., :, None] & shown[..., None, :]
-    density = density.float().masked_fill(~shown, 0.0)
+    scores, density = scores.masked_fill(~shown, 0.0), density.float().masked_fill(~shown, 0.0)
     closer = density[..., :, None] - density[..., None, :]
     target = torch.where(closer.abs() < TIE, 0.5, (closer > 0).float())
     losses = binary_cross_entropy_with_logits(

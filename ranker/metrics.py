@@ -37,39 +37,46 @@ def ndcg(scores: Tensor, density: Tensor, top: float) -> Tensor:
     """Normalised discounted cumulative gain (Järvelin and Kekäläinen, 2002) of the order by `scores`, at the first
     `top` (a ratio) of each list: 1 for the order by density.
 
-    The gain of a patch is its density less the lowest in its list, so that a distance of either sign can be used.
+    The gain of a patch is its density less the lowest in its list, so that a distance of either sign can be used. Of
+    equal scores every order counts alike (McSherry and Najork, ECIR 2008), not that of the patches' places.
     """
     _refuse_different("ndcg", scores, density)
-    shown = density.isfinite()
-    count = _top_count(shown, top)
+    shown = ~density.isnan()
     gain = density.double() - density.double().nan_to_num(torch.inf).amin(dim=-1, keepdim=True)
     gain = gain.masked_fill(~shown, 0.0)
     discount = 1 / torch.arange(2, scores.shape[-1] + 2, dtype=torch.float64, device=scores.device).log2()
+    discount = discount * (torch.arange(scores.shape[-1], device=scores.device) < _top_count(shown, top))
 
     def cumulated(by: Tensor) -> Tensor:
+        tied = (by[..., :, None] == by[..., None, :]).double()
+        shared = (tied @ gain[..., None])[..., 0] / tied.sum(dim=-1).clamp(min=1)
         order = by.nan_to_num(-torch.inf).argsort(dim=-1, descending=True, stable=True)
-        within = torch.arange(scores.shape[-1], device=scores.device) < count
-        return (gain.gather(-1, order) * discount * within).sum(dim=-1)
+        return (shared.gather(-1, order) * discount).sum(dim=-1)
 
-    return cumulated(scores) / cumulated(density)
+    return (cumulated(scores) / cumulated(density)).masked_fill(_is_flat(scores), torch.nan)
 
 
 def top_recall(scores: Tensor, density: Tensor, top: float) -> Tensor:
-    """Which part of the `top` (a ratio) of a list by density is in the top by `scores`: `top` itself by chance."""
+    """Which part of the `top` (a ratio) of a list by density is in the top by `scores`: `top` itself by chance.
+
+    Of those that are tied across the border of the top, each is in it with the same probability: the value is the
+    expected one.
+    """
     _refuse_different("top_recall", scores, density)
-    count = _top_count(density.isfinite(), top)
+    count = _top_count(~density.isnan(), top)
 
     def in_top(by: Tensor) -> Tensor:
-        order = by.nan_to_num(-torch.inf).argsort(dim=-1, descending=True, stable=True)
-        return order.argsort(dim=-1) < count
+        above = (by[..., None, :] > by[..., :, None]).sum(dim=-1)
+        tied = (by[..., None, :] == by[..., :, None]).sum(dim=-1)
+        return ((count - above) / tied).clamp(0, 1).masked_fill(by.isnan(), 0.0)
 
-    recall = (in_top(scores) & in_top(density)).sum(dim=-1).double() / count[..., 0].double()
+    recall = (in_top(scores) * in_top(density)).sum(dim=-1) / count[..., 0]
     return recall.masked_fill(_is_flat(scores) | _is_flat(density), torch.nan)
 
 
 def _top_count(shown: Tensor, top: float) -> Tensor:
     """(..., 1)"""
-    return (shown.sum(dim=-1, keepdim=True) * top).round().clamp(min=1)
+    return (shown.sum(dim=-1, keepdim=True).double() * top).round().clamp(min=1)
 
 
 def _is_flat(scores: Tensor) -> Tensor:

@@ -94,18 +94,17 @@ class PatchRankingTransformer(VisionTransformer):
         tokens = self._pos_embed(self.patch_embed(images))
         if visible is None:
             return self._scores(tokens)
-        lists = visible.flatten(0, 1)
-        is_shown = lists >= 0
-        lists = lists.clamp(min=0)
-        patches = tokens[:, 1:].repeat_interleave(visible.shape[1], dim=0)
-        patches = patches.gather(1, lists[..., None].expand(-1, -1, patches.shape[-1]))
+        is_shown = visible.flatten(0, 1) >= 0
+        lists = visible.clamp(min=0)
+        patches = tokens[:, 1:].gather(1, lists.flatten(1)[..., None].expand(-1, -1, tokens.shape[-1]))
+        patches = patches.unflatten(1, visible.shape[1:]).flatten(0, 1)
         cls = tokens[:, :1].repeat_interleave(visible.shape[1], dim=0)
         attended = None
         if not is_shown.all():
             attended = nn.functional.pad(is_shown, (1, 0), value=True)[:, None, None]
         scores = self._scores(torch.cat([cls, patches], dim=1), attended)
         if self.config.head == "cls":
-            scores = scores.gather(1, lists)
+            scores = scores.gather(1, lists.flatten(0, 1))
         return scores.view(visible.shape)
 
     def _scores(self, tokens: Tensor, attended: Tensor | None = None) -> Tensor:

@@ -25,10 +25,11 @@ class PatchRanker(nn.Module):
 
     def __init__(self, checkpoint: RankerCheckpoint) -> None:
         super().__init__()
-        self.network: PatchRankingTransformer = checkpoint.build().eval().requires_grad_(False)
+        self.network: PatchRankingTransformer = checkpoint.build().requires_grad_(False)
         self.facts: dict[str, Any] = checkpoint.facts
         for name, values in (("mean", IMAGENET_DEFAULT_MEAN), ("std", IMAGENET_DEFAULT_STD)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.eval()
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> PatchRanker:
@@ -59,7 +60,7 @@ class PatchRanker(nn.Module):
         self._refuse_unfit(images)
         if images.dtype == torch.uint8:
             images = (images.float() / 255 - self.mean) / self.std
-        return self.network(images).float()
+        return self.network(images.to(self.network.cls_token.dtype)).float()
 
     def keep(self, images: Tensor, ratio: float) -> Tensor:
         """Images as for `rank` → indices of the patches to keep (B, k) int64, sorted; k is `ratio` of L, rounded, and
@@ -74,9 +75,8 @@ class PatchRanker(nn.Module):
             raise ValueError(f"images: expected uint8, or floats that are normalised, came {images.dtype}")
         if self.config.head == "token":
             expected = f"(B, 3, H, W) with H and W multiples of {patch}"
-            fits = (
-                images.ndim == 4 and images.shape[1] == 3 and not (images.shape[2] % patch or images.shape[3] % patch)
-            )
+            fits = images.ndim == 4 and images.shape[1] == 3
+            fits = fits and all(side > 0 and side % patch == 0 for side in images.shape[2:])
         else:
             expected = f"(B, 3, {size}, {size})"
             fits = images.ndim == 4 and tuple(images.shape[1:]) == (3, size, size)

@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class RankerCheckpoint:
         digest = hashlib.sha256(json.dumps(dataclasses.asdict(self.config), sort_keys=True).encode())
         for name, tensor in sorted(self.weights.items()):
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.float().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().float().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def build(self) -> PatchRankingTransformer:
@@ -86,14 +85,14 @@ def decode_published(data: bytes, where: str) -> RankerCheckpoint:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # torch raises many kinds for a bad file, and what they share is their meaning
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{where}: expected a checkpoint that holds tensors alone: {reason}") from None
     named = content.get("model", content) if isinstance(content, dict) else {}
     weights = {
-        name.removeprefix("module.").removeprefix(PUBLISHED_PREFIX): tensor
-        for name, tensor in named.items()
-        if isinstance(tensor, Tensor) and name.removeprefix("module.").startswith(PUBLISHED_PREFIX)
+        str(name).removeprefix("module.").removeprefix(PUBLISHED_PREFIX): tensor
+        for name, tensor in (named.items() if isinstance(named, dict) else ())
+        if isinstance(tensor, Tensor) and str(name).removeprefix("module.").startswith(PUBLISHED_PREFIX)
     }
     if not weights:
         raise ValueError(f"{where}: expected a published ranker, with weights named {PUBLISHED_PREFIX}*; found none")
@@ -104,11 +103,13 @@ def decode_published(data: bytes, where: str) -> RankerCheckpoint:
             image_size=round(patches**0.5) * patch_size,
             patch_size=patch_size,
             width=width,
-            depth=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")),
+            depth=len({name.split(".")[1] for name in weights if name.startswith("blocks.")}),
             heads=max(1, width // HEAD_WIDTH),
         )
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{where}: not the weights of a vision transformer that ranks patches: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"{where}: not a vision transformer that ranks patches: {error} is missing") from None
+    except (IndexError, ValueError) as error:
+        raise ValueError(f"{where}: not a vision transformer that ranks patches: {error}") from None
     return _checked(RankerCheckpoint(config, weights, {}), where)
 
 

@@ -35,13 +35,14 @@ from stages.images import decode_image
 from stages.pictures import labelled_grid
 from stages.randomness import Draws, draws_for
 from stages.sample_stream import SampleStream, measured
-from stages.training import Precision, Recipe, Training, TrainingReport
+from stages.training import Precision, Recipe, Training, TrainingReport, fastest_precision
 from stages.views import evaluation_view, random_view, render
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
-from storage.locations import Location, locate
-from storage.patch_store import Settings, list_differences
+from storage.locations import locate
+from storage.patch_store import Settings
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry, expand_shards
+from storage.training_folder import begin_or_compare
 
 METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean another model."""
@@ -166,12 +167,12 @@ def run_pretrain_mae(
     from those of an earlier run there, for bad shards, and for a loss that is not finite.
     """
     place, device = locate(config.out), torch.device(resolve_device(config.device))
-    precision = _fastest(device) if config.precision == "auto" else config.precision
+    precision = fastest_precision(device) if config.precision == "auto" else config.precision
     architecture, recipe = config.architecture(), config.recipe(precision)
     visible_per_mask(architecture.n_patches, config.mask_ratio)  # refuses what does not fit
     shards = measured(expand_shards(config.shards))
     settings = pretraining_settings(config, shards, precision)
-    _create_or_compare(place, settings)
+    begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
     checkpoints = place.child("checkpoints")
     if place.exists(CONFIG_FILE):
         delete_checkpoints(checkpoints)
@@ -181,7 +182,7 @@ def run_pretrain_mae(
 
     held_out = _held_out(shards, architecture.image_size)
     prepare = partial(_prepare, config, architecture.image_size, frozenset(held_out))
-    stream = SampleStream(shards, prepare, seed=config.seed, threads=config.decode_threads)
+    stream = SampleStream(shards, read_shard, prepare, seed=config.seed, threads=config.decode_threads)
     torch.manual_seed(config.seed)
     model = MaskedAutoencoder(architecture)
     training = Training(model, partial(_objective, model, device), recipe, device)
@@ -263,7 +264,7 @@ def _objective(model: MaskedAutoencoder, device: torch.device, batch: MaeBatch) 
 
 
 def _batches(
-    stream: SampleStream[np.ndarray], config: PretrainMaeConfig, start: int
+    stream: SampleStream[Sample, np.ndarray], config: PretrainMaeConfig, start: int
 ) -> Generator[MaeBatch, None, None]:
     """Batch `start` and all that follow; masks belong to the number of the batch."""
     n_patches = config.architecture().n_patches
@@ -320,34 +321,3 @@ def _draw_visible(draws: Draws, n_images: int, n_patches: int, n_visible: int) -
     """(n_images, n_visible) int64: sorted indices of the visible patches."""
     order = np.argsort(draws.random_raw((n_images, n_patches)), axis=1, kind="stable")
     return torch.from_numpy(np.sort(order[:, :n_visible], axis=1))
-
-
-def _create_or_compare(place: Location, settings: Settings) -> None:
-    """Notes the settings in the folder. Raises ValueError when an MAE was begun there with other ones."""
-    if not place.exists(SETTINGS_FILE) and place.exists(CONFIG_FILE):
-        raise ValueError(f"{place.url}: holds an MAE that was not made here: name another folder")
-    if place.create(SETTINGS_FILE, (json.dumps(settings, indent=2) + "\n").encode()):
-        return
-    differences = list_differences(_read_settings(place), settings)
-    if differences:
-        raise ValueError(
-            f"{place.url}: the training there was begun with other settings:\n"
-            + "\n".join(f"  {line}" for line in differences)
-            + "\nGo on with its settings, or name another folder"
-        )
-
-
-def _read_settings(place: Location) -> Settings:
-    try:
-        settings = json.loads(place.read(SETTINGS_FILE))
-    except ValueError as error:
-        raise ValueError(f"{place.url}/{SETTINGS_FILE}: expected JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{place.url}/{SETTINGS_FILE}: expected a JSON object, came {type(settings).__name__}")
-    return settings
-
-
-def _fastest(device: torch.device) -> Precision:
-    if device.type == "cpu":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

@@ -9,40 +9,53 @@ What fits into `KEPT_BYTES` is a single block, read once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import count, islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from stages.prefetch import prefetch
 from stages.randomness import draws_for, permutation
 from storage.locations import locate
-from storage.shard_files import Sample, read_shard
+from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
 
 KEPT_BYTES = 2**30
 BLOCK_BYTES = 2**28
 """Of each block when the tars hold more than `KEPT_BYTES`; up to three blocks are in memory at a time."""
 
+
+class Keyed(Protocol):
+    """A sample, alone or with what else is known of it."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Keyed)
 Prepared = TypeVar("Prepared")
-Block = tuple[int, int, list[Sample]]  # epoch, number in the epoch, samples
+Block = tuple[int, int, list[Item]]  # epoch, number in the epoch, samples
+Read = Callable[[ShardEntry], Iterable[Item]]
 
 
-class SampleStream(Generic[Prepared]):
+class SampleStream(Generic[Item, Prepared]):
     """Samples made ready on `threads` by `prepare`, which gets the sample and the number of the epoch.
 
-    Where `prepare` returns None, or raises ValueError because the sample cannot be used, the sample is left
-    out of its batch; `left_out` tells of the latter, by key.
+    `shards` are `measured`, and `read` gives as many samples of each as it says. Where `prepare` returns None, or
+    raises ValueError because the sample cannot be used, the sample is left out of its batch; `left_out` tells of the
+    latter, by key.
     """
 
     def __init__(
         self,
         shards: Sequence[ShardEntry],
-        prepare: Callable[[Sample, int], Prepared | None],
+        read: Read[Item],
+        prepare: Callable[[Item, int], Prepared | None],
         *,
         seed: int,
         threads: int,
     ) -> None:
-        self.shards = measured(shards)
+        self.shards = shards
+        self._read = read
         self.n_samples = sum(shard.nsamples or 0 for shard in self.shards)
         self.left_out: dict[str, str] = {}
         self._prepare = prepare
@@ -51,13 +64,19 @@ class SampleStream(Generic[Prepared]):
         if not self.n_samples:
             raise ValueError(f"{_place(shards)}: expected samples to train on, the tars are empty")
 
-    def batches(self, size: int, start: int = 0) -> Generator[list[Prepared], None, None]:
+    def batches(
+        self, size: int, start: int = 0, *, part: int = 0, parts: int = 1
+    ) -> Generator[list[Prepared], None, None]:
         """Batch `start` and all that follow, of `size` samples less those left out, and at least one.
 
-        Raises ValueError when no sample of the tars can be used.
+        Of several processes that share the stream, each takes one of `parts`: together, `parts` batches of the same
+        number are what a single process would see in as many batches. Raises ValueError when no sample of the tars
+        can be used.
         """
         empty = 0
-        samples = shuffled_samples(self.shards, seed=self._seed, start=start * size)
+        samples = shuffled_samples(self.shards, self._read, seed=self._seed, start=start * parts * size)
+        if parts > 1:
+            samples = (item for number, item in enumerate(samples) if number // size % parts == part)
         ready = prefetch(self._attempt, samples, threads=self._threads, ahead=2 * size)
         while True:
             batch = [sample for sample in islice(ready, size) if sample is not None]
@@ -70,7 +89,7 @@ class SampleStream(Generic[Prepared]):
                 yield batch
             empty = 0
 
-    def _attempt(self, item: tuple[int, Sample]) -> Prepared | None:
+    def _attempt(self, item: tuple[int, Item]) -> Prepared | None:
         epoch, sample = item
         try:
             return self._prepare(sample, epoch)
@@ -83,10 +102,12 @@ class SampleStream(Generic[Prepared]):
         return f"{_place(self.shards)}: none of {self.n_samples} samples can be used; {'; '.join(reasons)}"
 
 
-def shuffled_samples(shards: Sequence[ShardEntry], *, seed: int, start: int = 0) -> Iterator[tuple[int, Sample]]:
+def shuffled_samples(
+    shards: Sequence[ShardEntry], read: Read[Item], *, seed: int, start: int = 0
+) -> Iterator[tuple[int, Item]]:
     """Sample number `start` of the endless stream and all after it, each with the number of its epoch.
 
-    `shards` are `measured`. Raises ValueError that names the tar when one is damaged.
+    `shards` and `read` as for `SampleStream`. Raises ValueError that names the tar when one is damaged.
     """
     n_samples = sum(shard.nsamples or 0 for shard in shards)
     n_bytes = sum(shard.filesize or 0 for shard in shards)
@@ -94,7 +115,7 @@ def shuffled_samples(shards: Sequence[ShardEntry], *, seed: int, start: int = 0)
     size = n_samples if is_kept else max(1, n_samples * BLOCK_BYTES // n_bytes)
     epoch, skipped = divmod(start, n_samples)
     number, skipped = divmod(skipped, size)
-    blocks = _kept(shards, epoch) if is_kept else _streamed(shards, seed, size, epoch, number)
+    blocks = _kept(shards, read, epoch) if is_kept else _streamed(shards, read, seed, size, epoch, number)
     for epoch, number, block in prefetch(lambda block: block, blocks, threads=1, ahead=1):
         order = permutation(draws_for(seed, "samples", epoch, number), len(block))
         yield from ((epoch, block[i]) for i in order[skipped:])
@@ -113,27 +134,29 @@ def measured(shards: Sequence[ShardEntry]) -> list[ShardEntry]:
     ]
 
 
-def _kept(shards: Sequence[ShardEntry], epoch: int) -> Iterator[Block]:
-    samples = [sample for shard in shards for sample in read_shard(shard)]
+def _kept(shards: Sequence[ShardEntry], read: Read[Item], epoch: int) -> Iterator[Block[Item]]:
+    samples = [sample for shard in shards for sample in read(shard)]
     return ((each, 0, samples) for each in count(epoch))
 
 
-def _streamed(shards: Sequence[ShardEntry], seed: int, size: int, epoch: int, number: int) -> Iterator[Block]:
+def _streamed(
+    shards: Sequence[ShardEntry], read: Read[Item], seed: int, size: int, epoch: int, number: int
+) -> Iterator[Block[Item]]:
     for each in count(epoch):
         order = permutation(draws_for(seed, "shards", each), len(shards))
-        samples = _read([shards[i] for i in order], skip=number * size)
+        samples = _samples([shards[i] for i in order], read, skip=number * size)
         while block := list(islice(samples, size)):
             yield each, number, block
             number += 1
         number = 0
 
 
-def _read(shards: Sequence[ShardEntry], skip: int) -> Iterator[Sample]:
+def _samples(shards: Sequence[ShardEntry], read: Read[Item], skip: int) -> Iterator[Item]:
     """The samples of all shards but the first `skip`, of which whole tars are not opened."""
     for shard in shards:
         assert shard.nsamples is not None
         if skip < shard.nsamples:
-            yield from islice(read_shard(shard), skip, None)
+            yield from islice(read(shard), skip, None)
         skip = max(0, skip - shard.nsamples)
 
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
+from stages.autocast import Precision
 from stages.density.distances import Distance
 from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
 from stages.density.masks import Masking, draw_masks, mask_sizes, masks_per_round
 from stages.density.removal import Removal
-from stages.density.scorer import DensityScorer, Precision
-from stages.images import decode_image
-from stages.prefetch import prefetch
+from stages.density.scorer import DensityScorer
+from stages.shard_views import process_views
 from stages.stage import Receipt
-from stages.views import View, evaluation_view, random_view, render
-from storage.books import LeftOut
 from storage.patch_store import PatchStore, Settings
 from storage.rounding import LEAST_BITS, round_keeping_order
-from storage.scores import CONTENT, ShardScores
-from storage.shard_files import Sample, read_shard
+from storage.scores import CONTENT
 from storage.shard_index import ShardEntry
 
 METHOD_VERSION = 1
@@ -124,105 +120,40 @@ class ScoreStage:
         )
 
     def process(self, shard: ShardEntry) -> Iterator[int | Receipt]:
-        reader = read_shard(shard)
-        left_out: list[LeftOut] = []
-        scored: list[_Scored] = []
-        views_at_a_time = self.scorer.micro_batch
-        ahead = 2 * max(1, views_at_a_time // self.config.views)
-        prepared = prefetch(self._prepare, reader, threads=self.config.decode_threads, ahead=ahead)
-        for batch in _batches(_without(left_out, prepared), max(1, views_at_a_time // self.config.views)):
-            scored += self._score(batch)
-            yield len(scored) + len(left_out)
-        self.store.write_shard(
-            shard.name,
-            self._arrays(scored).arrays(),
-            samples=reader.nsamples,
-            left_out=left_out,
-            tar_bytes=reader.nbytes,
-            tar_md5=reader.md5,
+        return process_views(
+            shard,
+            self.store,
+            self.config,
+            self._score,
+            image_size=self.image_size,
+            views_at_a_time=self.scorer.micro_batch,
         )
-        reasons = Counter(sample.reason for sample in left_out)
-        yield Receipt(shard.name, reader.nsamples, len(scored), dict(reasons))
 
-    def _prepare(self, sample: Sample) -> _Prepared | LeftOut:
+    def _score(self, keys: list[str], images: Tensor) -> dict[str, np.ndarray]:
+        """B keys, images (B * V, 3, S, S) → `score` and `visible` (B, V, M, K)."""
         config = self.config
-        try:
-            image = decode_image(sample.image)
-        except ValueError as error:  # no image, several, or an unusable one
-            return LeftOut(sample.key, str(error))
-        views = [evaluation_view(*image.size, config.crop)]
-        for number in range(1, config.views):
-            views.append(random_view(config.seed, sample.key, number, *image.size, (config.view_scale, 1.0)))
-        visible = [
+        sizes = mask_sizes(config.masking, self.n_masks, self.n_patches, config.mask_ratio)
+        drawn = [
             draw_masks(
                 config.seed,
-                sample.key,
+                key,
                 view,
                 masking=config.masking,
                 n_masks=self.n_masks,
                 n_patches=self.n_patches,
                 mask_ratio=config.mask_ratio,
             )
+            for key in keys
             for view in range(config.views)
         ]
-        pixels = np.stack([render(image, view, self.image_size) for view in views])
-        return _Prepared(sample.key, pixels, views, np.stack(visible))
-
-    def _score(self, batch: list[_Prepared]) -> list[_Scored]:
-        images = torch.from_numpy(np.concatenate([sample.pixels for sample in batch])).permute(0, 3, 1, 2)
-        visible = torch.from_numpy(np.concatenate([sample.visible for sample in batch]))
+        visible = np.array(drawn, dtype=np.int16).reshape(len(images), self.n_masks, max(sizes))
         scores = torch.full(visible.shape, torch.nan)
-        sizes = mask_sizes(self.config.masking, self.n_masks, self.n_patches, self.config.mask_ratio)
         for number, size in enumerate(sizes):
-            scores[:, number, :size] = self.scorer(images, visible[:, number, :size])
-        if not torch.equal(scores.isfinite(), visible >= 0):
+            scores[:, number, :size] = self.scorer(images, torch.from_numpy(visible[:, number, :size]))
+        if not np.array_equal(scores.isfinite().numpy(), visible >= 0):
             raise ValueError(
-                f"scores of {batch[0].key} or its neighbours are not finite in {self.precision}: "
+                f"scores of {keys[0]} or its neighbours are not finite in {self.precision}: "
                 "expected numbers; try --precision fp32 into a new store"
             )
-        rounded = round_keeping_order(scores.numpy()).reshape(len(batch), self.config.views, self.n_masks, -1)
-        return [
-            _Scored(sample.key, row, sample.visible, sample.views) for sample, row in zip(batch, rounded, strict=True)
-        ]
-
-    def _arrays(self, scored: list[_Scored]) -> ShardScores:
-        n, views = len(scored), self.config.views
-        width = max(mask_sizes(self.config.masking, self.n_masks, self.n_patches, self.config.mask_ratio))
-        shape = (n, views, self.n_masks, width)
-        return ShardScores(
-            key=np.array([sample.key for sample in scored], dtype=object),
-            score=np.array([sample.score for sample in scored], dtype=np.float32).reshape(shape),
-            visible=np.array([sample.visible for sample in scored], dtype=np.int16).reshape(shape),
-            box=np.array([[v.box for v in sample.views] for sample in scored], dtype=np.int32).reshape(n, views, 4),
-            flip=np.array([[v.flip for v in sample.views] for sample in scored], dtype=bool).reshape(n, views),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Prepared:
-    key: str
-    pixels: np.ndarray  # (V, S, S, 3) uint8
-    views: list[View]
-    visible: np.ndarray  # (V, M, K) int16
-
-
-@dataclasses.dataclass(frozen=True)
-class _Scored:
-    key: str
-    score: np.ndarray  # (V, M, K) float32
-    visible: np.ndarray
-    views: list[View]
-
-
-def _without(left_out: list[LeftOut], prepared: Iterable[_Prepared | LeftOut]) -> Iterator[_Prepared]:
-    for sample in prepared:
-        if isinstance(sample, LeftOut):
-            left_out.append(sample)
-        else:
-            yield sample
-
-
-def _batches(items: Iterable[_Prepared], size: int) -> Iterator[list[_Prepared]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+        shape = (len(keys), config.views, self.n_masks, max(sizes))
+        return {"score": round_keeping_order(scores.numpy()).reshape(shape), "visible": visible.reshape(shape)}

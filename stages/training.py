@@ -82,7 +82,10 @@ class Training(Generic[Batch]):
         objective: Callable[[Batch], Mapping[str, Tensor]],
         recipe: Recipe,
         device: str | torch.device = "cpu",
+        average: Callable[[Tensor], Tensor] = lambda values: values,
     ) -> None:
+        """`average` takes the mean of what is reported over all processes that train together."""
+        self.average = average
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.objective = objective
@@ -101,19 +104,21 @@ class Training(Generic[Batch]):
         report_every: int,
         save: Callable[[int, bytes], None],
         save_every: int,
+        after_step: Callable[[int], None] = lambda step: None,
     ) -> None:
         """Trains to the last step on `batches`, which begin with the first micro-batch of step `self.step`.
 
         `save` gets the step and the state every `save_every` steps, after the last one, and when a
-        KeyboardInterrupt ends the training early. Raises ValueError when the loss or a weight is no longer
-        finite; such a state is never saved.
+        KeyboardInterrupt ends the training early. `after_step` is called with the number of steps done, and may look
+        at the model, whatever mode it leaves it in. Raises ValueError when the loss or a weight is no longer finite;
+        such a state is never saved.
         """
         recipe, saved = self.recipe, self.step
         since, at = time.monotonic(), self.step
         stream = iter(batches)
-        self.model.train()
         try:
             while self.step < recipe.steps:
+                self.model.train()
                 micro_batches = list(islice(stream, recipe.accumulate))
                 assert len(micro_batches) == recipe.accumulate, "the batches ended before the training"
                 with interruptions_held():
@@ -123,6 +128,7 @@ class Training(Generic[Batch]):
                         now = time.monotonic()
                         report(self._report((self.step - at) * recipe.batch_size / (now - since)))
                         since, at = now, self.step
+                after_step(self.step)
                 if self.step % save_every == 0 or is_last:
                     save(self.step, self.state())
                     saved = self.step
@@ -186,7 +192,8 @@ class Training(Generic[Batch]):
 
     def _report(self, samples_per_second: float) -> TrainingReport:
         self._refuse_what_is_not_finite()
-        means = {name: torch.stack(values).cpu().double().mean().item() for name, values in self._recent.items()}
+        averages = self.average(torch.stack([torch.stack(values).double().mean() for values in self._recent.values()]))
+        means = dict(zip(self._recent, averages.tolist(), strict=True))
         self._recent.clear()
         return TrainingReport(
             step=self.step,
@@ -206,6 +213,13 @@ class Training(Generic[Batch]):
             first = int((~losses.isfinite()).nonzero()[0])
             step = self.step - (len(losses) - first - 1) // self.recipe.accumulate
             raise ValueError(f"the loss became {losses[first].item()} at step {step}: {_ADVICE}")
+
+
+def fastest_precision(device: torch.device) -> Precision:
+    """Of those that train well: fp32 on a CPU, bf16 (or else fp16) on a GPU."""
+    if device.type == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
 @contextmanager

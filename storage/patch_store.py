@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,24 +44,26 @@ class PatchStore:
         self.books = Books(place)
 
     @classmethod
-    def open(cls, path: str, content: str, settings: Settings | None = None) -> PatchStore:
-        """Writes nothing. Raises FileNotFoundError when there is no store, ValueError when it is no store of `content`,
-        or listing what differs when it was not made with `settings`."""
+    def open(cls, path: str, content: str | Collection[str], settings: Settings | None = None) -> PatchStore:
+        """Writes nothing. Raises FileNotFoundError when there is no store, ValueError when it is no store of `content`
+        (of any of several), or listing what differs when it was not made with `settings`."""
         place = locate(path)
+        contents = [content] if isinstance(content, str) else list(content)
+        expected = " or ".join(contents)
         try:
             attributes = json.loads(place.read("zarr.json"))["attributes"][ATTRIBUTE]
             found, version, found_settings = attributes["content"], attributes["format"], attributes["settings"]
         except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no store of {content} there") from None
+            raise FileNotFoundError(f"{path}: no store of {expected} there") from None
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path}/zarr.json: expected a store of {content}, came something else") from None
-        if (found, version) != (content, FORMAT):
+            raise ValueError(f"{path}/zarr.json: expected a store of {expected}, came something else") from None
+        if found not in contents or version != FORMAT:
             raise ValueError(
-                f"{path}: expected a store of {content} in format {FORMAT}, came {found} in format {version}"
+                f"{path}: expected a store of {expected} in format {FORMAT}, came {found} in format {version}"
             )
         if attributes.get("fingerprint") != fingerprint(found_settings):
             raise ValueError(f"{path}/zarr.json: damaged: its settings do not match their fingerprint")
-        store = cls(place, content, found_settings)
+        store = cls(place, found, found_settings)
         if settings is not None:
             store.refuse_other(settings)
         return store

@@ -1,12 +1,10 @@
 """What a score store holds of each image, and how to read it.
 
-For each sample of a shard, with V views, M masks a view and K visible patches in the largest mask:
+Besides `key`, `box` and `flip` (storage.shard_arrays), for each sample of a shard, with V views, M masks a view and K
+visible patches in the largest mask:
 
-    key      (n,)            string   the sample's key in its tar
     score    (n, V, M, K)    float32  semantic density of each visible patch; NaN where `visible` is -1
     visible  (n, V, M, K)    int16    sorted indices of the visible patches; -1 at the end of a shorter mask
-    box      (n, V, 4)       int32    left, top, width, height of the view, in pixels of the stored image
-    flip     (n, V)          bool     whether the view is mirrored, after the crop
 """
 
 from __future__ import annotations
@@ -17,50 +15,24 @@ from collections.abc import Mapping
 import numpy as np
 
 from storage.patch_store import PatchStore, Settings
+from storage.shard_arrays import ShardArrays
 
 CONTENT = "scores"
 
 
-@dataclasses.dataclass(frozen=True)
-class ShardScores:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardScores(ShardArrays):
     """The arrays of one shard, shapes as above."""
 
-    key: np.ndarray
     score: np.ndarray
     visible: np.ndarray
-    box: np.ndarray
-    flip: np.ndarray
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ShardScores:
-        """Raises ValueError when these are other arrays."""
-        expected = {field.name for field in dataclasses.fields(cls)}
-        if arrays.keys() != expected:
-            raise ValueError(f"expected arrays {sorted(expected)}, came {sorted(arrays)}")
-        return cls(**arrays)
 
     def check(self, n_patches: int, views: int, masks: int) -> list[str]:
         """What is wrong with them, a line each: nothing when they are as they must be."""
-        n, width = len(self.key), self.score.shape[-1]
-        expected = {
-            "key": ("OTU", (n,)),
-            "score": ("f", (n, views, masks, width)),
-            "visible": ("i", (n, views, masks, width)),
-            "box": ("i", (n, views, 4)),
-            "flip": ("b", (n, views)),
-        }
-        findings = [
-            f"{name}: expected kind {kinds} and shape {shape}, came {came.dtype.kind} and {came.shape}"
-            for name, (kinds, shape) in expected.items()
-            if (came := getattr(self, name)).dtype.kind not in kinds or came.shape != shape
-        ]
-        if findings:
+        shape = (len(self.key), views, masks, self.score.shape[-1])
+        if findings := self._check_shapes(views, {"score": ("f", shape), "visible": ("i", shape)}):
             return findings
-        if len(set(self.key.tolist())) != n:
-            findings.append("key: two samples have the same one")
+        findings = self._check_samples()
         shown = self.visible >= 0
         steps = np.diff(self.visible.astype(np.int32), axis=-1)
         if ((steps <= 0) & shown[..., 1:]).any() or (shown[..., 1:] & ~shown[..., :-1]).any():
@@ -71,8 +43,6 @@ class ShardScores:
             findings.append(f"visible: expected indices below {n_patches}")
         if not np.array_equal(np.isfinite(self.score), shown):
             findings.append("score: not a number for each visible patch")
-        if (self.box[..., 2:] <= 0).any() or (self.box[..., :2] < 0).any():
-            findings.append("box: not within an image")
         return findings
 
 

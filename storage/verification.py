@@ -50,7 +50,7 @@ def _compare_with_index(record: ShardRecord, entry: ShardEntry | None) -> Iterat
         ("md5", entry.md5sum, record.tar_md5),
     ):
         if index_says is not None and index_says != came:
-            yield f"tar: its index says {what} {index_says}, scored were {came}"
+            yield f"tar: its index says {what} {index_says}, read were {came}"
 
 
 def _check_files(store: PatchStore, record: ShardRecord, check_arrays: CheckArrays) -> Iterator[str]:

@@ -1,15 +1,19 @@
-"""What many tests need: every kind of location, a few built-in scenes in tars, and a very small MAE."""
+"""What many tests need: every kind of location, a few built-in scenes in tars, a very small MAE and ranker."""
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from ranker.network import PatchRankingTransformer, RankerConfig
+from ranker.pretrained import encode_ranker
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.shard import ShardConfig, run_shard
@@ -26,6 +30,9 @@ SMALL = MaeConfig(
     decoder_heads=2,
 )
 """16 patches; at a mask ratio of 0.75 four masks of four patches show each once."""
+
+SMALL_RANKER = RankerConfig(image_size=32, patch_size=8, width=16, depth=1, heads=2)
+"""For the same patches."""
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +55,21 @@ def small_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_mae(MaskedAutoencoder(SMALL), str(folder), {})
     return folder
+
+
+def write_ranker(folder: Path, seed: int = 0, **architecture: Any) -> Path:
+    """A folder with a ranker of `SMALL_RANKER`, or what is changed of it, and random weights."""
+    torch.manual_seed(seed)
+    model = PatchRankingTransformer(dataclasses.replace(SMALL_RANKER, **architecture))
+    for name, data in encode_ranker(model, {}).items():
+        locate(folder).write(name, data)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ranker of `SMALL_RANKER` and random weights."""
+    return write_ranker(tmp_path_factory.mktemp("ranker"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 import ray.cloudpickle
+from ranking_runs import rank_config, rank_in_process
 from scoring import files_of, score_config, score_in_process
 
 from pipeline.events import Event, ShardDone, ShardFailed, ShardStarted, WorkerLost, WorkerReady
@@ -125,6 +126,15 @@ def test_a_run_that_is_left_early_ends_its_workers(executor: RayExecutor, tmp_pa
             return
         time.sleep(0.1)
     pytest.fail("the workers' cores did not become free")
+
+
+def test_actors_rank_as_one_process_does(
+    executor: RayExecutor, scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "in-process"))
+    _, outcome = rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "actors"), executor)
+    assert (outcome.done, outcome.scored, outcome.failures) == (4, 15, [])
+    assert files_of(tmp_path / "actors") == files_of(tmp_path / "in-process")
 
 
 def test_a_cluster_that_is_not_there_is_one_message_at_once() -> None:

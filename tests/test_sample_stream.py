@@ -10,7 +10,7 @@ import pytest
 from stages import sample_stream
 from stages.sample_stream import SampleStream, measured, shuffled_samples
 from storage.locations import LocalFiles
-from storage.shard_files import Sample, write_shard
+from storage.shard_files import Sample, ShardReader, read_shard, write_shard
 from storage.shard_index import ShardEntry
 
 SIZES = (5, 7, 4)
@@ -37,7 +37,7 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shar
 
 
 def keys(shards: list[ShardEntry], n: int, *, seed: int = 0, start: int = 0) -> list[tuple[int, str]]:
-    stream = shuffled_samples(shards, seed=seed, start=start)
+    stream = shuffled_samples(shards, read_shard, seed=seed, start=start)
     found = [(epoch, sample.key) for epoch, sample in islice(stream, n)]
     stream.close()
     return found
@@ -73,12 +73,14 @@ def test_tars_before_the_block_that_is_entered_are_not_opened(
     monkeypatch.setattr(sample_stream, "KEPT_BYTES", 0)
     monkeypatch.setattr(sample_stream, "BLOCK_BYTES", 1)  # blocks of one sample, so that tars come one after another
     opened: list[str] = []
-    read = sample_stream.read_shard
-    monkeypatch.setattr(sample_stream, "read_shard", lambda shard: opened.append(shard.name) or read(shard))
+
+    def read(shard: ShardEntry) -> ShardReader:
+        opened.append(shard.name)
+        return read_shard(shard)
+
     order = list(dict.fromkeys(key.split("-")[0] for _, key in keys(shards, TOTAL)))
     last = SIZES[int(order[-1])]
-    opened.clear()
-    keys(shards, last, start=TOTAL - last)
+    next(shuffled_samples(shards, read, seed=0, start=TOTAL - last))
     assert opened[0] == order[-1]
 
 
@@ -96,7 +98,7 @@ def number_of(sample: Sample, epoch: int) -> str:
 @pytest.mark.parametrize("start", [0, 1, 4, 9])
 def test_batches_start_anywhere(shards: list[ShardEntry], start: int) -> None:
     def batches(first: int, n: int) -> list[list[str]]:
-        stream = SampleStream(shards, number_of, seed=3, threads=2).batches(5, first)
+        stream = SampleStream(shards, read_shard, number_of, seed=3, threads=2).batches(5, first)
         found = list(islice(stream, n))
         stream.close()
         return found
@@ -110,14 +112,14 @@ def test_unusable_samples_are_left_out_of_their_batch_and_named(shards: list[Sha
             raise ValueError("truncated")
         return sample.key
 
-    stream = SampleStream(shards, prepare, seed=0, threads=2)
+    stream = SampleStream(shards, read_shard, prepare, seed=0, threads=2)
     (epoch,) = islice(stream.batches(TOTAL), 1)
     assert len(epoch) == TOTAL - 2
     assert stream.left_out == {"0-1": "truncated", "2-3": "truncated"}
 
 
 def test_samples_passed_over_on_purpose_are_not_reported(shards: list[ShardEntry]) -> None:
-    stream = SampleStream(shards, lambda sample, epoch: sample.key if sample.key == "1-1" else None, seed=0, threads=1)
+    stream = SampleStream(shards, read_shard, lambda sample, epoch: sample.key if sample.key == "1-1" else None, seed=0, threads=1)
     assert list(islice(stream.batches(3), 4)) == [["1-1"]] * 4  # batches without a sample are given the next one's
     assert stream.left_out == {}
 
@@ -128,13 +130,13 @@ def test_when_nothing_can_be_used_the_stream_ends_with_the_reasons(shards: list[
         raise ValueError("zero bytes")
 
     with pytest.raises(ValueError, match=r"0\.tar and 2 more: none of 16 samples can be used; 0-0: zero bytes"):
-        next(SampleStream(shards, prepare, seed=0, threads=2).batches(size))
+        next(SampleStream(shards, read_shard, prepare, seed=0, threads=2).batches(size))
 
 
 def test_empty_tars_are_refused(tmp_path: Path) -> None:
     empty = write_shard(LocalFiles(tmp_path), "empty.tar", [])
     with pytest.raises(ValueError, match=r"empty\.tar: expected samples"):
-        SampleStream([empty], number_of, seed=0, threads=1)
+        SampleStream([empty], read_shard, number_of, seed=0, threads=1)
 
 
 @pytest.mark.usefixtures("memory")
@@ -142,4 +144,20 @@ def test_a_damaged_tar_ends_the_stream_with_its_name(shards: list[ShardEntry]) -
     path = Path(shards[1].url)
     path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(ValueError, match=r"1\.tar"):
-        list(islice(SampleStream(shards, number_of, seed=0, threads=2).batches(4), 8))
+        list(islice(SampleStream(shards, read_shard, number_of, seed=0, threads=2).batches(4), 8))
+
+
+@pytest.mark.usefixtures("memory")
+@pytest.mark.parametrize("parts", [2, 3])
+def test_processes_that_share_a_stream_see_together_what_one_sees_alone(shards: list[ShardEntry], parts: int) -> None:
+    def first(n: int, start: int, part: int, parts: int) -> list[list[str]]:
+        stream = SampleStream(shards, read_shard, number_of, seed=3, threads=2)
+        batches = stream.batches(4, start, part=part, parts=parts)
+        found = list(islice(batches, n))
+        batches.close()
+        return found
+
+    alone = first(6 * parts, 0, 0, 1)
+    for start in (0, 2):
+        shared = [first(6 - start, start, part, parts) for part in range(parts)]
+        assert [batch for together in zip(*shared, strict=True) for batch in together] == alone[start * parts :]

@@ -155,9 +155,9 @@ def write_wrong(**arrays: np.ndarray) -> Callable[[PatchStore], None]:
 @pytest.mark.parametrize(
     ("damage", "finding"),
     [
-        (change_index(nsamples=4), "tar: its index says samples 4, scored were 3"),
-        (change_index(filesize=20480), "tar: its index says bytes 20480, scored were 10240"),
-        (change_index(md5sum="1" * 32), f"tar: its index says md5 {'1' * 32}, scored were {MD5}"),
+        (change_index(nsamples=4), "tar: its index says samples 4, read were 3"),
+        (change_index(filesize=20480), "tar: its index says bytes 20480, read were 10240"),
+        (change_index(md5sum="1" * 32), f"tar: its index says md5 {'1' * 32}, read were {MD5}"),
         (forget, "not in books/shards.json"),
         (change_record(samples=2, scored=1), "expected 1 rows by the record, came 2"),
         (change_record(shard="b"), "is the record of 'b'"),

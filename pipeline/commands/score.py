@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import click
 import torch
 
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
-from pipeline.executor import Executor
 from pipeline.options import given, options_of
 from pipeline.plan import plan_scores
-from pipeline.shard_run import absolute, make_executor, run_shards
+from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
+from pipeline.shard_run import absolute, run_shards
 from stages.density.mae_checkpoints import load_mae
 from stages.density.precision import fastest_trusted
-from stages.density.scorer import Precision
 from stages.devices import resolve_device
 from stages.score import ScoreConfig, ScoreStage, score_settings
 from storage.patch_store import PatchStore
@@ -49,17 +47,11 @@ def run_score(config: ScoreConfig, execution: ExecutionConfig) -> int:
     config = config.model_copy(update={"mae": absolute(config.mae), "out": absolute(config.out)})
     shards = expand_shards(config.shards)
     checkpoint = load_mae(config.mae)
-    with ExitStack() as stack:
-        started: list[Executor] = []
-
-        def executor() -> Executor:
-            if not started:
-                started.append(stack.enter_context(make_executor(execution)))
-            return started[0]
-
+    with executor_when_needed(execution) as executor:
         precision = config.precision
         if precision == "auto":
-            precision = _stored_precision(config.out) or fastest_trusted(torch.device(executor().device()))
+            stored = stored_precision(config.out, CONTENT)
+            precision = stored or fastest_trusted(torch.device(executor().device()))
         store = PatchStore.create_or_open(config.out, CONTENT, score_settings(config, checkpoint, precision))
         click.echo(
             f"{len(shards)} shards, MAE of {checkpoint.config.n_patches} patches ({checkpoint.family}), {precision}, "
@@ -67,13 +59,7 @@ def run_score(config: ScoreConfig, execution: ExecutionConfig) -> int:
             err=True,
         )
         outcome = run_shards(ScoreStage(config, precision), store, shards, executor, execution)
-    for line in outcome.lines():
-        click.echo(line)
-    if outcome.failures:
-        click.echo("To try the failed shards again, run the same command.")
-        return 1
-    click.echo(f"Next: ltrp-pipeline verify {config.out}")
-    return 0
+    return tell_outcome(outcome, config.out)
 
 
 def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | None) -> int:
@@ -81,17 +67,9 @@ def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | Non
     shards = expand_shards(config.shards)
     mae = load_mae(config.mae).config
     device = resolve_device(execution.device)
-    stored = _stored_precision(config.out)
+    stored = stored_precision(config.out, CONTENT)
     precision = (stored or fastest_trusted(torch.device(device))) if config.precision == "auto" else config.precision
     done = PatchStore.open(config.out, CONTENT).books.done() if stored else set()
     for line in plan_scores(config, mae, precision, device, shards, done, rate).lines():
         click.echo(line)
     return 0
-
-
-def _stored_precision(path: str) -> Precision | None:
-    """The precision of the scores that are there; None without a store."""
-    try:
-        return PatchStore.open(path, CONTENT).settings["precision"]
-    except FileNotFoundError:
-        return None

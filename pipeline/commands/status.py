@@ -8,9 +8,8 @@ from collections import Counter
 import click
 
 from pipeline.progress import duration
+from storage.contents import open_any
 from storage.driver_lock import current_driver
-from storage.patch_store import PatchStore
-from storage.scores import CONTENT
 
 
 @click.command()
@@ -21,7 +20,7 @@ def status(store: str, list_left_out: bool) -> None:
 
     Reads the store alone: also while a run goes on, and after a cluster is gone.
     """
-    opened = PatchStore.open(store, CONTENT)
+    opened, content = open_any(store)
     books = opened.books
     driver = current_driver(opened.place)
     shards = {entry.name: entry for entry in books.shards()}
@@ -46,15 +45,16 @@ def status(store: str, list_left_out: bool) -> None:
     for failure in failures:
         click.echo(f"failed    {failure.shard}, {failure.attempts} attempts: {failure.reason}")
     for shard in sorted(damaged):
-        click.echo(f"damaged   {shard}: score does it again")
-    samples = scored = 0
+        click.echo(f"damaged   {shard}: {content.command} does it again")
+    samples = computed = 0
     reasons: Counter[str] = Counter()
     for record in books.records():
         if record.shard in done:
-            samples, scored = samples + record.samples, scored + record.scored
+            samples, computed = samples + record.samples, computed + record.scored
             reasons.update(sample.reason for sample in record.left_out)
             for sample in record.left_out if list_left_out else ():
                 click.echo(f"left out  {record.shard} {sample.key}: {sample.reason}")
-    click.echo(f"samples   {samples} in the shards that are done: {scored} scored, {samples - scored} left out")
+    split = f"{computed} {content.participle}, {samples - computed} left out"
+    click.echo(f"samples   {samples} in the shards that are done: {split}")
     for reason, count in reasons.most_common():
         click.echo(f"left out  {count} x {reason}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.progress import Display
-from storage.patch_store import PatchStore
-from storage.scores import CONTENT, check_scores
+from storage.contents import open_any
 from storage.verification import verify_shards
 
 
@@ -17,15 +16,15 @@ def verify(ctx: click.Context, store: str) -> None:
     """Prove that STORE is whole, or say what is damaged or missing.
 
     Checks every checksum, shape and count, and every shard against its tar's index. What is damaged is noted in the
-    store, so that running `score` again repairs just that. Exit status 1: something is damaged or missing.
+    store, so that running `score` or `rank` again repairs just that. Exit status 1: something is damaged or missing.
     """
-    opened = PatchStore.open(store, CONTENT)
+    opened, content = open_any(store)
     expected = {entry.name for entry in opened.books.shards()}
     recorded, marked = opened.books.recorded(), opened.books.damaged()
     damaged = 0
     with Display("verify", "shards") as display:
         display.show(0, len(recorded))
-        for number, result in enumerate(verify_shards(opened, check_scores), start=1):
+        for number, result in enumerate(verify_shards(opened, content.check), start=1):
             if result.findings or result.shard in marked:
                 opened.books.mark_damaged(result.shard, list(result.findings))
             damaged += bool(result.findings)
@@ -37,5 +36,5 @@ def verify(ctx: click.Context, store: str) -> None:
         f"{len(recorded) - damaged} of {len(expected)} shards are whole, {damaged} damaged, {len(missing)} missing."
     )
     if damaged or missing:
-        click.echo("To do these and nothing else, run the score command again.")
+        click.echo(f"To do these and nothing else, run the {content.command} command again.")
         ctx.exit(1)

@@ -1,0 +1,41 @@
+"""`ltrp-pipeline export`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["torch", "onnx"]),
+    default="torch",
+    show_default=True,
+    help="torch.export's, which PyTorch runs without this project, or ONNX.",
+)
+@click.option("--out", required=True, help="File to write; commonly .pt2 for torch, .onnx for ONNX.")
+def export(ranker: str, format_: str, out: str) -> None:
+    """Write a ranker as a program that runs without this project.
+
+    The written file is run on random images, and kept only if its scores are the ranker's.
+    """
+    from ranker.export import INPUT, OUTPUT, check_onnx, check_program, export_onnx, export_program
+    from ranker.patch_ranker import PatchRanker
+
+    opened, path = PatchRanker.from_pretrained(ranker), Path(out)
+    write, check = {"torch": (export_program, check_program), "onnx": (export_onnx, check_onnx)}[format_]
+    write(opened, path)
+    try:
+        difference = check(path, opened)
+    except ValueError:
+        path.unlink()
+        raise
+    size = opened.config.image_size
+    click.echo(f"{path}: a ranker of {opened.config.n_patches} patches, {path.stat().st_size / 1e6:.1f} MB.")
+    click.echo(f"  input   {INPUT} (B, 3, {size}, {size}) float32, ImageNet's mean and standard deviation taken out")
+    click.echo(f"  output  {OUTPUT} (B, {opened.config.n_patches}) float32, patches in raster order")
+    click.echo(f"Largest difference to the ranker's scores, on random images: {difference:.1e}.")

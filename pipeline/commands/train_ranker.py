@@ -1,0 +1,96 @@
+"""`ltrp-pipeline train-ranker`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import click
+import torch
+
+from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.options import given, options_of
+from pipeline.progress import Display, EventFile
+from pipeline.quality_table import quality_table
+from pipeline.shard_run import absolute
+from pipeline.training_progress import TrainingProgress
+from stages.devices import resolve_device
+from stages.processes import Processes, SingleProcess
+from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
+from storage.locations import Location, locate
+from storage.shard_index import expand_shards
+
+
+@click.command()
+@config_option
+@options_of(TrainRankerConfig)
+@options_of(TrainingExecutionConfig)
+@click.pass_context
+def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
+    """Train a model that ranks patches from cached scores (stage two).
+
+    Needs the shards and the store of their scores, and no MAE. After each epoch the ranker is held against images that
+    it has not seen, beside random order, a position prior, gradient energy, and what the masks say of each other;
+    the best one is kept. Running again goes on from the last checkpoint.
+    """
+    file = PipelineFile.read(config)
+    settings = file.section("train_ranker", given(flags, TrainRankerConfig))
+    execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    ctx.exit(run_train_ranker_command(settings, execution))
+
+
+def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecutionConfig) -> int:
+    """Trains what is not trained yet; returns the exit status."""
+    summaries: list[TrainRankerSummary] = []
+    out = locate(config.out)
+    local = out.local_path()
+    elsewhere = config.model_copy(  # what workers that run in another folder find the same files under
+        update={
+            "shards": [shard.url for shard in expand_shards(config.shards)],
+            "scores": absolute(config.scores),
+            "init": absolute(config.init) if config.init else None,
+            "out": out.url,
+        }
+    )
+    with Display("train-ranker", "steps") as display:
+        progress = TrainingProgress(
+            display,
+            EventFile(execution.events or (f"{local}.events.jsonl" if local else None)),
+            local / "tensorboard" if local else None,
+            summaries.append,
+        )
+        with closing(progress):
+            train(partial(run_train_ranker, elsewhere), execution, out, progress.tell)
+    (summary,) = summaries
+    if summary.started_at == summary.steps:
+        click.echo(f"{summary.out}: the ranker is finished, nothing is left to do.")
+    for line in quality_table(summary.best.qualities, "on held-out images"):
+        click.echo(line)
+    click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")
+    shards = " --shards ".join(config.shards)
+    click.echo(f"Next: ltrp-pipeline rank --shards {shards} --ranker {config.out} --out RANKS")
+    return 0
+
+
+def train(
+    stage: Callable[[Processes, Callable[[Any], None]], None],
+    execution: TrainingExecutionConfig,
+    out: Location,
+    tell: Callable[[Any], None],
+) -> None:
+    """Runs a stage that trains where `execution` says."""
+    executor = execution.executor
+    if executor == "auto":
+        executor = "ray" if execution.workers > 1 or execution.ray_address else "in-process"
+    if executor == "ray":
+        from pipeline.ray_training import train_on_ray  # here, since importing Ray takes seconds
+
+        train_on_ray(stage, execution, out, tell)
+        return
+    if execution.workers > 1:
+        raise ValueError(f"workers: expected 1 with executor in-process, came {execution.workers}")
+    if execution.cpus_per_worker:
+        torch.set_num_threads(execution.cpus_per_worker)
+    stage(SingleProcess(torch.device(resolve_device(execution.device))), tell)

@@ -1,0 +1,109 @@
+"""A connection to Ray: to a cluster, or to an instance of our own that leaves nothing behind."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import ray
+
+from pipeline.executor import describe
+
+OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size goes through it
+CONNECTION_SECONDS = 10.0
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Connected to the cluster at `address`; without one, to an instance that ends with the block.
+
+    Raises ConnectionError when there is no Ray to be had.
+    """
+    with ExitStack() as held:
+        try:
+            # Ray puts the driver's working directory first on every worker's `sys.path`: a user's own `storage/` or
+            # `pipeline.py` there would be imported instead of ours. Workers live in it, so that it lasts as they do.
+            empty = held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            with _working_directory(empty), _signal_handlers_kept():
+                if address:
+                    _refuse_unreachable(address)
+                    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+                else:
+                    own_directory = held.enter_context(_own_directory())
+                    ray.init(
+                        address="local",
+                        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+                        include_dashboard=False,
+                        object_store_memory=OBJECT_STORE_BYTES,
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        _temp_dir=str(own_directory),
+                    )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConnectionError(f"Ray at {address or 'this machine'}: {describe(error)}") from None
+        try:
+            yield
+        finally:
+            with _signal_handlers_kept():
+                ray.shutdown()
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raises ConnectionError at once where Ray would try for minutes, and then end the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return  # "auto", or a name that Ray itself understands
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody answers ({error})") from None
+
+
+@contextmanager
+def _working_directory(path: str) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(path)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Ray sets its own, which would end the driver without tidying up."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _own_directory() -> Iterator[Path]:
+    """Where our Ray instance keeps its sockets (whose paths must be short) and logs. It is locked while in use, so that
+    what a killed driver left behind can be told and is removed."""
+    root = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
+    for old in root.glob("ltrp-ray-*"):
+        with suppress(OSError), _locked(old):
+            shutil.rmtree(old)
+    own = tempfile.TemporaryDirectory(prefix="ltrp-ray-", dir=root, ignore_cleanup_errors=True)
+    with own as name, _locked(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Raises BlockingIOError when another process holds it."""
+    with open(directory / "in-use", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

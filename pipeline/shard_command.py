@@ -1,0 +1,47 @@
+"""What the commands that run a stage over shards into a store have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import click
+
+from pipeline.config import ExecutionConfig
+from pipeline.executor import Executor
+from pipeline.shard_run import Outcome, make_executor
+from stages.autocast import Precision
+from storage.patch_store import PatchStore
+
+
+@contextmanager
+def executor_when_needed(config: ExecutionConfig) -> Iterator[Callable[[], Executor]]:
+    """A function that starts the executor when it is first called; what was started ends with the block."""
+    with ExitStack() as stack:
+        started: list[Executor] = []
+
+        def executor() -> Executor:
+            if not started:
+                started.append(stack.enter_context(make_executor(config)))
+            return started[0]
+
+        yield executor
+
+
+def stored_precision(path: str, content: str) -> Precision | None:
+    """The precision of what is in the store; None without a store."""
+    try:
+        return PatchStore.open(path, content).settings["precision"]
+    except FileNotFoundError:
+        return None
+
+
+def tell_outcome(outcome: Outcome, out: str) -> int:
+    """Prints what was done and what comes next; returns the exit status."""
+    for line in outcome.lines():
+        click.echo(line)
+    if outcome.failures:
+        click.echo("To try the failed shards again, run the same command.")
+        return 1
+    click.echo(f"Next: ltrp-pipeline verify {out}")
+    return 0

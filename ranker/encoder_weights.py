@@ -1,0 +1,99 @@
+"""A ranker that starts from a trained encoder: an MAE's, or a vision transformer of timm.
+
+Names are those that timm and facebookresearch/mae share. What such files hold beside the encoder is left aside: an
+MAE's decoder, and heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from torch import Tensor
+
+from ranker.network import PatchRankingTransformer
+from ranker.positions import sincos_positions
+
+BESIDE_THE_ENCODER = ("decoder", "mask_token", "head", "fc_norm")
+PROJECTION, POSITIONS = "patch_embed.proj.weight", "pos_embed"
+
+
+def load_encoder(model: PatchRankingTransformer, weights: Mapping[str, Tensor], where: str) -> None:
+    """Puts an encoder's patch embedding, CLS token, blocks and last norm into `model`, whose head stays as it is.
+
+    Position embeddings stay too where the encoder has the same ones, MAE's of the same grid; others are taken, and
+    resampled for another grid, as the patch embedding is for another patch size. Of a timm model that averages
+    tokens, which has no `norm`, `fc_norm` is taken for it. The number of heads cannot be seen in weights: it must be
+    the encoder's.
+
+    Raises ValueError, naming `where`, the tensor, what was expected and what came, for an encoder of another width or
+    depth, tensors that are missing or unknown, and values that are not finite; `model` is then as it was.
+    """
+    expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("head.")}
+    encoder = _encoder_part(weights)
+    _refuse_other_names(expected, encoder, where)
+    for name, tensor in encoder.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{where}: {name}: expected numbers, came infinite ones or NaN")
+    encoder[PROJECTION] = _fitting_projection(encoder[PROJECTION], model, where)
+    encoder[POSITIONS] = _fitting_positions(encoder[POSITIONS], model, where)
+    for name, tensor in encoder.items():
+        _refuse_shape(name, tensor, tuple(expected[name].shape), where)
+    model.load_state_dict(encoder, strict=False)
+
+
+def _encoder_part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """In float32, on the CPU."""
+    has_norm = "norm.weight" in weights
+    encoder = {}
+    for name, tensor in weights.items():
+        if name.startswith("fc_norm.") and not has_norm:
+            name = name.removeprefix("fc_")
+        if not name.startswith(BESIDE_THE_ENCODER):
+            encoder[name] = tensor.detach().float().cpu()
+    return encoder
+
+
+def _refuse_other_names(expected: Mapping[str, Tensor], encoder: Mapping[str, Tensor], where: str) -> None:
+    depth, came = _depth(expected), _depth(encoder)
+    if came != depth:
+        raise ValueError(f"{where}: blocks: expected {depth}, came {came}")
+    missing, unknown = sorted(expected.keys() - encoder.keys()), sorted(encoder.keys() - expected.keys())
+    if missing or unknown:
+        raise ValueError(
+            f"{where}: expected the encoder of an MAE or of a timm vision transformer with a CLS token, came one "
+            f"without {missing[:3]} and with {unknown[:3]}"
+        )
+
+
+def _depth(weights: Mapping[str, Tensor]) -> int:
+    return len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+
+
+def _fitting_projection(weight: Tensor, model: PatchRankingTransformer, where: str) -> Tensor:
+    """(width, 3, p, p), p of the encoder → of the ranker."""
+    width, patch = model.config.width, model.config.patch_size
+    if weight.ndim != 4 or not all(weight.shape):
+        raise ValueError(f"{where}: {PROJECTION}: expected ({width}, 3, p, p), came {tuple(weight.shape)}")
+    _refuse_shape(PROJECTION, weight, (width, 3, *weight.shape[2:]), where)
+    return resample_patch_embed(weight, [patch, patch])
+
+
+def _fitting_positions(positions: Tensor, model: PatchRankingTransformer, where: str) -> Tensor:
+    """(1, 1 + g², width), g of the encoder → of the ranker."""
+    width, grid = model.config.width, model.config.grid
+    came = math.isqrt(max(0, positions.shape[1] - 1)) if positions.ndim == 3 else 0
+    if came == 0 or positions.shape != (1, 1 + came**2, width):
+        raise ValueError(f"{where}: {POSITIONS}: expected (1, 1 + g², {width}), came {tuple(positions.shape)}")
+    if came != grid:
+        return resample_abs_pos_embed(positions, [grid, grid], old_size=[came, came])
+    fixed = sincos_positions(grid, width)
+    # Files in half precision differ from the formula by less than this.
+    return fixed if torch.allclose(positions, fixed, rtol=0, atol=1e-2) else positions
+
+
+def _refuse_shape(name: str, tensor: Tensor, expected: tuple[int, ...], where: str) -> None:
+    if tuple(tensor.shape) != expected:
+        raise ValueError(f"{where}: {name}: expected {expected}, came {tuple(tensor.shape)}")

@@ -1,0 +1,71 @@
+"""The plot of `evaluate-ranker`: quality beside its comparators, and agreement against the number of masks."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from stages.evaluate_ranker import AGREEMENT, Evaluation
+from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
+
+COLOURS = {RANKER: "#31688e", CEILING: "#35b779"}
+OTHER_COLOUR = "#b0b0b0"
+
+
+def draw_agreement(found: Evaluation) -> bytes:
+    """PNG"""
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_qualities(left, found)
+    _draw_masks(right, found)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+def _draw_qualities(axes: Axes, found: Evaluation) -> None:
+    shown = {name: each[SELECTED_BY] for name, each in found.qualities.items() if SELECTED_BY in each}
+    for place, (name, each) in enumerate(shown.items()):
+        axes.barh(place, each.mean, color=COLOURS.get(name, OTHER_COLOUR))
+        axes.plot([each.low, each.high], [place, place], color="black", linewidth=1.5)
+    axes.set_yticks(range(len(shown)), list(shown))
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("Kendall's tau inside held-out masks (95% interval)")
+    axes.set_title(f"{found.images} images, {found.masks} masks each")
+
+
+def _draw_masks(axes: Axes, found: Evaluation) -> None:
+    if not found.agreements:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no two sets of masks show the same patches", ha="center")
+        return
+    measured = [(each.masks, each.agreement) for each in found.agreements]
+    ranker = [(each.masks, each.ranker) for each in found.agreements]
+    ranker.append((found.masks, found.qualities[RANKER][AGREEMENT]))
+    for label, points, colour in (
+        ("another set of masks", measured, COLOURS[CEILING]),
+        ("the ranker", ranker, COLOURS[RANKER]),
+    ):
+        masks = [each for each, _ in points]
+        axes.plot(masks, [each.mean for _, each in points], "o-", color=colour, label=label)
+        low, high = [each.low for _, each in points], [each.high for _, each in points]
+        axes.fill_between(masks, low, high, color=colour, alpha=0.2)
+    further = [(measured[-1][0], measured[-1][1].mean), *found.extrapolated()]
+    axes.plot(*zip(*further, strict=True), "--", color=COLOURS[CEILING], label="another set, expected (Spearman-Brown)")
+    ticks = sorted({each for each, _ in [*measured, *further]})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(each) for each in ticks])
+    axes.set_xlabel("masks averaged")
+    axes.set_ylabel("Spearman with the mean of so many masks")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower right")
+    cost = axes.secondary_xaxis("top")
+    cost.set_xticks(ticks, [f"{each * found.flops_per_mask / 1e9:.3g}" for each in ticks])
+    cost.set_xlabel("their cost, GFLOP an image")
+    for axis in (axes.xaxis, cost.xaxis):
+        axis.set_minor_locator(NullLocator())

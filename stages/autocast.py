@@ -1,0 +1,16 @@
+"""In which arithmetic a model computes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """A context in which matrices are multiplied in `precision`; for fp32 one that changes nothing."""
+    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")

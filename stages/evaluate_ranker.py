@@ -1,0 +1,181 @@
+"""`evaluate-ranker`: how good a ranker is on images that it has not seen, how good it could be, and what masks are
+worth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from ranker.network import RankerConfig
+from stages.devices import resolve_device
+from stages.load_ranker import load_ranker
+from stages.ranking.evaluation_images import evaluation_batches
+from stages.ranking.facts import RankerFacts, read_facts
+from stages.ranking.mask_agreement import mask_flops, spearman_brown, splits
+from stages.ranking.quality import Densities, Estimate, compare_dense, estimate, quality
+from stages.ranking.scored_shards import Split, SplitShards, held_out, join_scores
+from stages.ranking.validation import RANKER, Comparison, add_comparators, rank_images
+from storage.patch_store import PatchStore, Settings
+from storage.scores import CONTENT
+from storage.shard_index import expand_shards
+
+AGREEMENT = "of mean: spearman"
+EXTRAPOLATED = (2, 4, 8)
+"""Times as many masks as were measured."""
+
+
+class EvaluateRankerConfig(BaseModel):
+    """Settings of `evaluate-ranker`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    shards: list[str] = Field(description="Shards that were scored: folders, globs, brace patterns or index files.")
+    scores: str = Field(description="Store of their scores.")
+    ranker: str = Field(description="Ranker: a folder of train-ranker, or a published .pth file.")
+    out: str = Field(description="Folder for the figures (evaluation.json) and the plot (agreement.png).")
+    part: Literal["held-out", "all"] = Field(
+        "held-out", description="'held-out': images that the ranker was not trained on; 'all': whatever has scores."
+    )
+    images: int | None = Field(None, ge=1, description="At most so many of them, drawn at random; by default all.")
+    top: float = Field(0.25, gt=0, lt=1, description="Part of a list that NDCG and recall look at.")
+    seed: int = Field(0, description="Seed of the images that are drawn, and of the random order.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What the ranker computes on.")
+    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Two disjoint sets of `masks` masks of the same images, and the ranker against one of them."""
+
+    masks: int
+    flops: float
+    """That one set costs for an image."""
+    agreement: Estimate
+    """Spearman between the mean densities of the two sets."""
+    ranker: Estimate
+    """Spearman between the ranker and the mean density of one set."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_ranker` found on `images` images."""
+
+    images: int
+    masks: int
+    """Of each image, in the store."""
+    qualities: dict[str, dict[str, Estimate]]
+    """Scoring → metric → mean over images."""
+    advantages: dict[str, dict[str, Estimate]]
+    """Scoring → metric → by how much the ranker is better, image by image."""
+    agreements: list[Agreement]
+    """By growing number of masks; empty when no two sets of masks show the same patches."""
+    flops_per_mask: float
+
+    def extrapolated(self) -> list[tuple[int, float]]:
+        """Numbers of masks beyond the measured ones, and the agreement that Spearman and Brown's formula expects."""
+        if not self.agreements:
+            return []
+        last = self.agreements[-1]
+        return [(last.masks * times, spearman_brown(last.agreement.mean, times)) for times in EXTRAPOLATED]
+
+    def attainable(self) -> float | None:
+        """Spearman against the mean over all masks of a ranking by the true densities, estimated from the agreement of
+        the masks (their errors taken as independent); None when it is unknown."""
+        if not self.agreements or self.agreements[-1].agreement.mean <= 0:
+            return None
+        last = self.agreements[-1]
+        return spearman_brown(last.agreement.mean, self.masks / last.masks) ** 0.5
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "extrapolated": self.extrapolated(), "attainable": self.attainable()}
+
+
+def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], None]) -> Evaluation:
+    """`tell` gets how many images are through, of how many.
+
+    Raises ValueError for a ranker of another grid, scores of no use, and tars that have changed since they were scored.
+    """
+    store = PatchStore.open(config.scores, CONTENT)
+    checkpoint = load_ranker(config.ranker)
+    refuse_other_grid(checkpoint.config, store.settings, config.ranker, config.scores)
+    facts = read_facts(checkpoint.facts, config.ranker)
+    part = _part(config, store, facts)
+    if config.images is not None:
+        part = part.draw(config.images, config.seed)
+    device = torch.device(resolve_device(config.device))
+    model = checkpoint.build().to(device)
+    comparison, agreements = Comparison(), _Agreements(store.settings, config)
+    prior = facts.position_prior if facts else None
+    through = 0
+    for batch in evaluation_batches(store, part, threads=config.decode_threads):
+        scores = rank_images(model, batch.images, device)
+        if not scores.isfinite().all():
+            raise ValueError(f"{config.ranker}: its scores of {batch.keys[0]} or its neighbours are infinite or NaN")
+        comparison.add(RANKER, quality(scores, batch.densities, config.top))
+        add_comparators(comparison, batch, store.settings, position_prior=prior, top=config.top, seed=config.seed)
+        agreements.add(scores, batch.densities)
+        through += len(batch.keys)
+        tell(through, part.n_samples)
+    return Evaluation(
+        images=part.n_samples,
+        masks=store.settings["masks"],
+        qualities=comparison.estimates(),
+        advantages=comparison.advantages(RANKER),
+        agreements=agreements.found(),
+        flops_per_mask=mask_flops(store.settings),
+    )
+
+
+def refuse_other_grid(ranker: RankerConfig, settings: Settings, ranker_path: str, store_path: str) -> None:
+    """Raises ValueError unless the ranker's patches are those that were scored."""
+    size, patch = settings["mae.image_size"], settings["mae.patch_size"]
+    if ranker.patch_size != patch or (ranker.head == "cls" and ranker.image_size != size):
+        raise ValueError(
+            f"{ranker_path}: expected a ranker for the {size}-pixel images with {patch}-pixel patches of {store_path}, "
+            f"came one for {ranker.image_size}-pixel images with {ranker.patch_size}-pixel patches"
+        )
+
+
+def _part(config: EvaluateRankerConfig, store: PatchStore, facts: RankerFacts | None) -> SplitShards:
+    shards = join_scores(expand_shards(config.shards), store)
+    if config.part == "all" or facts is None:
+        return held_out(store, shards, Split("key", 1.0, 0), ())
+    return held_out(store, shards, facts.split, frozenset(facts.tars))
+
+
+class _Agreements:
+    """Gathers what sets of masks say of each other, and the ranker of one of them."""
+
+    def __init__(self, settings: Settings, config: EvaluateRankerConfig) -> None:
+        self._pairs = list(splits(settings, config.seed))
+        self._flops = mask_flops(settings)
+        self._top = config.top
+        self._values: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+
+    def add(self, scores: torch.Tensor, densities: Densities) -> None:
+        by_masks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        for masks, one, other in self._pairs:
+            mean = densities.mean(one)
+            by_masks[masks].append(
+                (
+                    compare_dense(densities.mean(other), mean, self._top)[AGREEMENT],
+                    compare_dense(scores.masked_fill(mean.isnan(), torch.nan), mean, self._top)[AGREEMENT],
+                )
+            )
+        for masks, found in by_masks.items():
+            agreement, ranker = (np.stack(values).mean(axis=0) for values in zip(*found, strict=True))
+            self._values[masks].append((agreement, ranker))
+
+    def found(self) -> list[Agreement]:
+        agreements = []
+        for masks, values in sorted(self._values.items()):
+            agreement, ranker = (estimate(np.concatenate(each)) for each in zip(*values, strict=True))
+            if agreement.n:
+                agreements.append(Agreement(masks, masks * self._flops, agreement, ranker))
+        return agreements

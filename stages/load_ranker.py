@@ -1,0 +1,22 @@
+"""Rankers from wherever a location can be: `ranker` itself reads local disk alone."""
+
+from __future__ import annotations
+
+from ranker.pretrained import CONFIG_FILE, WEIGHTS_FILE, RankerCheckpoint, decode_published, decode_ranker
+from storage.locations import locate
+
+
+def load_ranker(path: str) -> RankerCheckpoint:
+    """The ranker in the folder that `train-ranker` wrote, or a published LTRP checkpoint (.pth), on local disk or in an
+    object store.
+
+    Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+    """
+    place = locate(path)
+    if place.exists(CONFIG_FILE):
+        if not place.exists(WEIGHTS_FILE):
+            raise FileNotFoundError(f"{place.url}/{WEIGHTS_FILE}: missing")
+        return decode_ranker(place.read(WEIGHTS_FILE), place.read(CONFIG_FILE), place.url)
+    if place.exists():
+        return decode_published(place.read(), place.url)
+    raise FileNotFoundError(f"{path}: no ranker there: expected a folder with {CONFIG_FILE}, or a .pth file")

@@ -1,0 +1,44 @@
+"""The processes that train one model together, as a stage sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Processes(Protocol):
+    """Those of one training: this is number `rank` of `count`."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """What this process computes on."""
+
+    def share_gradients(self, model: nn.Module) -> nn.Module:
+        """`model` (on `device`), wrapped so that a backward pass averages its gradients over all processes."""
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of `values`, which has one shape in all processes; all must call it."""
+
+
+@dataclass(frozen=True)
+class SingleProcess:
+    """This one alone."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+
+    def share_gradients(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def average(self, values: Tensor) -> Tensor:
+        return values

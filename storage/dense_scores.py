@@ -1,0 +1,90 @@
+"""One score for each patch of each image, from a store of scores or of ranks alike: what downstream tasks read.
+
+store = open_dense("work/ranks")  # or work/scores
+grid = patch_grid(store)
+for shard in sorted(store.books.done()):
+    dense = read_dense(store, shard)
+    dense.score.reshape(-1, grid.side, grid.side)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from storage import ranks, scores
+from storage.patch_store import PatchStore
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseScores:
+    """Of the evaluation crop of each sample of a shard."""
+
+    key: np.ndarray
+    """(n,) strings: keys in the tar."""
+    score: np.ndarray
+    """(n, L) float32 in raster order, higher for what to keep first; NaN for a patch that no mask showed."""
+    box: np.ndarray
+    """(n, 4) int32: left, top, width, height of the crop, in pixels of the stored image."""
+    flip: np.ndarray
+    """(n,) bool: whether it is mirrored, after the crop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchGrid:
+    """How the crops were cut into the patches that have scores."""
+
+    image_size: int
+    """Side in pixels that a crop is resized to."""
+    patch_size: int
+
+    @property
+    def side(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def n_patches(self) -> int:
+        """L."""
+        return self.side**2
+
+
+def open_dense(path: str) -> PatchStore:
+    """Raises FileNotFoundError when there is no store, ValueError when it has no scores of patches."""
+    return PatchStore.open(path, _KINDS)
+
+
+def patch_grid(store: PatchStore) -> PatchGrid:
+    """The grid of all scores in the store."""
+    model, _ = _KINDS[store.content]
+    return PatchGrid(store.settings[f"{model}.image_size"], store.settings[f"{model}.patch_size"])
+
+
+def read_dense(store: PatchStore, shard: str) -> DenseScores:
+    """Of a store of ranks the ranks, of one of scores each patch's mean over the masks that showed it.
+
+    Raises FileNotFoundError when the shard is not done, ValueError naming the file that is not as recorded.
+    """
+    _, read = _KINDS[store.content]
+    return read(store, shard)
+
+
+def _from_scores(store: PatchStore, shard: str) -> DenseScores:
+    stored = scores.read_scores(store, shard)
+    first = dataclasses.replace(stored, score=stored.score[:, :1], visible=stored.visible[:, :1])
+    mean = scores.patch_statistics(first, store.settings["patches"]).mean
+    return DenseScores(stored.key, mean[:, 0], stored.box[:, 0], stored.flip[:, 0])
+
+
+def _from_ranks(store: PatchStore, shard: str) -> DenseScores:
+    stored = ranks.read_ranks(store, shard)
+    return DenseScores(stored.key, stored.score[:, 0], stored.box[:, 0], stored.flip[:, 0])
+
+
+_KINDS: dict[str, tuple[str, Callable[[PatchStore, str], DenseScores]]] = {
+    scores.CONTENT: ("mae", _from_scores),
+    ranks.CONTENT: ("ranker", _from_ranks),
+}
+"""For each kind of store the model whose grid it has, and how to read it."""

@@ -1,0 +1,37 @@
+"""A folder that a model is trained into: what it was begun with, so that only the same training goes on there."""
+
+from __future__ import annotations
+
+import json
+
+from storage.locations import Location
+from storage.patch_store import Settings, list_differences
+
+
+def begin_or_compare(place: Location, settings_file: str, finished_file: str, settings: Settings) -> None:
+    """Notes the settings in the folder, where none are noted yet.
+
+    Raises ValueError listing what differs when a training was begun there with other settings, or when
+    `finished_file` stands there without any: a model that was not made here.
+    """
+    if not place.exists(settings_file) and place.exists(finished_file):
+        raise ValueError(f"{place.url}: holds a model that was not made here: name another folder")
+    if place.create(settings_file, (json.dumps(settings, indent=2) + "\n").encode()):
+        return
+    differences = list_differences(_read_settings(place, settings_file), settings)
+    if differences:
+        raise ValueError(
+            f"{place.url}: the training there was begun with other settings:\n"
+            + "\n".join(f"  {line}" for line in differences)
+            + "\nGo on with its settings, or name another folder"
+        )
+
+
+def _read_settings(place: Location, settings_file: str) -> Settings:
+    try:
+        settings = json.loads(place.read(settings_file))
+    except ValueError as error:
+        raise ValueError(f"{place.url}/{settings_file}: expected JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{place.url}/{settings_file}: expected a JSON object, came {type(settings).__name__}")
+    return settings

@@ -1,0 +1,152 @@
+"""`PatchRanker` in people's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import Tensor, nn
+
+from ranker import PatchRanker
+from ranker.network import Head, PatchRankingTransformer, RankerConfig
+from ranker.pretrained import RankerCheckpoint, encode_ranker
+
+
+def ranker_of(size: int = 32, patch: int = 8, head: Head = "cls") -> PatchRanker:
+    torch.manual_seed(0)
+    config = RankerConfig(image_size=size, patch_size=patch, width=16, depth=1, heads=2, head=head)
+    return PatchRanker(RankerCheckpoint(config, dict(PatchRankingTransformer(config).state_dict()), {"steps": 3}))
+
+
+PHOTOGRAPHS = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def normalised(photographs: Tensor) -> Tensor:
+    mean, std = (torch.tensor(each)[:, None, None] for each in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    return (photographs / 255 - mean) / std
+
+
+def test_it_is_read_from_the_folder_that_it_was_written_to(tmp_path: Path):
+    ranker = ranker_of()
+    for name, data in encode_ranker(ranker.network, {"loss": "list_mle"}).items():
+        (tmp_path / name).write_bytes(data)
+    opened = PatchRanker.from_pretrained(str(tmp_path))
+    assert opened.config == ranker.config
+    assert opened.facts == {"loss": "list_mle"}
+    assert torch.equal(opened.rank(PHOTOGRAPHS), ranker.rank(PHOTOGRAPHS))
+
+
+def test_pixels_and_normalised_floats_are_ranked_alike():
+    ranker = ranker_of()
+    scores = ranker.rank(PHOTOGRAPHS)
+    assert scores.shape == (3, 16)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(ranker.rank(normalised(PHOTOGRAPHS)), scores)
+    assert torch.equal(ranker(PHOTOGRAPHS), scores)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_floats_of_any_precision_are_taken(dtype: torch.dtype):
+    ranker = ranker_of()
+    expected = ranker.rank(PHOTOGRAPHS)
+    torch.testing.assert_close(ranker.rank(normalised(PHOTOGRAPHS).to(dtype)), expected, atol=0.05, rtol=0.05)
+    low = ranker_of().to(torch.bfloat16)
+    for images in (PHOTOGRAPHS, normalised(PHOTOGRAPHS).to(dtype)):
+        scores = low.rank(images)
+        assert scores.dtype == torch.float32
+        torch.testing.assert_close(scores, expected, atol=0.1, rtol=0.1)
+
+
+def test_images_are_ranked_one_by_one():
+    ranker = ranker_of()
+    alone = torch.cat([ranker.rank(photograph[None]) for photograph in PHOTOGRAPHS])
+    torch.testing.assert_close(ranker.rank(PHOTOGRAPHS), alone)
+
+
+@pytest.mark.parametrize(("ratio", "count"), [(0.25, 49), (0.5, 98), (0.75, 147), (1, 196)])
+def test_the_papers_keep_ratios_keep_its_numbers_of_patches_in_order(ratio: float, count: int):
+    ranker = ranker_of(size=28, patch=2)
+    photographs = PHOTOGRAPHS[..., :28, :28]
+    kept = ranker.keep(photographs, ratio)
+    assert kept.shape == (3, count)
+    assert kept.dtype == torch.int64
+    assert (kept.diff(dim=-1) > 0).all()
+    scores = ranker.rank(photographs)
+    best = scores.topk(count).values.amin(-1)
+    assert torch.equal(scores.gather(1, kept).amin(-1), best)
+
+
+@pytest.mark.parametrize("ratio", [0, 1.5, -1])
+def test_a_ratio_that_is_none_is_refused(ratio: float):
+    with pytest.raises(ValueError, match="keep ratio: expected more than 0 and at most 1, came"):
+        ranker_of().keep(PHOTOGRAPHS, ratio)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(3, 32, 32), r"images: expected shape \(B, 3, 32, 32\), came \(3, 32, 32\)"),
+        (torch.zeros(2, 32, 32, 3), r"expected shape \(B, 3, 32, 32\), came \(2, 32, 32, 3\)"),
+        (torch.zeros(2, 1, 32, 32), r"came \(2, 1, 32, 32\)"),
+        (torch.zeros(2, 3, 40, 40), r"came \(2, 3, 40, 40\)"),
+        (
+            torch.zeros(2, 3, 32, 32, dtype=torch.int64),
+            r"expected uint8, or floats that are normalised, came torch\.int",
+        ),
+        (torch.zeros(2, 3, 32, 32, dtype=torch.bool), r"came torch\.bool"),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(images: Tensor, message: str):
+    for use in (ranker_of().rank, lambda images: ranker_of().keep(images, 0.5)):
+        with pytest.raises(ValueError, match=message):
+            use(images)
+
+
+def test_with_the_token_head_other_sizes_are_ranked():
+    ranker = ranker_of(head="token")
+    assert ranker.rank(torch.zeros(2, 3, 48, 16, dtype=torch.uint8)).shape == (2, 12)
+    assert ranker.keep(torch.zeros(2, 3, 48, 16), 0.5).shape == (2, 6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 36, 32), (2, 3, 32, 4), (2, 3, 0, 32), (2, 4, 32, 32), (3, 32, 32)])
+def test_with_the_token_head_sizes_that_are_no_multiples_are_refused(shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"expected shape \(B, 3, H, W\) with H and W multiples of 8, came"):
+        ranker_of(head="token").rank(torch.zeros(shape))
+
+
+class Classifier(nn.Module):
+    """Looks at the pixels of the best patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranker = ranker_of()
+        self.dropout = nn.Dropout()
+        self.scale = nn.Linear(192, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        kept = self.ranker.keep(images, 0.25)
+        patches = nn.functional.unfold(images, 8, stride=8).mT
+        patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[-1]))
+        return self.scale(patches).mean() + self.ranker.rank(images).mean() * self.scale.bias
+
+
+def test_as_a_part_of_a_model_that_is_trained_it_stays_as_it_is():
+    model = Classifier()
+    assert not model.ranker.training
+    assert model.train().training
+    assert not any(module.training for module in model.ranker.modules())
+    model.ranker.train()
+    assert not model.ranker.training
+    assert not model.ranker.network.training
+
+
+def test_what_it_gives_can_be_used_where_gradients_flow():
+    model, images = Classifier().train(), normalised(PHOTOGRAPHS).requires_grad_()
+    model(images).backward()
+    assert images.grad is not None
+    assert images.grad.any()
+    assert model.scale.weight.grad is not None
+    assert all(parameter.grad is None for parameter in model.ranker.parameters())
+    assert not model.ranker.rank(images).requires_grad
