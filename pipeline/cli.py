@@ -21,7 +21,7 @@ COMMANDS = {
     "evaluate-ranker": "Say how good a ranker is, and how good it could be.",
     "rank": "Rank every patch of every image with a trained ranker.",
     "show": "Draw what a ranker sees in images.",
-    "export": "Write a ranker as a torch.export program or in ONNX.",
+    "export": "Write a ranker as a program that runs without this project.",
     "run": "Run the stages that a pipeline.yaml has sections for.",
     "demo": "Run everything on built-in scenes.",
     "status": "Say what is done, running, failed and missing in a store.",

@@ -48,7 +48,7 @@ class PatchRanker(nn.Module):
         """Stays in evaluation mode, also as a part of a model that is trained."""
         return super().train(False)
 
-    @torch.no_grad()  # not inference_mode: indices made in it could not be used where gradients are wanted
+    @torch.no_grad()  # not inference_mode: scores made in it could not be used where gradients are wanted
     def rank(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) → scores of their patches in raster order (B, L) float32, higher for those that matter
         more; scores of different images do not compare.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,6 +11,9 @@ CELL = 160  # pixels at least; small images are enlarged by whole numbers, so th
 GAP = 4
 TEXT = 14  # pixels high
 LINE = TEXT + 6
+GREY = 128
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 VIRIDIS = np.array(
     [
@@ -30,27 +33,60 @@ VIRIDIS = np.array(
 """Ten equidistant colours of the perceptually uniform map of van der Walt and Smith (2015), low to high."""
 
 
-def labelled_grid(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], caption: str) -> Image.Image:
-    """Images (H, W, 3) uint8, all of one size, row by row, under one label for each column and over a
-    caption, which may have several lines."""
-    height, width = rows[0][0].shape[:2]
-    zoom = max(1, -(-CELL // width))
-    step_x, step_y = width * zoom + GAP, height * zoom + GAP
-    lines = caption.splitlines()
-    size = GAP + len(labels) * step_x, LINE + GAP + len(rows) * step_y + LINE * len(lines)
+def labelled_grid(
+    rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], caption: str, titles: Sequence[str] = ()
+) -> Image.Image:
+    """Images (H, W, 3) uint8, row by row, under one label for each column and over a caption. Images of one column
+    are of one size. Each row has a title above it, or none has; captions and titles are wrapped."""
+    font = ImageFont.load_default(TEXT)
+    shown = [[enlarged(image) for image in row] for row in rows]
+    lefts = [GAP]
+    for image in shown[0]:
+        lefts.append(lefts[-1] + image.shape[1] + GAP)
+    blocks = [_wrapped(title, font, lefts[-1] - 2 * GAP) for title in titles or [""] * len(rows)]
+    lines = _wrapped(caption, font, lefts[-1] - 2 * GAP)
+    heights = [max(image.shape[0] for image in row) + GAP for row in shown]
+    size = lefts[-1], LINE + GAP + sum(heights) + LINE * sum(map(len, [*blocks, lines]))
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(TEXT)
-    for column, label in enumerate(labels):
-        draw.text((GAP + column * step_x, GAP), label, fill="black", font=font)
-    for y, row in enumerate(rows):
+    for left, label in zip(lefts, labels, strict=False):
+        draw.text((left, GAP), label, fill="black", font=font)
+    top = LINE + GAP
+    for row, height, block in zip(shown, heights, blocks, strict=True):
         assert len(row) == len(labels), (len(row), len(labels))
-        for x, image in enumerate(row):
-            enlarged = Image.fromarray(image).resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
-            picture.paste(enlarged, (GAP + x * step_x, LINE + GAP + y * step_y))
-    for number, line in enumerate(lines):
-        draw.text((GAP, LINE + GAP + len(rows) * step_y + number * LINE), line, fill="black", font=font)
+        top = _write(draw, block, top, font)
+        for left, image in zip(lefts, row, strict=False):
+            picture.paste(Image.fromarray(image), (left, top))
+        top += height
+    _write(draw, lines, top, font)
     return picture
+
+
+def enlarged(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8, by a whole number and at least `CELL` wide, so that the pixels of small images stay visible."""
+    zoom = max(1, -(-CELL // image.shape[1]))
+    return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def only_patches(image: np.ndarray, patches: Iterable[int], grid: int) -> np.ndarray:
+    """`image` (S, S, 3) uint8, of `grid` patches along a side, with all but some of them grey."""
+    kept = np.zeros((grid, grid), dtype=bool)
+    kept.flat[list(patches)] = True
+    patch = len(image) // grid
+    return np.where(kept.repeat(patch, axis=0).repeat(patch, axis=1)[..., None], image, np.uint8(GREY))
+
+
+def outlined(image: np.ndarray, patches: Iterable[int], grid: int, colour: str, thickness: int = 1) -> np.ndarray:
+    """`image` (S, S, 3) uint8, enlarged, with a frame inside the edges of each of some patches. The frame is thin
+    whatever the enlargement, and has a black edge that keeps it visible on any ground."""
+    picture = Image.fromarray(enlarged(image))
+    draw, patch = ImageDraw.Draw(picture), picture.width // grid
+    for index in patches:
+        top, left = (place * patch for place in divmod(index, grid))
+        box = left, top, left + patch - 1, top + patch - 1
+        draw.rectangle(box, outline="black", width=thickness + 1)
+        draw.rectangle(box, outline=colour, width=thickness)
+    return np.asarray(picture)
 
 
 def heat_overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -> np.ndarray:
@@ -65,3 +101,30 @@ def heat_overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -
     weight = np.repeat(np.repeat(known * strength, patch, axis=0), patch, axis=1)[..., None]
     enlarged = np.repeat(np.repeat(colours, patch, axis=0), patch, axis=1)
     return np.rint(image * (1 - weight) + enlarged * weight).astype(np.uint8)
+
+
+def _wrapped(text: str, font: Font, width: int) -> list[str]:
+    """The lines of `text`, broken between words, or within one that is too long, where they exceed `width` pixels."""
+    lines = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split(" "):
+            if line and font.getlength(f"{line} {word}") > width:
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+            while font.getlength(line) > width:
+                fitting = next(n for n in range(len(line) - 1, 0, -1) if n == 1 or font.getlength(line[:n]) <= width)
+                lines.append(line[:fitting])
+                line = line[fitting:]
+        lines.append(line)
+    return lines
+
+
+def _write(draw: ImageDraw.ImageDraw, lines: Sequence[str], top: int, font: Font) -> int:
+    """Returns where the next line would start."""
+    for line in lines:
+        draw.text((GAP, top), line, fill="black", font=font)
+        top += LINE
+    return top

@@ -30,6 +30,7 @@ from stages.density.mae import (
 from stages.density.mae_checkpoints import CONFIG_FILE, save_mae
 from stages.density.masks import visible_per_mask
 from stages.density.normalisation import denormalise, normalise
+from stages.density.reconstruction import paste_prediction
 from stages.devices import resolve_device
 from stages.images import decode_image
 from stages.pictures import labelled_grid
@@ -246,13 +247,9 @@ def reconstruct_pixels(model: MaskedAutoencoder, images: Tensor, ratio: float, s
     visible = _draw_visible(draws_for(seed, "picture", n_visible), len(images), n_patches, n_visible)
     pixels = normalise(images.to(device))
     predicted, masked = model.reconstruct(pixels, visible.to(device))
-    patches = patchify(pixels, patch_size)
-    if model.config.pixel_target == "normalized":
-        variance, mean = torch.var_mean(gather_tokens(patches, masked), dim=-1, keepdim=True)
-        predicted = predicted * (variance + 1e-6).sqrt() + mean
-    at = masked[..., None].expand_as(predicted)
-    filled = [patches.scatter(1, at, values) for values in (torch.zeros_like(predicted), predicted)]
-    hidden, reconstructed = (denormalise(unpatchify(each, patch_size)).cpu() for each in filled)
+    grey = patchify(pixels, patch_size).scatter(1, masked[..., None].expand_as(predicted), 0.0)
+    filled = unpatchify(grey, patch_size), paste_prediction(model, pixels, predicted, masked)
+    hidden, reconstructed = (denormalise(each).cpu() for each in filled)
     return hidden, reconstructed
 
 

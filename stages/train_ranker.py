@@ -47,6 +47,7 @@ class RankerRecipe:
     """What a preset decides."""
 
     size: str
+    head: Head
     loss: Loss
     symmetric: bool
     lists: int | None
@@ -62,6 +63,7 @@ class RankerRecipe:
 PRESETS: dict[str, RankerRecipe] = {
     "small-data": RankerRecipe(
         size="nano",
+        head="token",
         loss="list_mle",
         symmetric=True,
         lists=None,
@@ -74,6 +76,7 @@ PRESETS: dict[str, RankerRecipe] = {
     ),
     "published": RankerRecipe(
         size="small",
+        head="cls",
         loss="list_mle",
         symmetric=False,
         lists=1,
@@ -104,8 +107,10 @@ class TrainRankerConfig(BaseModel):
     width: int | None = Field(None, ge=1, description="Width, instead of the size's.")
     depth: int | None = Field(None, ge=1, description="Blocks, instead of the size's.")
     heads: int | None = Field(None, ge=1, description="Attention heads, instead of the size's.")
-    head: Head = Field(
-        "cls", description="'cls': the paper's, a score for each position; 'token': works at other image sizes too."
+    head: Head | None = Field(
+        None,
+        description="'token': each patch's score from its own token, at any image size; 'cls': the paper's, a score for "
+        "each position from the CLS token; by default 'token', as published 'cls'.",
     )
     init: str | None = Field(
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
@@ -151,9 +156,10 @@ class TrainRankerConfig(BaseModel):
 
     def architecture(self, image_size: int, patch_size: int) -> RankerConfig:
         """Raises ValueError for numbers that do not fit each other."""
-        sizes = dict(SIZES[self.recipe().size])
+        recipe = self.recipe()
+        sizes = dict(SIZES[recipe.size])
         sizes.update({name: value for name in sizes if (value := getattr(self, name)) is not None})
-        return RankerConfig(image_size=image_size, patch_size=patch_size, head=self.head, **sizes)
+        return RankerConfig(image_size=image_size, patch_size=patch_size, head=recipe.head, **sizes)
 
     def optimisation(self, n_images: int, processes: int, precision: Precision) -> Recipe:
         """Raises ValueError for numbers that do not fit each other."""
@@ -284,7 +290,7 @@ def training_settings(
         "method": METHOD_VERSION,
         **{f"ranker.{name}": value for name, value in dataclasses.asdict(architecture).items()},
         "init": encoder.sha256 if encoder else None,
-        **{name: value for name, value in dataclasses.asdict(config.recipe()).items() if name != "size"},
+        **{name: value for name, value in dataclasses.asdict(config.recipe()).items() if name not in ("size", "head")},
         "sublist": config.sublist,
         "split": split.by,
         "validation": config.validation,

@@ -17,17 +17,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
+from stages.autocast import Precision, autocast
+
 Batch = TypeVar("Batch")
-Precision = Literal["fp32", "bf16", "fp16"]
 
 _ADVICE = "expected finite numbers; try a lower learning rate, more warm-up steps or precision fp32"
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,9 +176,7 @@ class Training(Generic[Batch]):
             group["lr"] = recipe.learning_rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         for batch in micro_batches:
-            with torch.autocast(
-                self.device.type, dtype=_AUTOCAST[recipe.precision], enabled=recipe.precision != "fp32"
-            ):
+            with autocast(self.device, recipe.precision):
                 values = self.objective(batch)
             self.scaler.scale(values["loss"] / len(micro_batches)).backward()
             for name, value in values.items():

@@ -79,7 +79,7 @@ class Books:
     def open_for(self, shards: Iterable[ShardEntry]) -> None:
         """Notes the shards that are to be done, besides those that are done already; forgets all others.
 
-        Raises ValueError when a tar that was scored is, by its index, no longer the same.
+        Raises ValueError when a tar that was read is, by its index, no longer the same.
         """
         recorded = self.recorded()
         keep = {entry.name: entry for entry in self.shards() if entry.name in recorded}
@@ -92,8 +92,8 @@ class Books:
             ):
                 if None not in (then, now) and then != now:
                     raise ValueError(
-                        f"{entry.url}: has changed since it was scored: expected {what} {then}, "
-                        f"its index says {now}. Score into a new store"
+                        f"{entry.url}: has changed since it was read: expected {what} {then}, "
+                        f"its index says {now}. Use a new store"
                     )
             keep[entry.name] = entry
         self._write("shards", [dataclasses.asdict(keep[name]) for name in sorted(keep)])

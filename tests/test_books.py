@@ -92,7 +92,7 @@ def test_a_tar_that_changed_after_it_was_scored_is_refused(books: Books, changed
     known = entry("a", nsamples=3, filesize=10240, md5sum="0" * 32)
     books.open_for([known])
     books.close(record("a"))
-    with pytest.raises(ValueError, match=rf"/tars/a\.tar: has changed since it was scored: {message}"):
+    with pytest.raises(ValueError, match=rf"/tars/a\.tar: has changed since it was read: {message}"):
         books.open_for([entry("b"), dataclasses.replace(known, **changed)])
     assert books.shards() == [known]
 

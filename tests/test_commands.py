@@ -149,7 +149,7 @@ def test_a_tar_that_has_changed_since_is_refused(scene_shards: Path, small_mae: 
     index.write_text(json.dumps(content))
     result = score(scene_shards, small_mae)
     assert result.exit_code == 1
-    assert "scenes-000000.tar: has changed since it was scored" in result.output
+    assert "scenes-000000.tar: has changed since it was read" in result.output
 
 
 def test_more_shards_can_be_added_to_a_store(scene_shards: Path, small_mae: Path) -> None:

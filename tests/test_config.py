@@ -23,7 +23,7 @@ def written(path: Path, text: str) -> str:
     [
         ("score: {maske: 3}", "score: maske is unknown: did you mean masks?"),
         ("scores: {}", "scores is unknown: did you mean score?"),
-        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, score, execution"),
+        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, score, train_ranker"),
         ("score: {masks: many}", "score.masks: expected a valid integer, came 'many'"),
         ("score: {masks: 0}", "score.masks: expected greater than or equal to 1, came 0"),
         ("score: {mask_ratio: 1.5}", "score.mask_ratio: expected less than 1, came 1.5"),
@@ -31,7 +31,7 @@ def written(path: Path, text: str) -> str:
         ("score: {shards: one}", "score.shards: expected a valid list, came 'one'"),
         ("score: {shards: [1]}", "score.shards.0: expected a valid string, came 1"),
         ("score: 3", "score: expected settings, came 3"),
-        ("- 1", "expected sections shard, pretrain_mae, score, execution, came list"),
+        ("- 1", "training_execution, came list"),
         ("score: {", "not YAML"),
         ("execution: {actors: true}", "execution.actors: expected a valid integer, came True"),
         ("pretrain_mae: {preset: gigantic}", "pretrain_mae.preset: expected 'tiny', 'base', 'large' or 'huge'"),

@@ -99,6 +99,12 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path, monkeypat
     assert (tmp_path / "ranker.pt2").read_bytes() == b"before"
 
 
+def test_a_name_that_pytorch_would_not_know_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"ranker\.bin: expected a name that ends in \.pt2"):
+        export_program(ranker_of(), tmp_path / "ranker.bin")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_the_packages_of_onnx_the_message_says_how_to_install_them(token_ranker, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else found(name))
@@ -117,11 +123,14 @@ def save(ranker: PatchRanker, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("format_", "packages"), [("torch", []), ("onnx", ["onnx", "onnxscript", "onnxruntime"])])
-def test_the_command_writes_a_file_and_says_what_goes_in_and_comes_out(format_, packages, tmp_path):
+@pytest.mark.parametrize(
+    ("format_", "suffix", "packages"),
+    [("torch", ".pt2", []), ("onnx", ".onnx", ["onnx", "onnxscript", "onnxruntime"])],
+)
+def test_the_command_writes_a_file_and_says_what_goes_in_and_comes_out(format_, suffix, packages, tmp_path):
     for package in packages:
         pytest.importorskip(package, reason=f"{package} is not installed: no ONNX to test")
-    ranker, out = save(ranker_of(), tmp_path / "ranker"), tmp_path / f"exported.{format_}"
+    ranker, out = save(ranker_of(), tmp_path / "ranker"), tmp_path / f"exported{suffix}"
     result = CliRunner().invoke(export, ["--ranker", str(ranker), "--format", format_, "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert f"{out}: a ranker of 16 patches" in result.output

@@ -129,7 +129,7 @@ class Classifier(nn.Module):
         kept = self.ranker.keep(images, 0.25)
         patches = nn.functional.unfold(images, 8, stride=8).mT
         patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[-1]))
-        return self.scale(patches).mean() + self.ranker.rank(images).mean() * self.scale.bias
+        return self.scale(patches).mean() + (self.ranker.rank(images) * self.scale.bias).mean()
 
 
 def test_as_a_part_of_a_model_that_is_trained_it_stays_as_it_is():

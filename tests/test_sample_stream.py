@@ -119,7 +119,10 @@ def test_unusable_samples_are_left_out_of_their_batch_and_named(shards: list[Sha
 
 
 def test_samples_passed_over_on_purpose_are_not_reported(shards: list[ShardEntry]) -> None:
-    stream = SampleStream(shards, read_shard, lambda sample, epoch: sample.key if sample.key == "1-1" else None, seed=0, threads=1)
+    def prepare(sample: Sample, epoch: int) -> str | None:
+        return sample.key if sample.key == "1-1" else None
+
+    stream = SampleStream(shards, read_shard, prepare, seed=0, threads=1)
     assert list(islice(stream.batches(3), 4)) == [["1-1"]] * 4  # batches without a sample are given the next one's
     assert stream.left_out == {}
 

@@ -17,7 +17,7 @@ import click
     show_default=True,
     help="torch.export's, which PyTorch runs without this project, or ONNX.",
 )
-@click.option("--out", required=True, help="File to write; commonly .pt2 for torch, .onnx for ONNX.")
+@click.option("--out", required=True, help="File to write; for torch its name ends in .pt2.")
 def export(ranker: str, format_: str, out: str) -> None:
     """Write a ranker as a program that runs without this project.
 

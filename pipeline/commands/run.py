@@ -7,17 +7,23 @@ from typing import Any
 
 import click
 
+from pipeline.commands.evaluate_ranker import run_evaluate_ranker_command
 from pipeline.commands.pretrain_mae import run_pretrain_mae_command
+from pipeline.commands.rank import run_rank
 from pipeline.commands.score import run_score
 from pipeline.commands.shard import run_shard_command
+from pipeline.commands.train_ranker import run_train_ranker_command
 from pipeline.config import DEFAULT_FILE, PipelineFile
 
-STAGES: dict[str, Callable[..., int]] = {
-    "shard": lambda settings, execution: run_shard_command(settings),
-    "pretrain_mae": lambda settings, execution: run_pretrain_mae_command(settings),
-    "score": run_score,
+STAGES: dict[str, Callable[[Any, PipelineFile], int]] = {
+    "shard": lambda settings, file: run_shard_command(settings),
+    "pretrain_mae": lambda settings, file: run_pretrain_mae_command(settings),
+    "score": lambda settings, file: run_score(settings, file.section("execution", {})),
+    "train_ranker": lambda settings, file: run_train_ranker_command(settings, file.section("training_execution", {})),
+    "evaluate_ranker": lambda settings, file: run_evaluate_ranker_command(settings),
+    "rank": lambda settings, file: run_rank(settings, file.section("execution", {})),
 }
-"""In the order of the flow. Each takes its settings and the execution's, skips what is done, returns an exit status."""
+"""In the order of the flow. Each takes its settings and the file, skips what is done, returns an exit status."""
 
 
 @click.command()
@@ -33,13 +39,12 @@ def run(ctx: click.Context, file: str) -> None:
 
 def run_stages(file: PipelineFile) -> int:
     """Runs them one after the other until one fails; returns its exit status."""
-    execution = file.section("execution", {})
     # All are validated before the first begins.
     stages: list[tuple[str, Any]] = [(name, file.section(name, {})) for name in STAGES if name in file.sections]
     if not stages:
         raise ValueError(f"{file.path}: expected a section for at least one stage of {', '.join(STAGES)}")
     for number, (name, settings) in enumerate(stages, start=1):
         click.echo(f"\n[{number}/{len(stages)}] {name.replace('_', '-')}", err=True)
-        if status := STAGES[name](settings, execution):
+        if status := STAGES[name](settings, file):
             return status
     return 0

@@ -33,3 +33,9 @@ def gradient_energy(images: Tensor, patch_size: int) -> Tensor:
     across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
     return torch.nn.functional.avg_pool2d(across**2 + down**2, patch_size).flatten(1).double()
+
+
+def colour_contrast(images: Tensor, patch_size: int) -> Tensor:
+    """uint8 images (B, 3, S, S) → (B, L): distance of each patch's mean colour from the image's mean colour."""
+    colours = torch.nn.functional.avg_pool2d(images.float(), patch_size).flatten(2).double()
+    return (colours - colours.mean(dim=-1, keepdim=True)).norm(dim=1)

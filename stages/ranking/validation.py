@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.density.normalisation import normalise
-from stages.ranking.comparators import gradient_energy, position_scores, random_scores
+from stages.ranking.comparators import colour_contrast, gradient_energy, position_scores, random_scores
 from stages.ranking.evaluation_images import EvaluationBatch
 from stages.ranking.mask_agreement import halves
 from stages.ranking.quality import Estimate, ceiling, estimate, quality
@@ -70,12 +70,13 @@ def add_comparators(
     top: float,
     seed: int,
 ) -> None:
-    """Random, position prior, gradient energy and the noise ceiling, on one batch of a store with `settings`."""
+    """Random, position prior, gradient energy, colour contrast and the noise ceiling, on one batch of a store with `settings`."""
     n_patches, patch_size = settings["patches"], settings["mae.patch_size"]
     scorings = {"random": random_scores(seed, batch.keys, n_patches)}
     if position_prior is not None:
         scorings["position prior"] = position_scores(position_prior, len(batch.keys))
     scorings["gradient energy"] = gradient_energy(batch.images, patch_size)
+    scorings["colour contrast"] = colour_contrast(batch.images, patch_size)
     for name, dense in scorings.items():
         comparison.add(name, quality(dense, batch.densities, top))
     comparison.add(CEILING, ceiling(batch.densities, halves(settings), top))

@@ -1,0 +1,57 @@
+"""`ltrp-pipeline show`"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+
+class PatchPlace(click.ParamType):
+    """ROW,COLUMN"""
+
+    name = "row,column"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        if match := re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", value):
+            return int(match[1]), int(match[2])
+        self.fail(f"expected ROW,COLUMN such as 3,5, came {value!r}", param, ctx)
+
+
+@click.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
+@click.option("--out", required=True, help="Picture to write, a .png.")
+@click.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
+@click.option(
+    "--keep",
+    type=float,
+    multiple=True,
+    default=(0.75, 0.5, 0.25),
+    show_default=True,
+    help="Part of the patches to keep; give it again for several.",
+)
+@click.option(
+    "--patch",
+    type=PatchPlace(),
+    help="Patch to take away, counted from 0 at the top left.  [default: the one that the ranker puts first]",
+)
+@click.option("--count", default=12, show_default=True, help="Most images to show, spread evenly over those found.")
+@click.option("--mask-ratio", default=0.9, show_default=True, help="Part of the patches that is hidden from the MAE.")
+@click.option("--crop", default=0.875, show_default=True, help="Part of the short side that the crop takes.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the masks; they are those that score draws with it."
+)
+def show(images: tuple[str, ...], out: str, **options: Any) -> None:
+    """Draw what a ranker sees in each IMAGE: a file, a folder of images, or tars.
+
+    Each image is a row: its crop, its score map, and what remains at several keep ratios. With --mae also figure 1 of
+    the paper: the reconstruction from few visible patches, that without one of them, and where the two differ.
+    """
+    from stages.show import ShowConfig, run_show
+
+    shown = run_show(ShowConfig(images=images, out=out, **options), lambda line: click.echo(line, err=True))
+    click.echo(f"{out}: {shown} {'image' if shown == 1 else 'images'}")
