@@ -220,7 +220,8 @@ def compare(arguments: argparse.Namespace, work: str) -> Iterator[str]:
     yield (
         f"{training.n_samples} images, {recipe.steps} steps of {recipe.batch_size} with {arguments.lists} lists "
         f"each, so that each image is seen {images_seen / training.n_samples:.1f} times; {arguments.size} ranker with "
-        f"head {arguments.head}, {'asymmetric' if arguments.asymmetric else 'symmetric'}; MAE of {mae.n_patches} patches."
+        f"head {arguments.head}, {'asymmetric' if arguments.asymmetric else 'symmetric'}; MAE of {mae.n_patches} "
+        "patches."
     )
     yield f"Held out: {part.n_samples} images with {2 * hands} masks each; 95% intervals. Kendall's tau there of "
     yield f"{', '.join(f'{name} {value}' for name, value in beside.items())}."

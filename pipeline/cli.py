@@ -65,13 +65,13 @@ class Group(click.Group):
 @click.group(cls=Group)
 @click.version_option(package_name="ltrp-pipeline")
 def main() -> None:
-    """Which patches of an image matter: semantic-density scores, computed once.
+    """Which patches of an image matter: scores computed once, and models that learn from them.
 
     \b
     images   --shard-->         tars with an index
-    tars     --pretrain-mae-->  an MAE, unless you bring a published one
-    tars     --score-->         scores of every patch in a Zarr store, resumable at any moment
-    store    --status, verify-> what is done, and the proof that nothing is missing
+    tars     --score-->         scores of every patch in a Zarr store; by an MAE, published or of pretrain-mae
+    scores   --train-ranker-->  a ranker, which needs no MAE; evaluate-ranker says how good it is, show draws it
+    tars     --rank-->          the ranker's scores, in a store too; status and verify say what is in stores
     all of it: run, with the settings in pipeline.yaml; to see it work: demo
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -36,13 +36,19 @@ Tell = Callable[[Any], None]
 Train = Callable[[Processes, Tell], None]
 
 
-@dataclasses.dataclass(frozen=True)
 class RayProcesses:
-    """The workers of a Ray Train run, as a stage sees them."""
+    """The workers of a Ray Train run, as a stage sees them.
 
-    rank: int
-    count: int
-    device: torch.device
+    Only the first hears that the training is to stop; it tells the others along with the next average, so that all stop
+    at the same step and none waits for another.
+    """
+
+    def __init__(self, rank: int, count: int, device: torch.device) -> None:
+        self.rank = rank
+        self.count = count
+        self.device = device
+        self.is_asked_to_stop = False
+        self.is_stopping = False
 
     def share_gradients(self, model: nn.Module) -> nn.Module:
         if self.count == 1:
@@ -50,18 +56,19 @@ class RayProcesses:
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def average(self, values: Tensor) -> Tensor:
-        if self.count == 1:
-            return values
-        total = values.to(self.device)
-        distributed.all_reduce(total)
-        return total.cpu() / self.count
+        total = torch.cat([values, values.new_tensor([self.is_asked_to_stop])]).to(self.device)
+        if self.count > 1:
+            distributed.all_reduce(total)
+        *averages, stops = (total / self.count).tolist()
+        self.is_stopping = stops > 0
+        return values.new_tensor(averages)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Ended:
-    """The first worker's last message: it stopped when asked to, or why no worker should try again."""
+class _Refusal:
+    """Why no worker should try again."""
 
-    error: str | None
+    message: str
 
 
 class _Mailbox:
@@ -92,7 +99,13 @@ def train_on_ray(train: Train, execution: TrainingExecutionConfig, out: Location
     the first worker has had the time to save. Raises the ValueError of a worker, and ConnectionError or
     ChildProcessError when the workers cannot be started or are lost too often.
     """
-    with _notes(out) as notes, ray_session(execution.ray_address):
+    with ray_session(execution.ray_address):
+        train_on_workers(train, execution, out, tell)
+
+
+def train_on_workers(train: Train, execution: TrainingExecutionConfig, out: Location, tell: Tell) -> None:
+    """The same on the Ray that this process is connected to."""
+    with _notes(out) as notes:
         mailbox: Any = ray.remote(_Mailbox).options(num_cpus=0).remote()
         trainer = _trainer(train, execution, mailbox, notes)
         failures: list[BaseException] = []
@@ -102,7 +115,7 @@ def train_on_ray(train: Train, execution: TrainingExecutionConfig, out: Location
             _listen(mailbox, thread, tell)
         except KeyboardInterrupt:
             ray.get(mailbox.stop.remote())
-            _listen(mailbox, thread, tell, until=time.monotonic() + STOP_SECONDS)
+            _listen(mailbox, thread, lambda message: None, until=time.monotonic() + STOP_SECONDS)
             raise
         if failures:
             raise ChildProcessError(f"the workers were lost: {describe(failures[0])}")
@@ -153,18 +166,15 @@ def _fit(trainer: Any, failures: list[BaseException]) -> None:
 
 
 def _listen(mailbox: Any, thread: threading.Thread, tell: Tell, until: float = float("inf")) -> None:
-    """Until the training has ended, or the first worker says that it has."""
+    """Until the training has ended."""
     is_running = True
     while is_running and time.monotonic() < until:
         thread.join(POLL_SECONDS)
         is_running = thread.is_alive()
         for message in ray.get(mailbox.take.remote()):
-            if not isinstance(message, _Ended):
-                tell(message)
-            elif message.error is not None:
-                raise ValueError(message.error)
-            else:
-                return
+            if isinstance(message, _Refusal):
+                raise ValueError(message.message)
+            tell(message)
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -176,11 +186,13 @@ def _work(config: dict[str, Any]) -> None:
 
     def tell(message: Any) -> None:
         if processes.rank == 0 and ray.get(config["mailbox"].put.remote(message)):
+            processes.is_asked_to_stop = True
+        if processes.is_stopping:
             raise KeyboardInterrupt
 
     try:
         config["train"](processes, tell)
     except KeyboardInterrupt:
-        ray.get(config["mailbox"].put.remote(_Ended(None)))
+        return  # the state is saved
     except ValueError as error:  # the user's, and the same at every attempt
-        ray.get(config["mailbox"].put.remote(_Ended(str(error))))
+        ray.get(config["mailbox"].put.remote(_Refusal(str(error))))

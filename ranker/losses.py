@@ -10,6 +10,9 @@ than K, and gives a scalar: the mean over lists. All are computed in float32.
 | rank_net | each pair in the right order, ties equal (Burges et al., ICML 2005) | K² |
 | pointwise | the densities themselves: mean squared error | K |
 | focused | the top in its order, and all of the top before all of the rest | K² |
+
+list_mle sees the order alone. The others see the densities' size: those of L1 are of the order of 0.01 to 0.1, so that
+list_net's target is almost even, and `TIE` calls many pairs equal. They are the published losses as they are.
 """
 
 from __future__ import annotations

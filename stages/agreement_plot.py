@@ -55,15 +55,17 @@ def _draw_masks(axes: Axes, found: Evaluation) -> None:
         axes.plot(masks, [each.mean for _, each in points], "o-", color=colour, label=label)
         low, high = [each.low for _, each in points], [each.high for _, each in points]
         axes.fill_between(masks, low, high, color=colour, alpha=0.2)
-    further = [(measured[-1][0], measured[-1][1].mean), *found.extrapolated()]
-    axes.plot(*zip(*further, strict=True), "--", color=COLOURS[CEILING], label="another set, expected (Spearman-Brown)")
-    ticks = sorted({each for each, _ in [*measured, *further]})
+    further = [(measured[-1][0], measured[-1][1].mean), *found.extrapolated]
+    if found.extrapolated:
+        label = "another set, expected (Spearman-Brown)"
+        axes.plot(*zip(*further, strict=True), "--", color=COLOURS[CEILING], label=label)
+    ticks = sorted({each for each, _ in [*measured, *ranker, *further]})
     axes.set_xscale("log")
     axes.set_xticks(ticks, [str(each) for each in ticks])
     axes.set_xlabel("masks averaged")
     axes.set_ylabel("Spearman with the mean of so many masks")
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="lower right")
+    axes.set_ylim(bottom=min(0.0, *(1.1 * each.low for _, each in [*measured, *ranker])))
+    axes.legend(loc="best")
     cost = axes.secondary_xaxis("top")
     cost.set_xticks(ticks, [f"{each * found.flops_per_mask / 1e9:.3g}" for each in ticks])
     cost.set_xlabel("their cost, GFLOP an image")

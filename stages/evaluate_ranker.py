@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +13,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.network import RankerConfig
+from ranker.pretrained import CONFIG_FILE
 from stages.devices import resolve_device
 from stages.load_ranker import load_ranker
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
-from stages.ranking.mask_agreement import mask_flops, spearman_brown, splits
-from stages.ranking.quality import Densities, Estimate, compare_dense, estimate, quality
+from stages.ranking.mask_agreement import mask_flops, scores_per_patch, spearman_brown, splits
+from stages.ranking.quality import Densities, Estimate, estimate, mean_of_numbers, quality, rank_agreement
 from stages.ranking.scored_shards import Split, SplitShards, held_out, join_scores
-from stages.ranking.validation import RANKER, Comparison, add_comparators, rank_images
+from stages.ranking.validation import RANKER, SELECTED_BY, Comparison, add_comparators, rank_images
 from storage.patch_store import PatchStore, Settings
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards
@@ -75,31 +76,22 @@ class Evaluation:
     """Scoring → metric → by how much the ranker is better, image by image."""
     agreements: list[Agreement]
     """By growing number of masks; empty when no two sets of masks show the same patches."""
+    extrapolated: list[tuple[int, float]]
+    """Numbers of masks beyond the measured ones, and the agreement that Spearman and Brown's formula expects."""
+    attainable: float | None
+    """Spearman against the mean over all masks of a ranking by the true densities, estimated from the agreement of the
+    masks (their errors taken as independent); None when it is unknown."""
     flops_per_mask: float
 
-    def extrapolated(self) -> list[tuple[int, float]]:
-        """Numbers of masks beyond the measured ones, and the agreement that Spearman and Brown's formula expects."""
-        if not self.agreements:
-            return []
-        last = self.agreements[-1]
-        return [(last.masks * times, spearman_brown(last.agreement.mean, times)) for times in EXTRAPOLATED]
-
-    def attainable(self) -> float | None:
-        """Spearman against the mean over all masks of a ranking by the true densities, estimated from the agreement of
-        the masks (their errors taken as independent); None when it is unknown."""
-        if not self.agreements or self.agreements[-1].agreement.mean <= 0:
-            return None
-        last = self.agreements[-1]
-        return spearman_brown(last.agreement.mean, self.masks / last.masks) ** 0.5
-
     def to_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "extrapolated": self.extrapolated(), "attainable": self.attainable()}
+        return dataclasses.asdict(self)
 
 
 def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], None]) -> Evaluation:
     """`tell` gets how many images are through, of how many.
 
-    Raises ValueError for a ranker of another grid, scores of no use, and tars that have changed since they were scored.
+    Raises ValueError for a ranker of another grid, scores or a ranker of no use, and tars that have changed since they
+    were scored.
     """
     store = PatchStore.open(config.scores, CONTENT)
     checkpoint = load_ranker(config.ranker)
@@ -111,7 +103,7 @@ def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], Non
     device = torch.device(resolve_device(config.device))
     model = checkpoint.build().to(device)
     comparison, agreements = Comparison(), _Agreements(store.settings, config)
-    prior = facts.position_prior if facts else None
+    prior = _position_prior(facts, checkpoint.config, store.settings, config.ranker)
     through = 0
     for batch in evaluation_batches(store, part, threads=config.decode_threads):
         scores = rank_images(model, batch.images, device)
@@ -122,14 +114,36 @@ def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], Non
         agreements.add(scores, batch.densities)
         through += len(batch.keys)
         tell(through, part.n_samples)
+    qualities, found = comparison.estimates(), agreements.found()
+    if SELECTED_BY not in qualities.get("random", {}):
+        raise ValueError(f"{config.scores}: the scores of each list are equal: expected an order to compare with")
+    if SELECTED_BY not in qualities.get(RANKER, {}):
+        raise ValueError(f"{config.ranker}: gives all patches of each image the same score: expected an order")
+    extrapolated, attainable = extrapolate(found, store.settings)
     return Evaluation(
         images=part.n_samples,
         masks=store.settings["masks"],
-        qualities=comparison.estimates(),
+        qualities=qualities,
         advantages=comparison.advantages(RANKER),
-        agreements=agreements.found(),
+        agreements=found,
+        extrapolated=extrapolated,
+        attainable=attainable,
         flops_per_mask=mask_flops(store.settings),
     )
+
+
+def extrapolate(agreements: Sequence[Agreement], settings: Settings) -> tuple[list[tuple[int, float]], float | None]:
+    """`Evaluation.extrapolated` and `attainable`: nothing where the masks do not agree at all."""
+    if not agreements or agreements[-1].agreement.mean <= 0:
+        return [], None
+    last = agreements[-1]
+
+    def expected(masks: int) -> float:
+        times = scores_per_patch(settings, masks) / scores_per_patch(settings, last.masks)
+        return spearman_brown(last.agreement.mean, times)
+
+    further = [last.masks * times for times in EXTRAPOLATED]
+    return [(masks, expected(masks)) for masks in further], expected(settings["masks"]) ** 0.5
 
 
 def refuse_other_grid(ranker: RankerConfig, settings: Settings, ranker_path: str, store_path: str) -> None:
@@ -140,6 +154,20 @@ def refuse_other_grid(ranker: RankerConfig, settings: Settings, ranker_path: str
             f"{ranker_path}: expected a ranker for the {size}-pixel images with {patch}-pixel patches of {store_path}, "
             f"came one for {ranker.image_size}-pixel images with {ranker.patch_size}-pixel patches"
         )
+
+
+def _position_prior(
+    facts: RankerFacts | None, ranker: RankerConfig, settings: Settings, where: str
+) -> list[float] | None:
+    """None for a ranker that was not trained here, or on images of another size."""
+    if facts is None or ranker.image_size != settings["mae.image_size"]:
+        return None
+    if len(facts.position_prior) != settings["patches"]:
+        raise ValueError(
+            f"{where}/{CONFIG_FILE}: position_prior: expected {settings['patches']} numbers, "
+            f"came {len(facts.position_prior)}"
+        )
+    return facts.position_prior
 
 
 def _part(config: EvaluateRankerConfig, store: PatchStore, facts: RankerFacts | None) -> SplitShards:
@@ -155,27 +183,22 @@ class _Agreements:
     def __init__(self, settings: Settings, config: EvaluateRankerConfig) -> None:
         self._pairs = list(splits(settings, config.seed))
         self._flops = mask_flops(settings)
-        self._top = config.top
         self._values: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
 
     def add(self, scores: torch.Tensor, densities: Densities) -> None:
         by_masks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
         for masks, one, other in self._pairs:
             mean = densities.mean(one)
-            by_masks[masks].append(
-                (
-                    compare_dense(densities.mean(other), mean, self._top)[AGREEMENT],
-                    compare_dense(scores.masked_fill(mean.isnan(), torch.nan), mean, self._top)[AGREEMENT],
-                )
-            )
+            by_masks[masks].append((rank_agreement(densities.mean(other), mean), rank_agreement(scores, mean)))
         for masks, found in by_masks.items():
-            agreement, ranker = (np.stack(values).mean(axis=0) for values in zip(*found, strict=True))
+            # Of sets that share a patch or two at the most, some say nothing.
+            agreement, ranker = (mean_of_numbers(np.stack(values, axis=1)) for values in zip(*found, strict=True))
             self._values[masks].append((agreement, ranker))
 
     def found(self) -> list[Agreement]:
         agreements = []
         for masks, values in sorted(self._values.items()):
             agreement, ranker = (estimate(np.concatenate(each)) for each in zip(*values, strict=True))
-            if agreement.n:
+            if agreement.n and ranker.n:
                 agreements.append(Agreement(masks, masks * self._flops, agreement, ranker))
         return agreements

@@ -9,11 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 CELL = 160  # pixels at least; small images are enlarged by whole numbers, so that their pixels stay visible
 GAP = 4
-TEXT = 14  # pixels high
-LINE = TEXT + 6
-GREY = 128
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+TEXT = 14  # pixels high, at least
+LETTERS = 96  # letters' heights across a wide picture, whose text is larger: it is looked at scaled down
+GREY = 190
 
 VIRIDIS = np.array(
     [
@@ -37,28 +35,28 @@ def labelled_grid(
     rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], caption: str, titles: Sequence[str] = ()
 ) -> Image.Image:
     """Images (H, W, 3) uint8, row by row, under one label for each column and over a caption. Images of one column
-    are of one size. Each row has a title above it, or none has; captions and titles are wrapped."""
-    font = ImageFont.load_default(TEXT)
-    shown = [[enlarged(image) for image in row] for row in rows]
-    lefts = [GAP]
-    for image in shown[0]:
-        lefts.append(lefts[-1] + image.shape[1] + GAP)
-    blocks = [_wrapped(title, font, lefts[-1] - 2 * GAP) for title in titles or [""] * len(rows)]
-    lines = _wrapped(caption, font, lefts[-1] - 2 * GAP)
-    heights = [max(image.shape[0] for image in row) + GAP for row in shown]
-    size = lefts[-1], LINE + GAP + sum(heights) + LINE * sum(map(len, [*blocks, lines]))
-    picture = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(picture)
-    for left, label in zip(lefts, labels, strict=False):
-        draw.text((left, GAP), label, fill="black", font=font)
-    top = LINE + GAP
-    for row, height, block in zip(shown, heights, blocks, strict=True):
-        assert len(row) == len(labels), (len(row), len(labels))
-        top = _write(draw, block, top, font)
-        for left, image in zip(lefts, row, strict=False):
-            picture.paste(Image.fromarray(image), (left, top))
+    are of one size. Each row has a title above it, or none has. All text is wrapped to its place."""
+    assert all(len(row) == len(labels) for row in rows), (len(labels), [len(row) for row in rows])
+    shown = [[Image.fromarray(enlarged(image)) for image in row] for row in rows]
+    widths = [image.width for image in shown[0]]
+    width = sum(widths) + GAP * (len(widths) - 1)
+    font = ImageFont.load_default(min(max(TEXT, width // LETTERS), 2 * TEXT))
+    assert isinstance(font, ImageFont.FreeTypeFont), "where a size is given"
+    strips = [[_text(label, font, space) for label, space in zip(labels, widths, strict=True)]]
+    for number, row in enumerate(shown):
+        if titles:
+            strips.append([_text(titles[number], font, width, above=2 * GAP)])
+        strips.append(row)
+    strips.append([_text(caption, font, width, above=2 * GAP)])
+    heights = [max(image.height for image in strip) + GAP for strip in strips]
+    picture = Image.new("RGB", (width + 2 * GAP, sum(heights) + GAP), "white")
+    top = GAP
+    for strip, height in zip(strips, heights, strict=True):
+        left = GAP
+        for image in strip:
+            picture.paste(image, (left, top))
+            left += image.width + GAP
         top += height
-    _write(draw, lines, top, font)
     return picture
 
 
@@ -76,16 +74,17 @@ def only_patches(image: np.ndarray, patches: Iterable[int], grid: int) -> np.nda
     return np.where(kept.repeat(patch, axis=0).repeat(patch, axis=1)[..., None], image, np.uint8(GREY))
 
 
-def outlined(image: np.ndarray, patches: Iterable[int], grid: int, colour: str, thickness: int = 1) -> np.ndarray:
+def outlined(image: np.ndarray, patches: Iterable[int], grid: int, colour: str, bold: bool = False) -> np.ndarray:
     """`image` (S, S, 3) uint8, enlarged, with a frame inside the edges of each of some patches. The frame is thin
-    whatever the enlargement, and has a black edge that keeps it visible on any ground."""
+    whatever the enlargement, and has a black line beside it that keeps it visible on any ground."""
     picture = Image.fromarray(enlarged(image))
     draw, patch = ImageDraw.Draw(picture), picture.width // grid
+    width = max(2, patch // 8) if bold else 1
     for index in patches:
         top, left = (place * patch for place in divmod(index, grid))
         box = left, top, left + patch - 1, top + patch - 1
-        draw.rectangle(box, outline="black", width=thickness + 1)
-        draw.rectangle(box, outline=colour, width=thickness)
+        draw.rectangle(box, outline="black", width=width + 1)
+        draw.rectangle(box, outline=colour, width=width)
     return np.asarray(picture)
 
 
@@ -99,11 +98,11 @@ def heat_overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -
     colours = np.stack([np.interp(shares, places, channel) for channel in VIRIDIS.T], axis=-1)
     patch = image.shape[0] // len(values)
     weight = np.repeat(np.repeat(known * strength, patch, axis=0), patch, axis=1)[..., None]
-    enlarged = np.repeat(np.repeat(colours, patch, axis=0), patch, axis=1)
-    return np.rint(image * (1 - weight) + enlarged * weight).astype(np.uint8)
+    painted = np.repeat(np.repeat(colours, patch, axis=0), patch, axis=1)
+    return np.rint(image * (1 - weight) + painted * weight).astype(np.uint8)
 
 
-def _wrapped(text: str, font: Font, width: int) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """The lines of `text`, broken between words, or within one that is too long, where they exceed `width` pixels."""
     lines = []
     for paragraph in text.splitlines():
@@ -122,9 +121,12 @@ def _wrapped(text: str, font: Font, width: int) -> list[str]:
     return lines
 
 
-def _write(draw: ImageDraw.ImageDraw, lines: Sequence[str], top: int, font: Font) -> int:
-    """Returns where the next line would start."""
-    for line in lines:
-        draw.text((GAP, top), line, fill="black", font=font)
-        top += LINE
-    return top
+def _text(text: str, font: ImageFont.FreeTypeFont, width: int, above: int = 0) -> Image.Image:
+    """Black on white, wrapped to `width`, with some pixels free `above`."""
+    lines = _wrapped(text.encode(errors="replace").decode(), font, width)  # file names may be no text
+    line = round(font.size * 1.4)
+    picture = Image.new("RGB", (width, above + line * len(lines)), "white")
+    draw = ImageDraw.Draw(picture)
+    for number, content in enumerate(lines):
+        draw.text((0, above + number * line), content, fill="black", font=font)
+    return picture

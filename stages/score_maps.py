@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain, islice
 
 import numpy as np
 from PIL import Image
 
+from ranker import PatchRanker
+from ranker.selection import top_patches
 from stages.images import decode_image
-from stages.pictures import heat_overlay, labelled_grid
+from stages.pictures import heat_overlay, labelled_grid, only_patches
+from stages.ranking.evaluation_images import evaluation_batches
+from stages.ranking.scored_shards import SplitShards
 from stages.views import View, render
 from storage.patch_store import PatchStore
 from storage.scores import patch_statistics, read_scores
@@ -39,4 +44,25 @@ def draw_score_maps(store: PatchStore, shard: ShardEntry, count: int) -> Image.I
         beside,
         ["image", "mean score"] * BESIDE,
         "Bright patches change the reconstruction most when they are taken away.",
+    )
+
+
+def draw_held_out(
+    store: PatchStore, part: SplitShards, ranker: PatchRanker, ratios: Sequence[float] = (0.5, 0.25)
+) -> Image.Image:
+    """All samples of `part`, a row each: what the MAE says of it, what the ranker says that did not see it, and what
+    remains at each keep ratio. The ranker's grid is the store's."""
+    grid = ranker.config.grid
+    rows: list[list[np.ndarray]] = []
+    for batch in evaluation_batches(store, part):
+        scores = ranker.rank(batch.images)
+        kept = [top_patches(scores, ratio).tolist() for ratio in ratios]
+        means = batch.densities.mean().view(-1, grid, grid).numpy()
+        for number, pixels in enumerate(batch.images.permute(0, 2, 3, 1).numpy()):
+            maps = [heat_overlay(pixels, values) for values in (means[number], scores[number].view(grid, grid).numpy())]
+            rows.append([pixels, *maps, *(only_patches(pixels, patches[number], grid) for patches in kept)])
+    return labelled_grid(
+        rows,
+        ["image", "mean score", "ranker", *(f"{ratio:.3g} kept" for ratio in ratios)],
+        "Held-out images. Mean score: of the MAE, over all masks. Kept: the patches that the ranker puts first.",
     )

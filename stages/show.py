@@ -59,8 +59,6 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
     """
     if not config.out.lower().endswith(".png"):
         raise ValueError(f"out: expected a name that ends in .png, came {config.out}")
-    if config.count < 1:
-        raise ValueError(f"count: expected at least 1, came {config.count}")
     place, device = locate(config.out), torch.device(resolve_device("auto"))
     found = find_shown(config.images, config.count, place.url)
     ranker = PatchRanker(load_ranker(config.ranker)).to(device)
@@ -72,8 +70,8 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
             image = each.decode()
         except ValueError as error:
             if len(found) == 1:
-                raise ValueError(f"{each.name}: {error}") from None
-            say(f"left out: {each.name}: {error}")
+                raise
+            say(f"left out: {error}")
         else:
             rows.append(draw_row(config, ranker, mae, each, image))
     if not rows:
@@ -93,7 +91,7 @@ def draw_row(
     crop = render(image, view, ranker.config.image_size)
     scores = ranker.rank(torch.tensor(crop, device=ranker.mean.device).permute(2, 0, 1)[None])[0].cpu()
     if not scores.isfinite().all():
-        raise ValueError(f"{config.ranker}: its scores of {shown.name} are not finite: expected numbers")
+        raise ValueError(f"{config.ranker}: its scores of {shown.url} are not finite: expected numbers")
     kept = [top_patches(scores, ratio).tolist() for ratio in config.keep]
     pictures = [crop, heat_overlay(crop, scores.view(grid, grid).numpy())]
     if mae is None:
@@ -102,27 +100,27 @@ def draw_row(
     removal = _draw_removal(config, mae, shown.key, render(image, view, mae.config.image_size), chosen)
     row, column = divmod(chosen, grid)
     by_ranker = 1 + int((scores > scores[chosen]).sum())
-    title = f"{shown.name}: patch in row {row}, column {column}, number {by_ranker} of {grid**2} for the ranker: "
-    pictures = [outlined(picture, [chosen], grid, CHOSEN, 2) for picture in pictures]
+    title = f"{shown.name}: patch in row {row}, column {column}; rank {by_ranker} of {grid**2} by the ranker; "
+    pictures = [outlined(picture, [chosen], grid, CHOSEN, bold=True) for picture in pictures]
     pictures += [only_patches(crop, patches, grid) for patches in kept]
     return Row(title + removal.title, [*pictures, *removal.pictures])
 
 
 def draw_rows(config: ShowConfig, rows: Sequence[Row], mae: MaeConfig | None) -> Image.Image:
     """All of it, with a caption that says what is seen."""
-    labels = ["image", "the ranker's scores", *(f"{ratio:.0%} kept" for ratio in config.keep)]
-    caption = "Scores: from the lowest of the image (dark blue) to its highest (yellow). Kept: the highest ones."
+    labels = ["image", "the ranker's scores", *(f"{ratio:.3g} kept" for ratio in config.keep)]
+    caption = "Scores: dark blue is the lowest of the image, yellow the highest. Kept: the patches that score highest."
     if mae is not None:
         visible = f"{1 - config.mask_ratio:.0%} visible"
         labels += [visible, "reconstructed", "without the red one", "difference"]
         caption += (
-            "\nReconstructed: by the MAE from the visible patches, framed in white and pasted in; then without the one "
-            "framed in red. Difference: how far the two are apart, from nothing (dark blue) to the most in the image "
-            "(yellow). Its mean over the hidden patches is the semantic density of the red patch, in units of what "
-            "the MAE predicts."
+            "\nReconstructed: what the MAE makes of the visible patches (framed in white, and pasted in), and of all "
+            "but the red one. Difference: how far these two are apart, dark blue where not at all, yellow where most. "
+            "Semantic density: the mean of that over the hidden patches, in the units that the MAE predicts in. "
+            "Rows and columns count from 0."
         )
         if mae.pixel_target == "normalized":
-            caption += " It predicts normalized pixels: mean and contrast of hidden patches are the original's."
+            caption += "\nThe MAE predicts normalized pixels: mean and contrast of hidden patches are the original's."
     return labelled_grid([row.pictures for row in rows], labels, caption, [row.title for row in rows])
 
 
@@ -145,12 +143,12 @@ def _draw_removal(config: ShowConfig, mae: MaskedAutoencoder, key: str, crop: np
     place = 1 + int((removal.scores > score).sum())
 
     def framed(picture: np.ndarray) -> np.ndarray:
-        return outlined(outlined(picture, others, grid, VISIBLE), [chosen], grid, CHOSEN, 2)
+        return outlined(outlined(picture, others, grid, VISIBLE), [chosen], grid, CHOSEN, bold=True)
 
     difference = heat_overlay(crop, removal.difference, strength=1.0)
     without = only_patches(removal.without, set(range(n_patches)) - {chosen}, grid)
     return Row(
-        f"semantic density {score:.4g}, number {place} of the {len(visible)} visible ones",
+        f"semantic density {score:.3g}, rank {place} of the {len(visible)} visible",
         [framed(picture) for picture in (only_patches(crop, visible, grid), removal.anchor, without, difference)],
     )
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from stages.images import decode_image
 from stages.sample_keys import safe_keys
-from storage.locations import Location, locate
+from storage.locations import locate
 from storage.shard_files import IMAGE_FIELDS, Sample, read_shard
 from storage.shard_index import expand_shards
 
@@ -22,12 +22,21 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True)
 class ShownImage:
-    """An image that was found. Its `key` is the one that `shard` gives it, and with that the masks of `score`.
-    `decode` raises ValueError, with the reason alone, where it cannot be used."""
+    """An image that was found. Its `key` is the one that `shard` gives it, and with that the masks of `score`."""
 
     name: str
+    """What a picture calls it."""
+    url: str
+    """Where it lies."""
     key: str
-    decode: Callable[[], Image.Image]
+    read: Callable[[], bytes]
+
+    def decode(self) -> Image.Image:
+        """The image as 8-bit RGB. Raises ValueError naming it where it cannot be used."""
+        try:
+            return decode_image(self.read())
+        except ValueError as error:
+            raise ValueError(f"{self.url}: {error}") from None
 
 
 def find_shown(paths: Sequence[str], count: int, except_url: str) -> list[ShownImage]:
@@ -56,14 +65,17 @@ def _find(path: str, count: int, except_url: str) -> list[ShownImage]:
                 f"{path}: is an image to show, and would be overwritten: choose another name for the picture"
             )
         name = PurePosixPath(place.url).name
-        return [ShownImage(name, safe_keys([name])[0], partial(_decode, place, ""))]
+        return [ShownImage(name, place.url, safe_keys([name])[0], place.read)]
     files = place.walk()
     if not files:
         raise FileNotFoundError(f"{path}: no such file or folder, or an empty one")
     images = [file for file in files if _is_image(file) and f"{place.url}/{file}" != except_url]
     if images:
         keys = safe_keys(images)
-        return [ShownImage(file, key, partial(_decode, place, file)) for file, key in zip(images, keys, strict=True)]
+        return [
+            ShownImage(file, f"{place.url}/{file}", key, partial(place.read, file))
+            for file, key in zip(images, keys, strict=True)
+        ]
     if any(file.endswith(".tar") for file in files):
         return list(_of_shards(path, count))
     expected = ", ".join(f".{name}" for name in IMAGE_FIELDS)
@@ -74,7 +86,8 @@ def _of_shards(spec: str, count: int) -> Iterator[ShownImage]:
     shards = evenly(expand_shards([spec]), count)
     for shard in shards:
         for sample in islice(read_shard(shard), -(-count // len(shards))):
-            yield ShownImage(f"{shard.name}: {sample.key}", sample.key, partial(_decode_sample, sample))
+            url = f"{shard.url}: {sample.key}"
+            yield ShownImage(f"{shard.name}/{sample.key}", url, sample.key, partial(_image_of, sample))
 
 
 def _is_image(path: str) -> bool:
@@ -82,9 +95,5 @@ def _is_image(path: str) -> bool:
     return parts.suffix[1:].lower() in IMAGE_FIELDS and not any(part.startswith(".") for part in parts.parts)
 
 
-def _decode(place: Location, path: str) -> Image.Image:
-    return decode_image(place.read(path))
-
-
-def _decode_sample(sample: Sample) -> Image.Image:
-    return decode_image(sample.image)
+def _image_of(sample: Sample) -> bytes:
+    return sample.image

@@ -67,7 +67,7 @@ PRESETS: dict[str, RankerRecipe] = {
         loss="list_mle",
         symmetric=True,
         lists=None,
-        epochs=30,
+        epochs=20,
         warmup_epochs=2,
         batch_size=64,
         base_learning_rate=4e-3,
@@ -109,8 +109,8 @@ class TrainRankerConfig(BaseModel):
     heads: int | None = Field(None, ge=1, description="Attention heads, instead of the size's.")
     head: Head | None = Field(
         None,
-        description="'token': each patch's score from its own token, at any image size; 'cls': the paper's, a score for "
-        "each position from the CLS token; by default 'token', as published 'cls'.",
+        description="'token': a patch's score from its own token, at any image size; 'cls': the paper's, scores of all "
+        "positions from the CLS token; by default 'token', as published 'cls'.",
     )
     init: str | None = Field(
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
@@ -124,7 +124,7 @@ class TrainRankerConfig(BaseModel):
     lists: int | None = Field(
         None, ge=1, description="Masks of a view that an image is ranked under at each step; by default all."
     )
-    epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 30.")
+    epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
     warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 64.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
@@ -246,6 +246,7 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
         if keeper and step in epochs:
             tell(keeper.validate(model, device, epochs[step], step, recipe.steps))
 
+    after_step(started_at)  # an interruption may have come between the end of an epoch and its validation
     lists = RankerLists(
         store,
         known.training,

@@ -45,7 +45,9 @@ def test_every_command_has_help_for_itself_and_for_each_option(name: str) -> Non
 
 def test_help_explains_the_flow() -> None:
     printed = CliRunner().invoke(main, ["--help"]).output
-    positions = [printed.index(word) for word in ("--shard--", "--pretrain-mae--", "--score--", "--status, verify")]
+    positions = [
+        printed.index(word) for word in ("--shard--", "--score--", "--train-ranker--", "--rank--", "status and verify")
+    ]
     assert positions == sorted(positions)
 
 
@@ -58,8 +60,16 @@ def test_help_explains_the_flow() -> None:
         (["shard", "--out", "o"], "expected either images or scenes"),
         (["shard", "--images", "nowhere", "--out", "o"], "nowhere"),
         (["pretrain-mae", "--shards", "nowhere", "--out", "o"], "nowhere"),
-        (["status", "nowhere"], "nowhere: no store of scores there"),
-        (["verify", "nowhere"], "nowhere: no store of scores there"),
+        (["status", "nowhere"], "nowhere: no store of scores or ranks there"),
+        (["verify", "nowhere"], "nowhere: no store of scores or ranks there"),
+        (["train-ranker", "--shards", "a", "--scores", "nowhere", "--out", "o"], "no tars found in a"),
+        (
+            ["evaluate-ranker", "--shards", "a", "--scores", "nowhere", "--ranker", "r", "--out", "o"],
+            "nowhere: no store",
+        ),
+        (["rank", "--shards", "nowhere", "--ranker", "r", "--out", "o"], "nowhere"),
+        (["show", "nowhere.jpg", "--ranker", "r", "--out", "o.png"], "nowhere.jpg"),
+        (["export", "--ranker", "nowhere", "--format", "torch", "--out", "o.pt2"], "nowhere: no ranker there"),
         (["run", "nowhere.yaml"], "nowhere.yaml: No such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

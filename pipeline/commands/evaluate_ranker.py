@@ -64,10 +64,10 @@ def _lines(found: Evaluation) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for each in found.agreements:
         yield f"| {each.masks} | {each.flops / 1e9:.3g} | {each.agreement} | {each.ranker} |"
-    for masks, agreement in found.extrapolated():
+    for masks, agreement in found.extrapolated:
         yield f"| {masks} | {masks * found.flops_per_mask / 1e9:.3g} | about {agreement:.2f} (Spearman-Brown) | |"
-    if (attainable := found.attainable()) is not None:
+    if found.attainable is not None:
         yield (
             f"\nAgainst the mean of all {found.masks} masks, a ranking by the true densities would reach "
-            f"about {attainable:.2f} (estimated from the agreement of the masks)."
+            f"about {found.attainable:.2f} (estimated from the agreement of the masks)."
         )

@@ -28,7 +28,7 @@ class PatchPlace(click.ParamType):
 @click.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
 @click.option(
     "--keep",
-    type=float,
+    type=click.FloatRange(0, 1, min_open=True),
     multiple=True,
     default=(0.75, 0.5, 0.25),
     show_default=True,
@@ -39,9 +39,27 @@ class PatchPlace(click.ParamType):
     type=PatchPlace(),
     help="Patch to take away, counted from 0 at the top left.  [default: the one that the ranker puts first]",
 )
-@click.option("--count", default=12, show_default=True, help="Most images to show, spread evenly over those found.")
-@click.option("--mask-ratio", default=0.9, show_default=True, help="Part of the patches that is hidden from the MAE.")
-@click.option("--crop", default=0.875, show_default=True, help="Part of the short side that the crop takes.")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="Most images to show, spread evenly over those found.",
+)
+@click.option(
+    "--mask-ratio",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Part of the patches that is hidden from the MAE.",
+)
+@click.option(
+    "--crop",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.875,
+    show_default=True,
+    help="Part of the short side that the crop takes.",
+)
 @click.option(
     "--seed", default=0, show_default=True, help="Seed of the masks; they are those that score draws with it."
 )

@@ -1,4 +1,4 @@
-"""One removal to look at: an image reconstructed with all visible patches, and without one of them (paper, figure 1)."""
+"""One removal to look at: an image reconstructed with all visible patches and without one of them (figure 1)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import pickle
 from dataclasses import dataclass
 
 import timm
@@ -31,7 +30,7 @@ class Encoder:
         digest = hashlib.sha256()
         for name, tensor in sorted(self.weights.items()):
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.float().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().float().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -51,19 +50,21 @@ def read_encoder(init: str) -> Encoder:
 def _timm_weights(name: str) -> dict[str, Tensor]:
     try:
         return timm.create_model(name, pretrained=True).state_dict()
-    except RuntimeError as error:  # also of names that it does not know
+    except (RuntimeError, ValueError, OSError) as error:  # a name that it does not know; a download that fails
         raise ValueError(f"{TIMM}{name}: expected a pretrained model of timm: {error}") from None
 
 
 def _file_weights(path: str) -> dict[str, Tensor]:
+    data = locate(path).read()
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(io.BytesIO(locate(path).read()), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a bad file, and what they share is their meaning
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: expected a checkpoint that holds tensors alone: {reason}") from None
     weights = content.get("model", content) if isinstance(content, dict) else {}
-    found = {name: tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
+    items = weights.items() if isinstance(weights, dict) else ()
+    found = {str(name): tensor for name, tensor in items if isinstance(tensor, Tensor)}
     if not found:
         raise ValueError(f"{path}: expected the weights of an encoder, found none")
     return found

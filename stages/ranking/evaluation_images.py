@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.images import decode_image
+from stages.images import UnusableImage, decode_image
 from stages.prefetch import prefetch
 from stages.ranking.quality import Densities
 from stages.ranking.scored_shards import ScoredSample, SplitShards
 from stages.views import render
 from storage.patch_store import PatchStore
+from storage.shard_index import ShardEntry
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,15 @@ def evaluation_batches(
     """All samples of `part`, `size` at a time. Raises ValueError as `stages.ranking.scored_shards.read_scored` does."""
     side, n_patches = store.settings["mae.image_size"], store.settings["patches"]
 
-    def prepare(sample: ScoredSample) -> tuple[ScoredSample, np.ndarray]:
-        return sample, render(decode_image(sample.image), sample.view(0), side)
+    def prepare(item: tuple[ShardEntry, ScoredSample]) -> tuple[ScoredSample, np.ndarray]:
+        shard, sample = item
+        try:
+            image = decode_image(sample.image)
+        except UnusableImage as error:  # comes before the end of the tar, where it is found to have changed
+            raise ValueError(f"{shard.url}: {sample.key}: expected the image that was scored: {error}") from None
+        return sample, render(image, sample.view(0), side)
 
-    samples = (sample for shard in part.shards for sample in part.read(store, shard))
+    samples = ((shard, sample) for shard in part.shards for sample in part.read(store, shard))
     batch: list[tuple[ScoredSample, np.ndarray]] = []
     for prepared in prefetch(prepare, samples, threads=threads, ahead=2 * size):
         batch.append(prepared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig
-from stages.density.masks import mask_sizes, masks_per_round
+from stages.density.masks import mask_sizes, masks_per_round, visible_per_mask
 from stages.randomness import draws_for, permutation
 from storage.patch_store import Settings
 
@@ -35,10 +36,11 @@ def halves(settings: Settings) -> tuple[Tensor, Tensor]:
 
 
 def splits(settings: Settings, seed: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Pairs of disjoint sets of n groups, for n = 1, 2, ... as long as there are two: the number of masks in each set,
+    """Pairs of disjoint sets of n groups, for n = 1, 2, 4, ... and half of all groups: the number of masks in each set,
     and the sets, (M,) bool."""
     groups = mask_groups(settings)
-    for n in range(1, len(groups) // 2 + 1):
+    half = len(groups) // 2
+    for n in sorted({*(2**power for power in range(half.bit_length())), half} - {0}):
         for number in range(SPLITS):
             order = permutation(draws_for(seed, "groups of masks", n, number), len(groups))
             one, other = ([groups[i] for i in order[start : start + n]] for start in (0, n))
@@ -53,8 +55,20 @@ def mask_flops(settings: Settings) -> float:
     return float(np.mean([density_flops(mae, size, settings["removal"]) for size in sizes]))
 
 
+def scores_per_patch(settings: Settings, masks: int) -> float:
+    """How many scores a patch has that `masks` masks show: the harmonic mean, which its error goes with."""
+    if settings["masks.kind"] == "random":
+        shown = visible_per_mask(settings["patches"], settings["masks.ratio"]) / settings["patches"]
+        chances = [math.comb(masks, n) * shown**n * (1 - shown) ** (masks - n) for n in range(1, masks + 1)]
+        return sum(chances) / sum(chance / n for n, chance in enumerate(chances, start=1))
+    hands = masks_per_round(settings["patches"], settings["masks.ratio"])
+    rounds, further = divmod(masks, hands)
+    return 1 / ((1 - further / hands) / rounds + further / hands / (rounds + 1))
+
+
 def spearman_brown(agreement: float, times: float) -> float:
-    """Agreement between two sets of `times` as many masks (Spearman, 1910; Brown, 1910)."""
+    """Agreement, known to be positive, between two sets of means over `times` as many scores (Spearman, 1910; Brown,
+    1910)."""
     return times * agreement / (1 + (times - 1) * agreement)
 
 

@@ -24,11 +24,12 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def metrics(top: float) -> dict[str, Metric]:
     """All metrics by name; NDCG and recall look at the `top` (a ratio) of a list."""
+    share = f"{100 * top:.3g}%"
     return {
         "kendall": kendall_tau,
         "spearman": spearman,
-        f"ndcg@{top:.0%}": lambda scores, density: ndcg(scores, density, top),
-        f"recall@{top:.0%}": lambda scores, density: top_recall(scores, density, top),
+        f"ndcg@{share}": lambda scores, density: ndcg(scores, density, top),
+        f"recall@{share}": lambda scores, density: top_recall(scores, density, top),
     }
 
 
@@ -73,35 +74,42 @@ class Densities:
 def quality(dense: Tensor, densities: Densities, top: float) -> dict[str, np.ndarray]:
     """Scores (n, L), NaN where there is none → each metric "in mask: ..." and "of mean: ...", (n,) float64; NaN for an
     image that says nothing of it."""
-    return _compare_lists(densities.at_visible(dense), densities, top) | compare_dense(dense, densities.mean(), top)
+    return _compare_lists(densities.at_visible(dense), densities, top) | _compare_dense(dense, densities.mean(), top)
 
 
 def ceiling(densities: Densities, halves: tuple[Tensor, Tensor], top: float) -> dict[str, np.ndarray]:
     """The same for the image's own other masks: each mask is predicted by all others, the mean over one half of the
     masks by the other half. `halves` are two (M,) bool."""
     one, other = (densities.mean(half) for half in halves)
-    return _compare_lists(densities.mean_without_own(), densities, top) | compare_dense(one, other, top)
+    return _compare_lists(densities.mean_without_own(), densities, top) | _compare_dense(one, other, top)
 
 
-def compare_dense(dense: Tensor, mean: Tensor, top: float) -> dict[str, np.ndarray]:
-    """ "of mean: ..." alone: (n, L) against (n, L), at the patches that have a number in both."""
+def rank_agreement(one: Tensor, other: Tensor) -> np.ndarray:
+    """(n, L) and (n, L) → (n,): Spearman at the patches that have a number in both."""
+    return spearman(*_where_both(one, other)).numpy()
+
+
+def _compare_dense(dense: Tensor, mean: Tensor, top: float) -> dict[str, np.ndarray]:
     return {f"of mean: {name}": values for name, values in _compare(dense, mean, top).items()}
 
 
 def _compare_lists(predicted: Tensor, densities: Densities, top: float) -> dict[str, np.ndarray]:
     found = _compare(predicted, densities.score, top)
-    with np.errstate(invalid="ignore"):
-        return {f"in mask: {name}": _mean_of_numbers(values) for name, values in found.items()}
+    return {f"in mask: {name}": mean_of_numbers(values) for name, values in found.items()}
 
 
 def _compare(predicted: Tensor, density: Tensor, top: float) -> dict[str, np.ndarray]:
-    unknown = predicted.isnan() | density.isnan()
-    predicted = predicted.double().masked_fill(unknown, torch.nan)
-    density = density.double().masked_fill(unknown, torch.nan)
+    predicted, density = _where_both(predicted, density)
     return {name: metric(predicted, density).numpy() for name, metric in metrics(top).items()}
 
 
-def _mean_of_numbers(values: np.ndarray) -> np.ndarray:
+def _where_both(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """In float64, NaN wherever one of them is."""
+    unknown = one.isnan() | other.isnan()
+    return one.double().masked_fill(unknown, torch.nan), other.double().masked_fill(unknown, torch.nan)
+
+
+def mean_of_numbers(values: np.ndarray) -> np.ndarray:
     """(n, M) → (n,), NaN where a row has no number."""
     is_number = np.isfinite(values)
     return np.where(is_number, values, 0.0).sum(-1) / np.where(is_number.any(-1), is_number.sum(-1), np.nan)
@@ -109,7 +117,8 @@ def _mean_of_numbers(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` images with the ends of its 95% confidence interval (bootstrap over images, percentiles)."""
+    """A mean over `n` images with the ends of its 95% confidence interval (bootstrap over images, percentiles), which
+    are the mean itself for a single one."""
 
     mean: float
     low: float
@@ -117,7 +126,8 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        interval = f"{self.low:.3f}, {self.high:.3f}" if self.n > 1 else "interval unknown"
+        return f"{self.mean:.3f} [{interval}]"
 
 
 def estimate(values: np.ndarray) -> Estimate:

@@ -16,7 +16,7 @@ from stages.randomness import draws_for, uniform
 from stages.views import View
 from storage.locations import locate
 from storage.patch_store import PatchStore
-from storage.scores import ShardScores, read_scores
+from storage.scores import read_scores
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
 
@@ -162,37 +162,38 @@ class Survey:
 def survey(store: PatchStore, shards: Sequence[ShardEntry], split: Split) -> Survey:
     """Splits the shards (of `join_scores`) and looks at every score of theirs.
 
-    Raises ValueError naming the shard when scores are not as they must be, and when there is nothing to learn from:
-    an empty part, lists of a single patch, or scores that do not differ.
+    Raises ValueError naming the shard when scores are not as they must be, and when there is nothing to learn from or
+    to validate on: an empty part, lists of a single patch, or scores that do not differ.
     """
     settings = store.settings
     n_patches = settings["patches"]
     total, count = np.zeros(n_patches), np.zeros(n_patches)
     parts: tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]] = ({}, {})
-    has_order = False
+    have_order = [False, False]
     for shard in shards:
         scores = read_scores(store, shard.name)
         if findings := scores.check(n_patches, settings["views"], settings["masks"]):
             raise ValueError(f"{store.place.url}: {shard.name}: {findings[0]}; ltrp-pipeline verify finds all")
         held_out = np.array([split.holds_out(shard.name, key) for key in scores.key.tolist()], dtype=bool)
-        for part, chosen in zip(parts, (~held_out, held_out), strict=True):
+        for number, chosen in enumerate((~held_out, held_out)):
             if chosen.any():
-                part[shard.name] = frozenset(scores.key[chosen].tolist())
+                parts[number][shard.name] = frozenset(scores.key[chosen].tolist())
+                have_order[number] = have_order[number] or _has_order(scores.score[chosen])
         shown = scores.visible[~held_out] >= 0
         patch = scores.visible[~held_out][shown]
         total += np.bincount(patch, weights=scores.score[~held_out][shown], minlength=n_patches)
         count += np.bincount(patch, minlength=n_patches)
-        has_order = has_order or _has_order(scores)
-    if not has_order:
-        raise ValueError(
-            f"{store.place.url}: the scores of each list are equal, or it is of one patch: expected an order to learn"
-        )
     training, validation = (SplitShards.of(shards, part) for part in parts)
-    for name, each in (("train on", training), ("validate on", validation)):
+    for name, each, has_order in zip(("train on", "validate on"), (training, validation), have_order, strict=True):
         if not each.n_samples:
             raise ValueError(
                 f"{store.place.url}: no image is left to {name}: expected more than the "
                 f"{training.n_samples + validation.n_samples} that have scores, or another share for validation"
+            )
+        if not has_order:
+            raise ValueError(
+                f"{store.place.url}: the scores of each list to {name} are equal, or it is of one patch: "
+                "expected an order"
             )
     with np.errstate(invalid="ignore"):
         return Survey(training, validation, total / count)
@@ -212,8 +213,6 @@ def held_out(store: PatchStore, shards: Sequence[ShardEntry], split: Split, trai
     return SplitShards.of(shards, keys)
 
 
-def _has_order(scores: ShardScores) -> bool:
-    """Whether any list has two different scores."""
-    with np.errstate(invalid="ignore"):
-        spread = np.nan_to_num(scores.score, nan=-np.inf).max(-1) > np.nan_to_num(scores.score, nan=np.inf).min(-1)
-    return bool(spread.any())
+def _has_order(score: np.ndarray) -> bool:
+    """Whether any list of (n, V, M, K) has two different scores; NaN where one is shorter."""
+    return bool((np.fmax.reduce(score, axis=-1) > np.fmin.reduce(score, axis=-1)).any())

@@ -70,7 +70,8 @@ def add_comparators(
     top: float,
     seed: int,
 ) -> None:
-    """Random, position prior, gradient energy, colour contrast and the noise ceiling, on one batch of a store with `settings`."""
+    """Random order, position prior, gradient energy, colour contrast and the noise ceiling, on one batch of a store
+    with `settings`."""
     n_patches, patch_size = settings["patches"], settings["mae.patch_size"]
     scorings = {"random": random_scores(seed, batch.keys, n_patches)}
     if position_prior is not None:
