@@ -132,7 +132,7 @@ def _checked(checkpoint: RankerCheckpoint, where: str) -> RankerCheckpoint:
         raise ValueError(
             f"{where}: not the weights of this ranker: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}"
         )
-    for name, tensor in checkpoint.weights.items():
+    for name, tensor in sorted(checkpoint.weights.items()):
         if tensor.shape != expected[name].shape:
             raise ValueError(f"{where}: {name}: expected {tuple(expected[name].shape)}, came {tuple(tensor.shape)}")
         if not tensor.isfinite().all():

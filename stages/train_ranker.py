@@ -212,10 +212,8 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
     architecture = config.architecture(store.settings["mae.image_size"], store.settings["mae.patch_size"])
     encoder = read_encoder(config.init) if config.init else None
     settings = training_settings(config, architecture, encoder, store, shards, split, precision)
-    leads = processes.rank == 0
-    if leads:
-        begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
     if place.exists(CONFIG_FILE):
+        begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
         best = _read_report(place)
         tell(TrainRankerSummary(place.url, best.steps, best.steps, best))
         return
@@ -226,6 +224,9 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
     model = PatchRankingTransformer(architecture)
     if encoder:
         load_encoder(model, encoder.weights, encoder.where)
+    leads = processes.rank == 0
+    if leads:
+        begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
     model.to(device)
     chosen = config.recipe()
     objective = ranker_objective(processes.share_gradients(model), LOSSES[chosen.loss], chosen.symmetric, device)

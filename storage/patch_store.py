@@ -187,7 +187,7 @@ def fingerprint(settings: Settings) -> str:
 def list_differences(stored: Settings, asked: Settings) -> list[str]:
     """One line for each setting that differs."""
     return [
-        f"{name}: the store has {stored.get(name)!r}, asked for {asked.get(name)!r}"
+        f"{name}: there it is {stored.get(name)!r}, asked for {asked.get(name)!r}"
         for name in sorted(stored.keys() | asked.keys())
         if stored.get(name) != asked.get(name)
     ]

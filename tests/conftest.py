@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -70,6 +71,34 @@ def write_ranker(folder: Path, seed: int = 0, **architecture: Any) -> Path:
 def small_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a ranker of `SMALL_RANKER` and random weights."""
     return write_ranker(tmp_path_factory.mktemp("ranker"))
+
+
+@pytest.fixture(scope="session")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tars/ and scores/ of eleven pictures of noise: four rounds of masks, which agree in part."""
+    from evaluations import TARS, repeatable  # they import from here
+    from scored_stores import write_scored
+
+    folder = tmp_path_factory.mktemp("scored")
+    write_scored(folder, TARS, repeatable, masks=16)
+    return folder
+
+
+@pytest.fixture
+def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on flushing files and on narrow intervals."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Several are slower for tensors as small as these."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

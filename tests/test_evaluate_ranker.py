@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
-from conftest import SMALL, write_ranker
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from conftest import write_ranker
+from evaluations import TARS, assert_is_a_plot, call, config_of, evaluated, ranker_with
 from PIL import Image
-from scored_stores import draws_of, noise_picture, shards_of, write_scored
+from scored_stores import noise_picture, shards_of, write_scored
 from scoring import score_config, score_in_process
 
-from pipeline.cli import main
 from ranker.pretrained import read_ranker
-from stages.agreement_plot import draw_agreement
-from stages.density.cost import density_flops
-from stages.evaluate_ranker import Agreement, EvaluateRankerConfig, Evaluation, evaluate_ranker, extrapolate
+from stages.evaluate_ranker import evaluate_ranker
 from stages.ranking.facts import RankerFacts, read_facts
-from stages.ranking.mask_agreement import spearman_brown
 from stages.ranking.quality import Densities, Estimate, estimate, quality
 from stages.ranking.scored_shards import ScoredSample, Split, join_scores, read_scored
 from stages.ranking.validation import SELECTED_BY, ValidationReport, rank_images
@@ -35,38 +25,12 @@ from stages.views import evaluation_view, render
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 
-TARS = {"a": [f"a{number}" for number in range(6)], "b": [f"b{number}" for number in range(5)]}
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_evaluation")
+
 KEYS = [key for keys in TARS.values() for key in keys]
 SPLIT = Split("key", 0.5, 1)
 PRIOR = [number / 16 for number in range(16)]
 METRICS = ["kendall", "spearman", "ndcg@25%", "recall@25%"]
-
-
-def repeatable(key: str, visible: np.ndarray) -> np.ndarray:
-    """Scores of patches that each have a density of their own, and noise."""
-    rng = draws_of(key)
-    truth = rng.normal(size=SMALL.n_patches)
-    return truth[visible.clip(min=0)] + 0.5 * rng.normal(size=visible.shape)
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No pipeline.yaml here, and no time spent on flushing files and on narrow intervals."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tars/ and scores/: four rounds of masks."""
-    folder = tmp_path_factory.mktemp("scored")
-    write_scored(folder, TARS, repeatable, masks=16)
-    return folder
 
 
 def samples_of(folder: Path) -> dict[str, ScoredSample]:
@@ -83,27 +47,6 @@ def md5s_of(folder: Path) -> list[str]:
 def facts_of(tars: list[str], split: Split = SPLIT) -> dict[str, Any]:
     report = ValidationReport(3, 30, 50, {"ranker": {SELECTED_BY: Estimate(0.3, 0.2, 0.4, 5)}}, is_best=True)
     return RankerFacts({"seed": 0}, tars, split, PRIOR, report).to_json()
-
-
-def ranker_with(folder: Path, facts: dict[str, Any], **architecture: Any) -> Path:
-    write_ranker(folder, **architecture)
-    file = folder / "ranker.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **facts}))
-    return folder
-
-
-def config_of(scored: Path, ranker: Path, **settings: Any) -> EvaluateRankerConfig:
-    paths = {"shards": [str(scored / "tars")], "scores": str(scored / "scores"), "ranker": str(ranker)}
-    return EvaluateRankerConfig(**{**paths, "out": "evaluation", **settings})
-
-
-def evaluated(scored: Path, ranker: Path, **settings: Any) -> Evaluation:
-    return evaluate_ranker(config_of(scored, ranker, **settings), lambda *_: None)
-
-
-def call(scored: Path, ranker: Path, *options: Any) -> Result:
-    paths = ["--shards", scored / "tars", "--scores", scored / "scores", "--ranker", ranker, "--out", "evaluation"]
-    return CliRunner().invoke(main, [str(each) for each in ("evaluate-ranker", *paths, *options)])
 
 
 def test_the_figures_are_those_of_the_ranker_on_the_evaluation_crops(scored: Path, small_ranker: Path) -> None:
@@ -138,18 +81,12 @@ def test_what_the_ranker_is_better_by_is_compared_image_by_image(scored: Path, s
             assert each.n == 11
 
 
-def test_sets_of_masks_agree_better_the_more_there_are_and_cost_as_much_more(scored: Path, small_ranker: Path) -> None:
-    found = evaluated(scored, small_ranker)
-    four, eight = found.agreements
-    assert (four.masks, eight.masks) == (4, 8)
-    assert found.flops_per_mask == density_flops(SMALL, 4)
-    assert (four.flops, eight.flops) == (4 * found.flops_per_mask, 8 * found.flops_per_mask)
-    assert 0.4 < four.agreement.mean < eight.agreement.mean
-    assert abs(four.ranker.mean) < four.agreement.mean
-    expected = [(8 * times, spearman_brown(eight.agreement.mean, times)) for times in (2, 4, 8)]
-    assert [masks for masks, _ in found.extrapolated] == [masks for masks, _ in expected]
-    assert [each for _, each in found.extrapolated] == pytest.approx([each for _, each in expected])
-    assert found.attainable == pytest.approx(spearman_brown(eight.agreement.mean, 2) ** 0.5)
+def test_an_estimate_in_the_file_is_the_one_in_the_table(scored: Path, small_ranker: Path) -> None:
+    found = json.loads(json.dumps(evaluated(scored, small_ranker).to_json()))
+    each = Estimate(**found["agreements"][0]["agreement"])
+    assert each.n == 11
+    assert each.low < each.mean < each.high
+    assert estimate(np.array([each.mean])).n == 1
 
 
 def test_a_published_ranker_has_no_position_prior_and_is_evaluated_on_everything(scored: Path, tmp_path: Path) -> None:
@@ -195,6 +132,42 @@ def test_a_drawn_part_is_the_same_each_time_and_as_large_as_asked(scored: Path, 
     assert five == evaluated(scored, small_ranker, images=5)
     assert five.qualities["ranker"] != evaluated(scored, small_ranker, images=5, seed=1).qualities["ranker"]
     assert evaluated(scored, small_ranker, images=99).images == 11
+
+
+def no_constants(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def test_the_command_prints_tables_and_writes_figures_and_a_plot_on_real_scores(
+    scene_shards: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    store, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores", masks=16))
+    tars = [store.books.record(name).tar_md5 for name in sorted(store.books.done())[:3]]
+    ranker = ranker_with(tmp_path / "ranker", facts_of(tars))
+    result = call(tmp_path, ranker, "--seed", 3, "--top", "0.5")
+    assert result.exit_code == 0, result.output
+    written = json.loads(Path("evaluation/evaluation.json").read_text(), parse_constant=no_constants)
+    assert 3 < written["images"] < 15
+    assert f"On {written['images']} images with 16 masks each" in result.output
+    assert f"evaluate-ranker: {written['images']}/{written['images']} images" in result.output
+    assert list(written["qualities"]) == [
+        "ranker",
+        "random",
+        "position prior",
+        "gradient energy",
+        "colour contrast",
+        "other masks",
+    ]
+    assert written["settings"]["seed"] == 3
+    assert written["settings"]["part"] == "held-out"
+    assert [each["masks"] for each in written["agreements"]] == [4, 8]
+    kendall = Estimate(**written["qualities"]["ranker"][SELECTED_BY])
+    (line,) = [line for line in result.output.splitlines() if line.startswith(f"| {SELECTED_BY} ")][:1]
+    assert str(kendall) in line
+    assert "in mask: ndcg@50%" in result.output
+    assert f"| 4 | {4 * written['flops_per_mask'] / 1e9:.3g} | " in result.output
+    assert "Written: " in result.output
+    assert_is_a_plot(Path("evaluation/agreement.png").read_bytes())
 
 
 def test_a_ranker_that_was_trained_on_all_images_is_refused(scored: Path, tmp_path: Path) -> None:
@@ -293,119 +266,3 @@ def test_a_tar_that_has_changed_is_refused_and_nothing_written(tmp_path: Path, s
     first.write_bytes(first.read_bytes() + bytes(512))
     assert "a.tar: has changed since it was scored" in call(tmp_path, small_ranker).output
     assert not Path("evaluation").exists()
-
-
-def test_with_one_round_of_masks_the_ceiling_is_unknown_and_the_rest_is_told(
-    tmp_path: Path, small_ranker: Path
-) -> None:
-    write_scored(tmp_path, TARS, masks=4)
-    result = call(tmp_path, small_ranker)
-    assert result.exit_code == 0, result.output
-    assert "No two sets of masks show the same patches: the noise ceiling is unknown" in result.output
-    assert "other masks" not in result.output
-    written = json.loads(Path("evaluation/evaluation.json").read_text())
-    assert (written["agreements"], written["extrapolated"], written["attainable"]) == ([], [], None)
-    assert_is_a_plot(Path("evaluation/agreement.png").read_bytes())
-
-
-def test_random_masks_are_compared_where_two_sets_show_the_same_patches(tmp_path: Path, small_ranker: Path) -> None:
-    write_scored(tmp_path, TARS, repeatable, masks=12, masking="random", ratio=0.5)
-    found = evaluated(tmp_path, small_ranker)
-    assert [each.masks for each in found.agreements] == [1, 2, 4, 6]
-    assert all(each.agreement.n == 11 for each in found.agreements)
-    assert found.agreements[-1].agreement.mean > 0.4
-    assert found.attainable is not None
-    assert 0.6 < found.attainable < 1
-
-
-def assert_is_a_plot(data: bytes) -> None:
-    image = Image.open(io.BytesIO(data))
-    assert image.format == "PNG"
-    assert image.size == (1100, 420)
-    assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20
-
-
-def no_constants(name: str) -> None:
-    raise AssertionError(f"{name} is no JSON")
-
-
-def test_the_command_prints_tables_and_writes_figures_and_a_plot_on_real_scores(
-    scene_shards: Path, small_mae: Path, tmp_path: Path
-) -> None:
-    store, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores", masks=16))
-    tars = [store.books.record(name).tar_md5 for name in sorted(store.books.done())[:3]]
-    ranker = ranker_with(tmp_path / "ranker", facts_of(tars))
-    result = call(tmp_path, ranker, "--seed", 3, "--top", "0.5")
-    assert result.exit_code == 0, result.output
-    written = json.loads(Path("evaluation/evaluation.json").read_text(), parse_constant=no_constants)
-    assert 3 < written["images"] < 15
-    assert f"On {written['images']} images with 16 masks each" in result.output
-    assert f"evaluate-ranker: {written['images']}/{written['images']} images" in result.output
-    assert list(written["qualities"]) == [
-        "ranker",
-        "random",
-        "position prior",
-        "gradient energy",
-        "colour contrast",
-        "other masks",
-    ]
-    assert written["settings"]["seed"] == 3
-    assert written["settings"]["part"] == "held-out"
-    assert [each["masks"] for each in written["agreements"]] == [4, 8]
-    kendall = Estimate(**written["qualities"]["ranker"][SELECTED_BY])
-    (line,) = [line for line in result.output.splitlines() if line.startswith(f"| {SELECTED_BY} ")][:1]
-    assert str(kendall) in line
-    assert "in mask: ndcg@50%" in result.output
-    assert f"| 4 | {4 * written['flops_per_mask'] / 1e9:.3g} | " in result.output
-    assert "Written: " in result.output
-    assert_is_a_plot(Path("evaluation/agreement.png").read_bytes())
-
-
-def agreement(masks: int, mean: float) -> Agreement:
-    return Agreement(masks, 1e9 * masks, Estimate(mean, mean - 0.1, mean + 0.1, 9), Estimate(mean, mean - 0.1, mean, 9))
-
-
-SETTINGS = {"patches": 16, "masks": 16, "masks.kind": "partition", "masks.ratio": 0.75}
-
-
-@pytest.mark.parametrize("mean", [0.0, -0.2, -1.0])
-def test_from_masks_that_do_not_agree_nothing_is_concluded(mean: float) -> None:
-    assert extrapolate([agreement(8, mean)], SETTINGS) == ([], None)
-    assert extrapolate([], SETTINGS) == ([], None)
-
-
-def test_random_masks_of_which_few_show_a_patch_twice_gain_little_from_a_few_more() -> None:
-    settings = {"patches": 196, "masks": 4, "masks.kind": "random", "masks.ratio": 0.9}
-    further, attainable = extrapolate([agreement(2, 0.3)], settings)
-    assert [masks for masks, _ in further] == [4, 8, 16]
-    expected = [each for _, each in further]
-    assert 0.3 < expected[0] < expected[1] < expected[2]
-    assert expected[0] < 0.33 < spearman_brown(0.3, 2)
-    assert attainable == pytest.approx(expected[0] ** 0.5)
-
-
-@pytest.mark.parametrize("mean", [0.4, -0.3])
-def test_the_plot_shows_what_is_below_zero_too(
-    mean: float, scored: Path, small_ranker: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(
-        "stages.agreement_plot.FigureCanvasAgg", lambda figure: figures.append(figure) or FigureCanvasAgg(figure)
-    )
-    agreements = [agreement(4, mean / 2), agreement(8, mean)]
-    extrapolated, attainable = extrapolate(agreements, SETTINGS)
-    found = dataclasses.replace(
-        evaluated(scored, small_ranker), agreements=agreements, extrapolated=extrapolated, attainable=attainable
-    )
-    assert_is_a_plot(draw_agreement(found))
-    bottom, top = figures[0].axes[1].get_ylim()
-    assert bottom <= min(0, mean - 0.1)
-    assert top > max(mean, found.qualities["ranker"]["of mean: spearman"].mean)
-
-
-def test_an_estimate_in_the_file_is_the_one_in_the_table(scored: Path, small_ranker: Path) -> None:
-    found = json.loads(json.dumps(evaluated(scored, small_ranker).to_json()))
-    each = Estimate(**found["agreements"][0]["agreement"])
-    assert each.n == 11
-    assert each.low < each.mean < each.high
-    assert estimate(np.array([each.mean])).n == 1

@@ -252,9 +252,9 @@ def test_other_settings_are_refused_with_a_line_for_each_that_differs(store: Pat
     message = str(caught.value)
     assert store.place.url in message
     assert message.splitlines()[1:-1] == [
-        "  mae.weights: the store has '5f3c', asked for None",
-        "  masks.ratio: the store has 0.9, asked for 0.75",
-        "  seed: the store has None, asked for 3",
+        "  mae.weights: there it is '5f3c', asked for None",
+        "  masks.ratio: there it is 0.9, asked for 0.75",
+        "  seed: there it is None, asked for 3",
     ]
     assert {path: store.place.read(path) for path in store.place.walk()} == before
 

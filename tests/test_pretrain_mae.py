@@ -173,10 +173,10 @@ def test_a_finished_mae_is_not_made_again(shards: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"mask_ratio": 0.5}, "mask_ratio: the store has 0.75, asked for 0.5"),
-        ({"width": 32}, "mae.width: the store has 16, asked for 32"),
-        ({"steps": 13}, "steps: the store has 12, asked for 13"),
-        ({"precision": "bf16"}, "precision: the store has 'fp32', asked for 'bf16'"),
+        ({"mask_ratio": 0.5}, "mask_ratio: there it is 0.75, asked for 0.5"),
+        ({"width": 32}, "mae.width: there it is 16, asked for 32"),
+        ({"steps": 13}, "steps: there it is 12, asked for 13"),
+        ({"precision": "bf16"}, "precision: there it is 'fp32', asked for 'bf16'"),
     ],
 )
 @pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
@@ -196,7 +196,7 @@ def test_other_settings_are_refused_with_what_differs(
 
 def test_other_shards_are_refused(shards: Path, tmp_path: Path) -> None:
     pretrain(config(shards, tmp_path))
-    with pytest.raises(ValueError, match=r"shards\.samples: the store has 20, asked for 10"):
+    with pytest.raises(ValueError, match=r"shards\.samples: there it is 20, asked for 10"):
         pretrain(config(shards / "scenes-0.tar", tmp_path))
 
 

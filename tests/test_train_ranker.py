@@ -158,10 +158,10 @@ def test_a_finished_ranker_is_left_alone(scene_shards: Path, scores: Path, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seed": 1}, r"seed: the store has 0, asked for 1"),
-        ({"loss": "list_net"}, r"loss: the store has 'list_mle', asked for 'list_net'"),
-        ({"width": 32}, r"ranker\.width: the store has 16, asked for 32"),
-        ({"split": "key"}, r"split: the store has 'shard', asked for 'key'"),
+        ({"seed": 1}, r"seed: there it is 0, asked for 1"),
+        ({"loss": "list_net"}, r"loss: there it is 'list_mle', asked for 'list_net'"),
+        ({"width": 32}, r"ranker\.width: there it is 16, asked for 32"),
+        ({"split": "key"}, r"split: there it is 'shard', asked for 'key'"),
     ],
 )
 def test_other_settings_for_the_same_folder_are_refused(
@@ -188,6 +188,14 @@ def test_what_cannot_be_trained_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", **settings))
+
+
+def test_settings_that_were_refused_do_not_stand_in_the_way_of_right_ones(
+    scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", batch_size=5, accumulate=2))
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", batch_size=6, accumulate=2, epochs=1))
 
 
 @pytest.mark.parametrize(
