@@ -1,15 +1,14 @@
-"""Running `evaluate-ranker` in tests: what it is given, and one line to a result."""
+"""Running `evaluate-ranker` in tests: scores that masks agree on, and one line to a result."""
 
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from click.testing import CliRunner, Result
-from conftest import SMALL, write_ranker
+from conftest import SMALL
 from PIL import Image
 from scored_stores import draws_of
 
@@ -24,13 +23,6 @@ def repeatable(key: str, visible: np.ndarray) -> np.ndarray:
     rng = draws_of(key)
     truth = rng.normal(size=SMALL.n_patches)
     return truth[visible.clip(min=0)] + 0.5 * rng.normal(size=visible.shape)
-
-
-def ranker_with(folder: Path, facts: dict[str, Any], **architecture: Any) -> Path:
-    write_ranker(folder, **architecture)
-    file = folder / "ranker.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **facts}))
-    return folder
 
 
 def config_of(scored: Path, ranker: Path, **settings: Any) -> EvaluateRankerConfig:

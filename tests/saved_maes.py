@@ -134,20 +134,8 @@ FAMILIES = {
     "hugging face, pickled": lambda folder: save_as_hugging_face(folder / "hub", "pytorch_model.bin"),
 }
 
-WEIGHTS_FILES = {
-    "ours": "ours/mae.safetensors",
-    "facebook": "mae_visualize_vit_small.pth",
-    "hugging face": "hub/model.safetensors",
-    "hugging face, pickled": "hub/pytorch_model.bin",
-}
-"""Where the weights of a family are, in the folder that it was saved to."""
-
 
 def changed(name: str, value: Tensor | None) -> dict[str, Tensor]:
     """The weights with one tensor added, in the place of another, or taken away."""
     weights = {**MODEL.state_dict(), name: value}
     return {name: tensor for name, tensor in weights.items() if tensor is not None}
-
-
-def without_decoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in weights.items() if not name.startswith(("decoder", "mask_token"))}

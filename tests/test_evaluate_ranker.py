@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_ranker
-from evaluations import TARS, assert_is_a_plot, call, config_of, evaluated, ranker_with
+from evaluations import TARS, assert_is_a_plot, call, config_of, evaluated
 from PIL import Image
 from scored_stores import noise_picture, shards_of, write_scored
 from scoring import score_config, score_in_process
@@ -47,6 +47,13 @@ def md5s_of(folder: Path) -> list[str]:
 def facts_of(tars: list[str], split: Split = SPLIT) -> dict[str, Any]:
     report = ValidationReport(3, 30, 50, {"ranker": {SELECTED_BY: Estimate(0.3, 0.2, 0.4, 5)}}, is_best=True)
     return RankerFacts({"seed": 0}, tars, split, PRIOR, report).to_json()
+
+
+def ranker_with(folder: Path, facts: dict[str, Any], **architecture: Any) -> Path:
+    write_ranker(folder, **architecture)
+    file = folder / "ranker.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **facts}))
+    return folder
 
 
 def test_the_figures_are_those_of_the_ranker_on_the_evaluation_crops(scored: Path, small_ranker: Path) -> None:

@@ -15,14 +15,12 @@ from saved_maes import (
     CONFIG,
     FAMILIES,
     MODEL,
-    WEIGHTS_FILES,
     changed,
     published_names,
     reconstruction,
     save_as_facebook,
     save_as_hugging_face,
     save_as_ours,
-    without_decoder,
 )
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -126,6 +124,10 @@ def test_a_path_that_is_not_there_is_told_by_name(name, tmp_path):
         load_mae(str(tmp_path / name))
 
 
+def without_decoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(("decoder", "mask_token"))}
+
+
 def encoder_of_ours(folder: Path) -> str:
     ours = save_as_ours(folder / "mae")
     write_tensors(ours, without_decoder(MODEL.state_dict()))
@@ -162,6 +164,14 @@ def test_a_timm_folder_is_refused_as_an_encoder_too(tmp_path):
     (tmp_path / "config.json").write_text('{"architecture": "vit_base_patch16_224", "num_classes": 0}')
     with pytest.raises(ValueError, match=r"config\.json: expected model_type 'vit_mae', came None; an encoder without"):
         load_mae(str(tmp_path))
+
+
+WEIGHTS_FILES = {
+    "ours": "ours/mae.safetensors",
+    "facebook": "mae_visualize_vit_small.pth",
+    "hugging face": "hub/model.safetensors",
+    "hugging face, pickled": "hub/pytorch_model.bin",
+}
 
 
 @pytest.mark.parametrize("family", WEIGHTS_FILES)
