@@ -201,18 +201,26 @@ def test_run_goes_through_the_stages_of_its_file_and_skips_what_is_done(tmp_path
             "batch_size": 4,
         },
         "score": {"shards": ["w/shards"], "mae": "w/mae", "out": "w/scores", "mask_ratio": 0.75},
+        "train_ranker": {
+            "shards": ["w/shards"], "scores": "w/scores", "out": "w/ranker", "width": 16, "depth": 1, "heads": 2,
+            "epochs": 2, "warmup_epochs": 1, "batch_size": 4, "split": "shard",
+        },
+        "evaluate_ranker": {"shards": ["w/shards"], "scores": "w/scores", "ranker": "w/ranker", "out": "w/evaluation"},
+        "rank": {"shards": ["w/shards"], "ranker": "w/ranker", "out": "w/ranks"},
         "execution": {"executor": "in-process"},
     }  # fmt: skip
-    Path("mine.yaml").write_text(yaml.safe_dump(content))
+    Path("mine.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     first = call("run", "mine.yaml")
     assert first.exit_code == 0, first.output
-    assert [f"[{n}/3]" in first.output for n in (1, 2, 3)] == [True] * 3
+    assert [f"[{n}/6]" in first.output for n in range(1, 7)] == [True] * 6
     assert Path("w/mae/reconstructions.png").stat().st_size > 1000
+    assert call("verify", "w/ranks").exit_code == 0
     before = files_of(Path("w"))
     again = call("run", "mine.yaml")
     assert again.exit_code == 0
     assert "(0 made now)" in again.output
-    assert "2 of 2 shards are done (0 in this run)" in again.output
+    assert again.output.count("2 of 2 shards are done (0 in this run)") == 2
+    assert "the ranker is finished, nothing is left to do" in again.output
     assert files_of(Path("w")) == before
 
 
