@@ -18,7 +18,7 @@ from scoring import score_config, score_in_process
 from ranker.pretrained import read_ranker
 from stages.evaluate_ranker import evaluate_ranker
 from stages.ranking.facts import RankerFacts, read_facts
-from stages.ranking.quality import Densities, Estimate, estimate, quality
+from stages.ranking.quality import Densities, Estimate, quality
 from stages.ranking.scored_shards import ScoredSample, Split, join_scores, read_scored
 from stages.ranking.validation import SELECTED_BY, ValidationReport, rank_images
 from stages.views import evaluation_view, render
@@ -86,14 +86,6 @@ def test_what_the_ranker_is_better_by_is_compared_image_by_image(scored: Path, s
             difference = found.qualities["ranker"][metric].mean - found.qualities[scoring][metric].mean
             assert each.mean == pytest.approx(difference), (scoring, metric)
             assert each.n == 11
-
-
-def test_an_estimate_in_the_file_is_the_one_in_the_table(scored: Path, small_ranker: Path) -> None:
-    found = json.loads(json.dumps(evaluated(scored, small_ranker).to_json()))
-    each = Estimate(**found["agreements"][0]["agreement"])
-    assert each.n == 11
-    assert each.low < each.mean < each.high
-    assert estimate(np.array([each.mean])).n == 1
 
 
 def test_a_published_ranker_has_no_position_prior_and_is_evaluated_on_everything(scored: Path, tmp_path: Path) -> None:
