@@ -14,7 +14,7 @@ from scoring import files_of, score_config, score_in_process
 
 from storage.locations import LocalFiles
 
-SLOW = {"masks": 100}
+SLOW = {"masks": 300}
 """Makes a tar of four scenes take long enough that there is something to kill."""
 
 
@@ -121,13 +121,13 @@ def test_the_real_command_killed_twice_and_run_again_gives_the_same_store(
     draw = random.Random(0)
     options = ["--executor", executor, "--cpus-per-actor", "1"]
     terminated, printed = kill_when_something_is_done(
-        start(scene_shards, small_mae, out, *options), out, signal.SIGTERM, draw.uniform(0, 0.3)
+        start(scene_shards, small_mae, out, *options), out, signal.SIGTERM, draw.uniform(0, 0.1)
     )
     assert terminated == 143, printed
     assert "to go on: ltrp-pipeline" in printed
     assert "Traceback" not in printed
     killed, _ = kill_when_something_is_done(
-        start(scene_shards, small_mae, out, *options), out, signal.SIGKILL, draw.uniform(0, 0.3)
+        start(scene_shards, small_mae, out, *options), out, signal.SIGKILL, draw.uniform(0, 0.1)
     )
     assert killed == -signal.SIGKILL
     process = start(scene_shards, small_mae, out, *options)

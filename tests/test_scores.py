@@ -15,7 +15,7 @@ from storage.patch_store import PatchStore
 from storage.scores import CONTENT, ShardScores, check_scores, patch_statistics, read_scores
 
 N_PATCHES, VIEWS, MASKS = 9, 2, 4
-SETTINGS = {"patches": N_PATCHES, "views": VIEWS, "masks": MASKS}
+SETTINGS = {"patches": N_PATCHES, "views": VIEWS, "masks": MASKS, "mae.image_size": 24, "mae.patch_size": 8}
 
 
 def some_scores(n: int = 3) -> ShardScores:
@@ -153,7 +153,7 @@ def test_the_examples_of_the_description_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     description = Path(__file__).parents[1] / "docs" / "store.md"
-    with_zarr, with_storage = re.findall(r"```python\n(.*?)```", description.read_text(encoding="utf-8"), re.DOTALL)
+    with_zarr, with_storage, as_dense = re.findall(r"```python\n(.*?)```", description.read_text(encoding="utf-8"), re.DOTALL)
     store = PatchStore.create_or_open(str(tmp_path / "scores"), CONTENT, SETTINGS)
     store.write_shard("tar-0", some_scores().arrays(), samples=3, left_out=[], tar_bytes=1, tar_md5="")
     monkeypatch.chdir(tmp_path)
@@ -161,6 +161,9 @@ def test_the_examples_of_the_description_run(
         warnings.simplefilter("error")
         exec(with_zarr, {})
         exec(with_storage, {})
+        names: dict[str, np.ndarray] = {}
+        exec(as_dense, names)
+    assert names["maps"].shape == (3, 3, 3)
     assert capsys.readouterr().out.splitlines() == [
         str(SETTINGS),
         "tar-0 (3, 2, 4, 5) (3, 2, 4, 5)",
