@@ -14,7 +14,7 @@ from scoring import files_of, score_config, score_in_process
 
 from storage.locations import LocalFiles
 
-SLOW = {"masks": 300}
+SLOW = {"masks": 200}
 """Makes a tar of four scenes take long enough that there is something to kill."""
 
 
@@ -119,7 +119,7 @@ def test_the_real_command_killed_twice_and_run_again_gives_the_same_store(
     score_in_process(score_config(scene_shards, small_mae, tmp_path / "undisturbed", micro_batch=4, **SLOW))
     out = tmp_path / "scores"
     draw = random.Random(0)
-    options = ["--executor", executor, "--cpus-per-actor", "1"]
+    options = ["--executor", executor, "--actors", "1", "--cpus-per-actor", "1"]
     terminated, printed = kill_when_something_is_done(
         start(scene_shards, small_mae, out, *options), out, signal.SIGTERM, draw.uniform(0, 0.1)
     )

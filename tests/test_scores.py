@@ -152,8 +152,8 @@ def test_a_partition_gives_each_patch_as_many_scores_as_rounds() -> None:
 def test_the_examples_of_the_description_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    description = Path(__file__).parents[1] / "docs" / "store.md"
-    with_zarr, with_storage, as_dense = re.findall(r"```python\n(.*?)```", description.read_text(encoding="utf-8"), re.DOTALL)
+    description = (Path(__file__).parents[1] / "docs" / "store.md").read_text(encoding="utf-8")
+    with_zarr, with_storage, as_dense = re.findall(r"```python\n(.*?)```", description, re.DOTALL)
     store = PatchStore.create_or_open(str(tmp_path / "scores"), CONTENT, SETTINGS)
     store.write_shard("tar-0", some_scores().arrays(), samples=3, left_out=[], tar_bytes=1, tar_md5="")
     monkeypatch.chdir(tmp_path)
