@@ -10,10 +10,8 @@ Nothing is unpickled but tensors (and the `argparse.Namespace` of options that t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ranker.network import PatchRankingTransformer, RankerConfig
+from ranker.pickled_tensors import tensors_by_name, unpickle_tensors
 
 CONFIG_FILE = "ranker.json"
 WEIGHTS_FILE = "ranker.safetensors"
@@ -82,17 +81,10 @@ def decode_ranker(weights: bytes, description: bytes, where: str) -> RankerCheck
 
 def decode_published(data: bytes, where: str) -> RankerCheckpoint:
     """A checkpoint of the published code. Raises ValueError, naming `where`, when it holds no ranker."""
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a bad file, and what they share is their meaning
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{where}: expected a checkpoint that holds tensors alone: {reason}") from None
-    named = content.get("model", content) if isinstance(content, dict) else {}
     weights = {
-        str(name).removeprefix("module.").removeprefix(PUBLISHED_PREFIX): tensor
-        for name, tensor in (named.items() if isinstance(named, dict) else ())
-        if isinstance(tensor, Tensor) and str(name).removeprefix("module.").startswith(PUBLISHED_PREFIX)
+        name.removeprefix("module.").removeprefix(PUBLISHED_PREFIX): tensor
+        for name, tensor in tensors_by_name(unpickle_tensors(data, where)).items()
+        if name.removeprefix("module.").startswith(PUBLISHED_PREFIX)
     }
     if not weights:
         raise ValueError(f"{where}: expected a published ranker, with weights named {PUBLISHED_PREFIX}*; found none")

@@ -87,13 +87,13 @@ class Runs:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no checkpoint", "expected a checkpoint that holds tensors alone: "),
-        (b"", "expected a checkpoint that holds tensors alone: "),
-        (b"PK\x03\x04 half a file", "expected a checkpoint that holds tensors alone: "),
-        (pickle.dumps(Runs(), protocol=2), "expected a checkpoint that holds tensors alone: "),
+        (b"no checkpoint", "not a checkpoint of tensors that can be read safely: "),
+        (b"", "not a checkpoint of tensors that can be read safely: "),
+        (b"PK\x03\x04 half a file", "not a checkpoint of tensors that can be read safely: "),
+        (pickle.dumps(Runs(), protocol=2), "not a checkpoint of tensors that can be read safely: "),
         ({"model": {"epoch": 3}}, "expected the weights of an encoder, found none"),
         ({"model": torch.zeros(3)}, "expected the weights of an encoder, found none"),
-        ([torch.zeros(3)], "expected the weights of an encoder, found none"),
+        ([torch.zeros(3)], "expected a dictionary of tensors, came list"),
         ({}, "expected the weights of an encoder, found none"),
     ],
     ids=["text", "empty", "cut", "a program", "no tensors", "one tensor", "a list", "nothing"],

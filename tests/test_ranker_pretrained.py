@@ -135,14 +135,20 @@ def test_weights_that_are_missing_beside_their_description_are_told_by_name(tmp_
         {"model": [torch.zeros(3)]},
         {"model": {3: torch.zeros(3)}},
         {},
-        [torch.zeros(3)],
-        torch.zeros(3),
     ],
     ids=repr,
 )
 def test_a_checkpoint_without_a_ranker_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"x\.pth: expected a published ranker, with weights named score_net\.\*"):
+        read_ranker(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(3)], torch.zeros(3)], ids=["list", "Tensor"])
+def test_a_checkpoint_that_is_no_dictionary_is_refused(content, request, tmp_path):
+    torch.save(content, tmp_path / "x.pth")
+    came = request.node.callspec.id
+    with pytest.raises(ValueError, match=rf"x\.pth: expected a dictionary of tensors, came {came}"):
         read_ranker(tmp_path / "x.pth")
 
 
@@ -162,7 +168,7 @@ class MakesFolder:
 def test_a_pickle_that_runs_code_is_refused_and_not_run(save, tmp_path):
     args = argparse.Namespace(out=MakesFolder(tmp_path / "made"))
     save({"model": {"score_net.norm.bias": torch.zeros(4)}, "args": args}, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r"x\.pth: expected a checkpoint that holds tensors alone") as refusal:
+    with pytest.raises(ValueError, match=r"x\.pth: not a checkpoint of tensors that can be read safely") as refusal:
         read_ranker(tmp_path / "x.pth")
     assert not (tmp_path / "made").exists()
     assert "\n" not in str(refusal.value)
@@ -175,7 +181,7 @@ def test_a_truncated_file_is_refused_with_its_name(share, tmp_path):
         data = file.read_bytes()
         file.write_bytes(data[: int(len(data) * share)])
         with pytest.raises(
-            ValueError, match=r"expected (safetensors|a checkpoint that holds tensors alone)"
+            ValueError, match=r"expected safetensors|not a checkpoint of tensors that can be read safely"
         ) as refusal:
             read_ranker(path)
         assert str(refusal.value).startswith(str(file))
@@ -184,7 +190,7 @@ def test_a_truncated_file_is_refused_with_its_name(share, tmp_path):
 @pytest.mark.parametrize("data", [b"\x80", b"\x80\x02.", b"PK\x03\x04", b"garbage\n", b"\x80\x02}q\x00(U\x01aK"])
 def test_bytes_that_are_no_checkpoint_are_refused(data, tmp_path):
     (tmp_path / "x.pth").write_bytes(data)
-    with pytest.raises(ValueError, match=r"x\.pth: expected a checkpoint that holds tensors alone"):
+    with pytest.raises(ValueError, match=r"x\.pth: not a checkpoint of tensors that can be read safely"):
         read_ranker(tmp_path / "x.pth")
 
 

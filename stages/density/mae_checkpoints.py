@@ -12,10 +12,8 @@ All names and every tensor must be accounted for; an encoder without its decoder
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ranker.pickled_tensors import unpickle_tensors
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from storage.locations import Location, locate
 
@@ -131,7 +130,7 @@ def _read_hugging_face(place: Location) -> tuple[MaeConfig, StateDict, str]:
     if place.exists("model.safetensors"):
         weights = _read_safetensors(place, "model.safetensors")
     else:
-        weights = _unpickle_tensors(place.read("pytorch_model.bin"), f"{place.url}/pytorch_model.bin")
+        weights = unpickle_tensors(place.read("pytorch_model.bin"), f"{place.url}/pytorch_model.bin")
     return config, _from_hugging_face(weights), "huggingface"
 
 
@@ -176,7 +175,7 @@ _PUBLISHED_DECODER_HEADS = {512: 16}
 def _read_facebook(path: str) -> tuple[MaeConfig, StateDict, str]:
     folder, slash, name = path.rpartition("/")
     place = locate(folder + slash or ".")
-    content = _unpickle_tensors(place.read(name), path)
+    content = unpickle_tensors(place.read(name), path)
     weights = content.get("model", content)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"{path}: expected tensors by name, under the key 'model' or not, came {sorted(content)[:5]}")
@@ -278,17 +277,6 @@ def _read_safetensors(place: Location, name: str) -> StateDict:
         raise ValueError(f"{place.url}/{name}: not a whole safetensors file: {error}") from None
 
 
-def _unpickle_tensors(data: bytes, url: str) -> dict[str, Any]:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a bad file, and what they share is their meaning
-        raise ValueError(f"{url}: not a checkpoint of tensors that can be read safely: {_first_line(error)}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{url}: expected a dictionary of tensors, came {type(content).__name__}")
-    return content
-
-
 @contextmanager
 def _naming(url: str) -> Iterator[None]:
     """Names the file in which an architecture is wrong."""
@@ -298,7 +286,3 @@ def _naming(url: str) -> Iterator[None]:
         raise ValueError(f"{url}: {error} is missing") from None
     except (TypeError, ValueError) as error:
         raise ValueError(f"{url}: not the architecture of an MAE: {error}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import io
 from dataclasses import dataclass
 
 import timm
-import torch
 from torch import Tensor
 
+from ranker.pickled_tensors import tensors_by_name, unpickle_tensors
 from stages.density.mae_checkpoints import load_mae
 from storage.locations import locate
 
@@ -55,16 +53,7 @@ def _timm_weights(name: str) -> dict[str, Tensor]:
 
 
 def _file_weights(path: str) -> dict[str, Tensor]:
-    data = locate(path).read()
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a bad file, and what they share is their meaning
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: expected a checkpoint that holds tensors alone: {reason}") from None
-    weights = content.get("model", content) if isinstance(content, dict) else {}
-    items = weights.items() if isinstance(weights, dict) else ()
-    found = {str(name): tensor for name, tensor in items if isinstance(tensor, Tensor)}
+    found = tensors_by_name(unpickle_tensors(locate(path).read(), path))
     if not found:
         raise ValueError(f"{path}: expected the weights of an encoder, found none")
     return found
