@@ -21,7 +21,11 @@ class TrainingProgress:
     """
 
     def __init__(
-        self, display: Display, events: EventFile, folder: Path | None, otherwise: Callable[[Any], None]
+        self,
+        display: Display,
+        events: EventFile,
+        folder: Path | None,
+        otherwise: Callable[[Any], None] = lambda event: None,
     ) -> None:
         self._display = display
         self._events = events

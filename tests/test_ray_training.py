@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from ranker_training import Told, ranker_config, train_in_process, weights_of
 from scoring import score_config, score_in_process
 
-from pipeline.commands.train_ranker import train
 from pipeline.config import TrainingExecutionConfig
 from pipeline.ray_session import ray_session
 from pipeline.ray_training import train_on_workers
+from pipeline.training_run import run_training
 from stages.processes import Processes
 from stages.train_ranker import TrainRankerConfig, run_train_ranker
 from stages.training import TrainingReport
@@ -144,14 +144,14 @@ def do_nothing(processes: Processes, tell: Callable[[Any], None]) -> None:
 def test_one_worker_trains_in_this_process(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
     told = Told()
     config = ranker_config(scene_shards, scores, tmp_path / "ranker", epochs=1)
-    train(partial(run_train_ranker, config), TrainingExecutionConfig(), locate(config.out), told)
+    run_training(partial(run_train_ranker, config), TrainingExecutionConfig(), locate(config.out), told)
     assert told.summary().steps == 3
 
 
 def test_several_workers_in_one_process_are_refused(tmp_path: Path) -> None:
     execution = TrainingExecutionConfig(executor="in-process", workers=2)
     with pytest.raises(ValueError, match="workers: expected 1 with executor in-process, came 2"):
-        train(do_nothing, execution, locate(tmp_path), print)
+        run_training(do_nothing, execution, locate(tmp_path), print)
 
 
 def test_the_command_trains_tells_and_names_the_next_one(scene_shards: Path, scores: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ranker import PatchRanker
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.ranking.validation import RANKER
-from stages.train_ranker import PRESETS, TrainRankerConfig, epoch_end, training_settings
+from stages.train_ranker import PRESETS, TrainRankerConfig, epoch_end
 from stages.training import Recipe
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
@@ -269,8 +270,17 @@ def test_flags_win_over_the_preset() -> None:
     assert (config.recipe().epochs, config.recipe().symmetric, config.recipe().batch_size) == (3, True, 4096)
 
 
-def test_no_place_or_number_of_threads_enters_the_settings(scene_shards: Path, scores: Path) -> None:
-    import inspect
-
-    names = set(inspect.signature(training_settings).parameters)
-    assert names == {"config", "architecture", "encoder", "store", "shards", "split", "precision"}
+def test_places_threads_and_how_often_it_saves_are_free_to_change_on_the_way(
+    scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    whole = train_in_process(ranker_config(scene_shards, scores, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "parts"), stop_at=4)
+    moved = {
+        name: Path(shutil.move(path, tmp_path / name))
+        for name, path in (("t", scene_shards), ("p", tmp_path / "parts"))
+    }
+    copied = Path(shutil.copytree(scores, tmp_path / "s"))
+    other = ranker_config(moved["t"], copied, moved["p"], decode_threads=1, checkpoint_every=3)
+    assert train_in_process(other).summary().best == whole.summary().best
+    assert files_of(moved["p"]) == files_of(tmp_path / "whole")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from contextlib import closing
 from typing import Any
 
 import click
@@ -10,8 +10,8 @@ import click
 from pipeline.config import PipelineFile, config_option
 from pipeline.options import given, options_of
 from pipeline.progress import Display, EventFile
+from pipeline.training_progress import TrainingProgress
 from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, run_pretrain_mae
-from stages.training import TrainingReport
 from storage.locations import locate
 
 
@@ -34,12 +34,9 @@ def run_pretrain_mae_command(config: PretrainMaeConfig) -> int:
     local = locate(config.out).local_path()
     events = EventFile(f"{local}.events.jsonl" if local else None)
     with Display("pretrain-mae", "steps") as display:
-
-        def report(step: TrainingReport) -> None:
-            events.write("step", **dataclasses.asdict(step))
-            display.show(step.step, config.steps, f"loss {step.loss:.4f}", last=step.step == config.steps)
-
-        summary = run_pretrain_mae(config, report, display.say)
+        progress = TrainingProgress(display, events, local / "tensorboard" if local else None)
+        with closing(progress):
+            summary = run_pretrain_mae(config, progress.tell, progress.tell)
     click.echo(f"MAE of {summary.steps} steps in {summary.out}, loss on held-out images {summary.held_out_loss:.4f}.")
     click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
     if summary.left_out:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 import click
-import torch
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.options import given, options_of
@@ -16,10 +14,9 @@ from pipeline.progress import Display, EventFile
 from pipeline.quality_table import quality_table
 from pipeline.shard_run import absolute
 from pipeline.training_progress import TrainingProgress
-from stages.devices import resolve_device
-from stages.processes import Processes, SingleProcess
+from pipeline.training_run import run_training
 from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
-from storage.locations import Location, locate
+from storage.locations import locate
 from storage.shard_index import expand_shards
 
 
@@ -62,7 +59,7 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
             summaries.append,
         )
         with closing(progress):
-            train(partial(run_train_ranker, elsewhere), execution, out, progress.tell)
+            run_training(partial(run_train_ranker, elsewhere), execution, out, progress.tell)
     (summary,) = summaries
     if summary.started_at == summary.steps:
         click.echo(f"{summary.out}: the ranker is finished, nothing is left to do.")
@@ -72,25 +69,3 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
     shards = " --shards ".join(config.shards)
     click.echo(f"Next: ltrp-pipeline rank --shards {shards} --ranker {config.out} --out RANKS")
     return 0
-
-
-def train(
-    stage: Callable[[Processes, Callable[[Any], None]], None],
-    execution: TrainingExecutionConfig,
-    out: Location,
-    tell: Callable[[Any], None],
-) -> None:
-    """Runs a stage that trains where `execution` says."""
-    executor = execution.executor
-    if executor == "auto":
-        executor = "ray" if execution.workers > 1 or execution.ray_address else "in-process"
-    if executor == "ray":
-        from pipeline.ray_training import train_on_ray  # here, since importing Ray takes seconds
-
-        train_on_ray(stage, execution, out, tell)
-        return
-    if execution.workers > 1:
-        raise ValueError(f"workers: expected 1 with executor in-process, came {execution.workers}")
-    if execution.cpus_per_worker:
-        torch.set_num_threads(execution.cpus_per_worker)
-    stage(SingleProcess(torch.device(resolve_device(execution.device))), tell)
