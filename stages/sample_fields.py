@@ -1,11 +1,10 @@
 """One image and what is known about it → the fields of a sample in a tar.
 
-jpg, png, …   the image: the original bytes, or encoded anew where it was made smaller cls           the
-number of its class, if it has one seg.png       its mask, 8-bit or with a palette, value = class, if it
-has one json          {"path", "width", "height"} and, where known, {"class"} and {"objects",
-"categories"}: boxes are
-              [x, y, width, height] in pixels of the image as it lies in the tar, categories the sorted
-              ids
+- jpg, png, …: the image: the original bytes, or encoded anew where it was made smaller
+- cls: the number of its class, if it has one
+- seg.png: its mask, 8-bit or with a palette, value = class, if it has one
+- json: {"path", "width", "height"} and, where known, {"class"} and {"objects", "categories"}: boxes are [x, y, width,
+  height] in pixels of the image as it lies in the tar, categories the sorted ids
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Stage `shard`: images → webdataset tars with an index.
 
-    OUT/NAME-000000.tar ...             the samples (stages.sample_fields) OUT/index.json
-    written last: name, count, size and checksum of each tar (storage.shard_index) OUT/left_out.json
-    every image that is in no tar, with the reason OUT/sharding/plan.json              what was asked for, so
-    that running again continues this and nothing else OUT/sharding/NAME-000000.json ...   the receipt of each
-    finished tar
+- OUT/NAME-000000.tar ...: the samples (stages.sample_fields)
+- OUT/index.json, written last: name, count, size and checksum of each tar (storage.shard_index)
+- OUT/left_out.json: every image that is in no tar, with the reason
+- OUT/sharding/plan.json: what was asked for, so that running again continues this and nothing else
+- OUT/sharding/NAME-000000.json ...: the receipt of each finished tar
 
 Which image goes to which tar is decided by the listing alone, before any is opened: an image that cannot be
 used makes its tar smaller and changes no other. So a tar depends on nothing but its images and the settings,

@@ -1,10 +1,10 @@
-"""One score for each patch of each image, from a store of scores or of ranks alike: what downstream tasks read.
+"""One score for each patch of each view, from a store of scores or of ranks alike: what downstream tasks read.
 
 store = open_dense("work/ranks")  # or work/scores
 grid = patch_grid(store)
 for shard in sorted(store.books.done()):
     dense = read_dense(store, shard)
-    dense.score.reshape(-1, grid.side, grid.side)
+    dense.score[:, 0].reshape(-1, grid.side, grid.side)  # of the evaluation crops
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from storage.patch_store import PatchStore
 
 @dataclasses.dataclass(frozen=True)
 class DenseScores:
-    """Of the evaluation crop of each sample of a shard."""
+    """Of the V views of each sample of a shard, the evaluation crop first."""
 
     key: np.ndarray
     """(n,) strings: keys in the tar."""
     score: np.ndarray
-    """(n, L) float32 in raster order, higher for what to keep first; NaN for a patch that no mask showed."""
+    """(n, V, L) float32 in raster order, higher for what to keep first; NaN for a patch that no mask showed."""
     box: np.ndarray
-    """(n, 4) int32: left, top, width, height of the crop, in pixels of the stored image."""
+    """(n, V, 4) int32: left, top, width, height of the crop, in pixels of the stored image."""
     flip: np.ndarray
-    """(n,) bool: whether it is mirrored, after the crop."""
+    """(n, V) bool: whether it is mirrored, after the crop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +73,13 @@ def read_dense(store: PatchStore, shard: str) -> DenseScores:
 
 def _from_scores(store: PatchStore, shard: str) -> DenseScores:
     stored = scores.read_scores(store, shard)
-    first = dataclasses.replace(stored, score=stored.score[:, :1], visible=stored.visible[:, :1])
-    mean = scores.patch_statistics(first, store.settings["patches"]).mean
-    return DenseScores(stored.key, mean[:, 0], stored.box[:, 0], stored.flip[:, 0])
+    mean = scores.patch_statistics(stored, store.settings["patches"]).mean
+    return DenseScores(stored.key, mean, stored.box, stored.flip)
 
 
 def _from_ranks(store: PatchStore, shard: str) -> DenseScores:
     stored = ranks.read_ranks(store, shard)
-    return DenseScores(stored.key, stored.score[:, 0], stored.box[:, 0], stored.flip[:, 0])
+    return DenseScores(stored.key, stored.score, stored.box, stored.flip)
 
 
 _KINDS: dict[str, tuple[str, Callable[[PatchStore, str], DenseScores]]] = {

@@ -263,5 +263,5 @@ def test_a_tar_that_has_changed_is_refused_and_nothing_written(tmp_path: Path, s
     assert result.exit_code == 1
     assert "b.tar: b0: expected the image that was scored: damaged" in result.output
     first.write_bytes(first.read_bytes() + bytes(512))
-    assert "a.tar: has changed since it was scored" in call(tmp_path, small_ranker).output
+    assert "a.tar: has changed since its scores were computed" in call(tmp_path, small_ranker).output
     assert not Path("evaluation").exists()

@@ -369,6 +369,7 @@ def test_scores_and_ranks_of_the_same_shards_are_read_alike(
     assert patch_grid(stores[0]) == patch_grid(stores[1])
     for shard in stores[0].books.done():
         scores, ranks = (read_dense(store, shard) for store in stores)
-        assert scores.score.shape == ranks.score.shape == (len(ranks.key), patch_grid(stores[0]).n_patches)
-        for name in ("key", "box", "flip"):
-            np.testing.assert_array_equal(getattr(scores, name), getattr(ranks, name))
+        assert scores.score[:, :1].shape == ranks.score.shape == (len(ranks.key), 1, patch_grid(stores[0]).n_patches)
+        np.testing.assert_array_equal(scores.key, ranks.key)
+        np.testing.assert_array_equal(scores.box[:, :1], ranks.box)
+        np.testing.assert_array_equal(scores.flip[:, :1], ranks.flip)

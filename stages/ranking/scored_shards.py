@@ -1,8 +1,4 @@
-"""Tars and the scores of their images, side by side: what is learnt from.
-
-A tar is read with the scores that were computed from it and no others: it is compared with the record of its scores
-(samples, bytes, checksum), and images are matched with scores by key. Needs neither an MAE nor an index of the tars.
-"""
+"""Tars and the scores of their images, side by side: what is learnt from. Needs no MAE."""
 
 from __future__ import annotations
 
@@ -13,11 +9,10 @@ from typing import Literal
 import numpy as np
 
 from stages.randomness import draws_for, uniform
+from stages.stored_shards import join_store, match_samples
 from stages.views import View
-from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.scores import read_scores
-from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
 
 SplitBy = Literal["key", "shard"]
@@ -68,23 +63,8 @@ class Split:
 
 
 def join_scores(shards: Sequence[ShardEntry], store: PatchStore) -> list[ShardEntry]:
-    """Those of the shards whose scores are done, with their numbers of scored samples.
-
-    Raises ValueError when none is, or a tar is not as large as the one that was scored.
-    """
-    done = store.books.done()
-    found = []
-    for shard in shards:
-        if shard.name not in done:
-            continue
-        record = store.books.record(shard.name)
-        size = locate(shard.url).size()
-        if size != record.tar_bytes:
-            raise ValueError(
-                f"{shard.url}: has changed since it was scored: expected bytes {record.tar_bytes}, came {size}"
-            )
-        if record.scored:
-            found.append(ShardEntry(shard.url, record.scored, record.tar_bytes, record.tar_md5))
+    """As `join_store`; raises ValueError too when none of the shards has scores."""
+    found = join_store(shards, store)
     if not found:
         raise ValueError(
             f"{store.place.url}: none of the {len(shards)} shards has scores there: expected at least one that is "
@@ -96,27 +76,14 @@ def join_scores(shards: Sequence[ShardEntry], store: PatchStore) -> list[ShardEn
 def read_scored(store: PatchStore, shard: ShardEntry, keep: frozenset[str] | None = None) -> Iterator[ScoredSample]:
     """The scored samples of a shard (of `join_scores`) in the tar's order, of `keep` alone if it is given.
 
-    Raises ValueError naming the tar when it is not the one that was scored, or holds no sample of a key that was.
+    Raises ValueError as `stages.stored_shards.match_samples` does.
     """
-    record = store.books.record(shard.name)
     scores = read_scores(store, shard.name)
     rows = {key: row for row, key in enumerate(scores.key.tolist()) if keep is None or key in keep}
-    tar = read_shard(ShardEntry(shard.url))
-    for sample in tar:
-        row = rows.pop(sample.key, None)
-        if row is not None:
-            yield ScoredSample(
-                sample.key, sample.image, scores.score[row], scores.visible[row], scores.box[row], scores.flip[row]
-            )
-    for what, expected, came in (
-        ("samples", record.samples, tar.nsamples),
-        ("bytes", record.tar_bytes, tar.nbytes),
-        ("md5", record.tar_md5, tar.md5),
-    ):
-        if expected != came:
-            raise ValueError(f"{shard.url}: has changed since it was scored: expected {what} {expected}, came {came}")
-    if rows:
-        raise ValueError(f"{shard.url}: expected a sample with the key {min(rows)!r}, which has scores; found none")
+    for sample, row in match_samples(store, shard, rows):
+        yield ScoredSample(
+            sample.key, sample.image, scores.score[row], scores.visible[row], scores.box[row], scores.flip[row]
+        )
 
 
 @dataclasses.dataclass(frozen=True)
