@@ -21,6 +21,10 @@ COMMANDS = {
     "evaluate-ranker": "Say how good a ranker is, and how good it could be.",
     "rank": "Rank every patch of every image with a trained ranker.",
     "show": "Draw what a ranker sees in images.",
+    "coverage": "Say how much of each category the kept patches cover.",
+    "train-task": "Train downstream models on kept patches, at several keep ratios.",
+    "evaluate-task": "Say how good a downstream model is on kept patches, and what it costs.",
+    "compare": "Put the results of tasks into tables and plots.",
     "export": "Write a ranker as a program that runs without this project.",
     "run": "Run the stages that a pipeline.yaml has sections for.",
     "demo": "Run everything on built-in scenes.",
@@ -72,6 +76,8 @@ def main() -> None:
     tars     --score-->         scores of every patch in a Zarr store; by an MAE, published or of pretrain-mae
     scores   --train-ranker-->  a ranker, which needs no MAE; evaluate-ranker says how good it is, show draws it
     tars     --rank-->          the ranker's scores, in a store too; status and verify say what is in stores
+    ranks    --train-task-->    downstream models that see the best patches alone; coverage says what these show,
+                                compare puts results beside each other
     all of it: run, with the settings in pipeline.yaml; to see it work: demo
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

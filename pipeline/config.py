@@ -70,6 +70,9 @@ SECTIONS = {
     "train_ranker": "stages.train_ranker:TrainRankerConfig",
     "evaluate_ranker": "stages.evaluate_ranker:EvaluateRankerConfig",
     "rank": "stages.rank:RankConfig",
+    "coverage": "stages.coverage:CoverageConfig",
+    "train_task": "stages.train_task:TrainTaskConfig",
+    "evaluate_task": "stages.evaluate_task:EvaluateTaskConfig",
     "execution": "pipeline.config:ExecutionConfig",
     "training_execution": "pipeline.config:TrainingExecutionConfig",
 }

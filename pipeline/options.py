@@ -14,12 +14,13 @@ from pydantic.fields import FieldInfo
 Command = typing.TypeVar("Command", bound=Callable[..., Any])
 
 
-def options_of(model: type[BaseModel]) -> Callable[[Command], Command]:
-    """One option for each setting; those that are not given are None, or () for lists."""
+def options_of(model: type[BaseModel], *, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """One option for each setting but those `without`; those that are not given are None, or () for lists."""
 
     def add(command: Command) -> Command:
         for name, field in reversed(model.model_fields.items()):
-            command = _option(name, field)(command)
+            if name not in without:
+                command = _option(name, field)(command)
         return command
 
     return add
@@ -28,7 +29,21 @@ def options_of(model: type[BaseModel]) -> Callable[[Command], Command]:
 def given(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Of a command's arguments those that are settings of `model` and were given."""
     found = {name: values[name] for name in model.model_fields if values[name] not in (None, ())}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+    return {name: _flat(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+class CommaSeparated(click.ParamType):
+    """Several values of one kind in one argument, such as 0.25,0.5."""
+
+    def __init__(self, kind: click.ParamType) -> None:
+        self.kind = kind
+        self.name = f"{kind.name},..."
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"{self.kind.get_metavar(param, ctx) or self.kind.name.upper()},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
+        return [self.kind.convert(part.strip(), param, ctx) for part in value.split(",")]
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
@@ -37,19 +52,33 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     text = field.description or ""
     if field.is_required():
         text += "  [required]"
-    elif field.default is not None:
-        text += f"  [default: {str(field.default).lower() if kind is bool else field.default}]"
+    elif field.default is not None and field.default != []:
+        default = ",".join(map(str, field.default)) if isinstance(field.default, list) else str(field.default)
+        text += f"  [default: {default.lower() if kind is bool else default}]"
     settings: dict[str, Any] = {"default": None, "help": text}
     if kind is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
     if typing.get_origin(kind) is list:
-        return click.option(flag, name, multiple=True, **{**settings, "default": ()})
+        (of,) = typing.get_args(kind)
+        # Paths may hold commas.
+        type_ = click.STRING if of is str else CommaSeparated(_type(of))
+        return click.option(flag, name, multiple=True, type=type_, **{**settings, "default": ()})
+    return click.option(flag, name, type=_type(kind), **settings)
+
+
+def _type(kind: Any) -> click.ParamType:
     if typing.get_origin(kind) is Literal:
-        return click.option(flag, name, type=click.Choice(typing.get_args(kind)), **settings)
-    return click.option(flag, name, type=kind, **settings)
+        return click.Choice(typing.get_args(kind))
+    return click.types.convert_type(kind)
+
+
+def _flat(values: tuple[Any, ...]) -> list[Any]:
+    return [each for value in values for each in (value if isinstance(value, list) else [value])]
 
 
 def _without_none(annotation: Any) -> Any:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _without_none(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (Union, types.UnionType):
         (kind,) = (part for part in typing.get_args(annotation) if part is not type(None))
         return kind

@@ -1,4 +1,4 @@
-"""A ranker that starts from a trained encoder: an MAE's, or a vision transformer of timm.
+"""A vision transformer that starts from a trained encoder: an MAE's, or one of timm.
 
 Names are those that timm and facebookresearch/mae share. What such files hold beside the encoder is left aside: an
 MAE's decoder, and heads.
@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 import torch
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from ranker.network import PatchRankingTransformer
 from ranker.positions import sincos_positions
 
 BESIDE_THE_ENCODER = ("decoder", "mask_token", "head", "fc_norm")
 PROJECTION, POSITIONS = "patch_embed.proj.weight", "pos_embed"
 
 
-def load_encoder(model: PatchRankingTransformer, weights: Mapping[str, Tensor], where: str) -> None:
+def load_encoder(model: VisionTransformer, weights: Mapping[str, Tensor], where: str) -> None:
     """Puts an encoder's patch embedding, CLS token, blocks and last norm into `model`, whose head stays as it is.
 
     Position embeddings stay too where the encoder has the same ones, MAE's of the same grid; others are taken, and
@@ -72,18 +72,18 @@ def _depth(weights: Mapping[str, Tensor]) -> int:
     return len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
 
 
-def _fitting_projection(weight: Tensor, model: PatchRankingTransformer, where: str) -> Tensor:
+def _fitting_projection(weight: Tensor, model: VisionTransformer, where: str) -> Tensor:
     """(width, 3, p, p), p of the encoder → of the ranker."""
-    width, patch = model.config.width, model.config.patch_size
+    width, patch = model.embed_dim, model.patch_embed.patch_size[0]
     if weight.ndim != 4 or not all(weight.shape):
         raise ValueError(f"{where}: {PROJECTION}: expected ({width}, 3, p, p), came {tuple(weight.shape)}")
     _refuse_shape(PROJECTION, weight, (width, 3, *weight.shape[2:]), where)
     return resample_patch_embed(weight, [patch, patch])
 
 
-def _fitting_positions(positions: Tensor, model: PatchRankingTransformer, where: str) -> Tensor:
+def _fitting_positions(positions: Tensor, model: VisionTransformer, where: str) -> Tensor:
     """(1, 1 + g², width), g of the encoder → of the ranker."""
-    width, grid = model.config.width, model.config.grid
+    width, grid = model.embed_dim, model.patch_embed.grid_size[0]
     came = math.isqrt(max(0, positions.shape[1] - 1)) if positions.ndim == 3 else 0
     if came == 0 or positions.shape != (1, 1 + came**2, width):
         raise ValueError(f"{where}: {POSITIONS}: expected (1, 1 + g², {width}), came {tuple(positions.shape)}")

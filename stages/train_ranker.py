@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -18,15 +17,15 @@ from ranker.encoder_weights import load_encoder
 from ranker.losses import LOSSES
 from ranker.network import SIZES, Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE, WEIGHTS_FILE, encode_ranker
+from stages.encoders import Encoder, read_encoder
 from stages.load_ranker import load_ranker
 from stages.processes import Processes
-from stages.ranking.encoder_init import Encoder, read_encoder
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
 from stages.ranking.lists import RankerLists, ranker_objective
 from stages.ranking.scored_shards import Split, SplitBy, Survey, join_scores, survey
 from stages.ranking.validation import RankerValidation, ValidationReport
-from stages.training import Precision, Recipe, Training, TrainingReport, fastest_precision
+from stages.training import Precision, Recipe, Training, TrainingReport, epoch_end, fastest_precision
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.locations import Location, locate
 from storage.patch_store import PatchStore, Settings, fingerprint
@@ -164,18 +163,13 @@ class TrainRankerConfig(BaseModel):
     def optimisation(self, n_images: int, processes: int, precision: Precision) -> Recipe:
         """Raises ValueError for numbers that do not fit each other."""
         recipe = self.recipe()
-        if recipe.batch_size % (processes * self.accumulate):
-            raise ValueError(
-                f"batch_size: expected a multiple of {processes} workers times accumulate {self.accumulate}, "
-                f"came {recipe.batch_size}"
-            )
-        if recipe.warmup_epochs > recipe.epochs:
-            raise ValueError(f"warmup_epochs: expected at most {recipe.epochs} epochs, came {recipe.warmup_epochs}")
-        return Recipe(
-            steps=epoch_end(recipe.epochs, n_images, recipe.batch_size),
+        return Recipe.of_epochs(
+            recipe.epochs,
+            recipe.warmup_epochs,
+            n_images,
+            processes,
             batch_size=recipe.batch_size,
             base_learning_rate=recipe.base_learning_rate,
-            warmup_steps=epoch_end(recipe.warmup_epochs, n_images, recipe.batch_size),
             weight_decay=recipe.weight_decay,
             clip_norm=recipe.clip_norm,
             accumulate=self.accumulate,
@@ -305,11 +299,6 @@ def training_settings(
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": hashlib.sha256(json.dumps(tars).encode()).hexdigest(),
     }
-
-
-def epoch_end(epoch: int, n_images: int, batch_size: int) -> int:
-    """The number of steps after which `epoch` epochs are complete."""
-    return math.ceil(epoch * n_images / batch_size)
 
 
 class _BestKeeper:

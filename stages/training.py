@@ -48,6 +48,24 @@ class Recipe:
     """Micro-batches in a step."""
     precision: Precision = "fp32"
 
+    @classmethod
+    def of_epochs(cls, epochs: int, warmup_epochs: int, n_images: int, processes: int, **settings: Any) -> Recipe:
+        """For passes over `n_images`, shared by `processes`. Raises ValueError for numbers that do not fit each
+        other."""
+        batch_size, accumulate = settings["batch_size"], settings["accumulate"]
+        if batch_size % (processes * accumulate):
+            raise ValueError(
+                f"batch_size: expected a multiple of {processes} workers times accumulate {accumulate}, "
+                f"came {batch_size}"
+            )
+        if warmup_epochs > epochs:
+            raise ValueError(f"warmup_epochs: expected at most {epochs} epochs, came {warmup_epochs}")
+        return cls(
+            steps=epoch_end(epochs, n_images, batch_size),
+            warmup_steps=epoch_end(warmup_epochs, n_images, batch_size),
+            **settings,
+        )
+
     def learning_rate(self, step: int) -> float:
         """The rate of update number `step`, counted from 0."""
         peak = self.base_learning_rate * self.batch_size / 256
@@ -55,6 +73,11 @@ class Recipe:
             return peak * (step + 1) / self.warmup_steps
         part_done = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
         return peak * 0.5 * (1 + math.cos(math.pi * part_done))
+
+
+def epoch_end(epoch: int, n_images: int, batch_size: int) -> int:
+    """The number of steps after which `epoch` epochs are complete."""
+    return math.ceil(epoch * n_images / batch_size)
 
 
 @dataclass(frozen=True)
@@ -83,15 +106,18 @@ class Training(Generic[Batch]):
         recipe: Recipe,
         device: str | torch.device = "cpu",
         average: Callable[[Tensor], Tensor] = lambda values: values,
+        groups: list[dict[str, Any]] | None = None,
     ) -> None:
-        """`average` takes the mean of what is reported over all processes that train together."""
+        """`average` takes the mean of what is reported over all processes that train together. `groups` are the
+        model's parameters as AdamW takes them, an "lr_scale" of each multiplying its learning rate; by default weight
+        decay spares biases and norms."""
         self.average = average
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.objective = objective
         self.recipe = recipe
         self.step = 0
-        groups = param_groups_weight_decay(model, recipe.weight_decay)
+        groups = groups or param_groups_weight_decay(model, recipe.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self._recent: dict[str, list[Tensor]] = defaultdict(list)
@@ -173,7 +199,7 @@ class Training(Generic[Batch]):
     def _advance(self, micro_batches: list[Batch]) -> None:
         recipe = self.recipe
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate(self.step)
+            group["lr"] = recipe.learning_rate(self.step) * group.get("lr_scale", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         for batch in micro_batches:
             with autocast(self.device, recipe.precision):

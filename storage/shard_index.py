@@ -128,6 +128,13 @@ def expand_shards(spec: Sequence[str]) -> list[ShardEntry]:
     return [found[url] for url in sorted(found)]
 
 
+def index_infos(shards: Sequence[ShardEntry]) -> list[tuple[str, Any]]:
+    """URL and `info` of each index that lies beside the shards."""
+    folders = dict.fromkeys(_split(shard.url)[0] for shard in shards)
+    places = [place for place in map(locate, folders) if place.exists(INDEX_NAME)]
+    return [(f"{place.url}/{INDEX_NAME}", read_index(place).info) for place in places]
+
+
 class _Folder:
     """A folder, listed once and its index read once."""
 

@@ -46,7 +46,8 @@ def test_every_command_has_help_for_itself_and_for_each_option(name: str) -> Non
 def test_help_explains_the_flow() -> None:
     printed = CliRunner().invoke(main, ["--help"]).output
     positions = [
-        printed.index(word) for word in ("--shard--", "--score--", "--train-ranker--", "--rank--", "status and verify")
+        printed.index(word)
+        for word in ("--shard--", "--score--", "--train-ranker--", "--rank--", "status and verify", "--train-task--")
     ]
     assert positions == sorted(positions)
 
@@ -70,6 +71,10 @@ def test_help_explains_the_flow() -> None:
         (["rank", "--shards", "nowhere", "--ranker", "r", "--out", "o"], "nowhere"),
         (["show", "nowhere.jpg", "--ranker", "r", "--out", "o.png"], "nowhere.jpg"),
         (["export", "--ranker", "nowhere", "--format", "torch", "--out", "o.pt2"], "nowhere: no ranker there"),
+        (["train-task", "classify", "--shards", "a", "--ranks", "nowhere", "--out", "o"], "nowhere: no store"),
+        (["evaluate-task", "--model", "nowhere", "--shards", "a", "--ranks", "r", "--out", "o"], "nowhere: no model"),
+        (["coverage", "--shards", "a", "--ranks", "nowhere", "--out", "o"], "nowhere: no store"),
+        (["compare", "nowhere", "--out", "o"], "nowhere: expected results of tasks"),
         (["run", "nowhere.yaml"], "nowhere.yaml: No such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -106,7 +106,7 @@ def test_a_tar_of_the_same_size_with_other_content_is_refused_while_it_is_read(t
     data[512 + 60] ^= 1  # in the first image
     tar.write_bytes(data)
     (_, shard, _) = join_scores(shards_of(tmp_path), store)
-    with pytest.raises(ValueError, match=r"b\.tar: has changed since its scores were computed: expected md5 \w+, came \w+$"):
+    with pytest.raises(ValueError, match=r"b\.tar: has changed since its scores .*: expected md5 \w+, came \w+$"):
         list(read_scored(store, shard))
 
 

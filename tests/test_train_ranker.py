@@ -16,8 +16,8 @@ from ranker import PatchRanker
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.ranking.validation import RANKER
-from stages.train_ranker import PRESETS, TrainRankerConfig, epoch_end
-from stages.training import Recipe
+from stages.train_ranker import PRESETS, TrainRankerConfig
+from stages.training import Recipe, epoch_end
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
+from pipeline.commands.coverage import run_coverage_command
 from pipeline.commands.evaluate_ranker import run_evaluate_ranker_command
+from pipeline.commands.evaluate_task import run_evaluate_task_command
 from pipeline.commands.pretrain_mae import run_pretrain_mae_command
 from pipeline.commands.rank import run_rank
 from pipeline.commands.score import run_score
 from pipeline.commands.shard import run_shard_command
 from pipeline.commands.train_ranker import run_train_ranker_command
+from pipeline.commands.train_task import run_train_task_command
 from pipeline.config import DEFAULT_FILE, PipelineFile
 
 STAGES: dict[str, Callable[[Any, PipelineFile], int]] = {
@@ -22,6 +25,9 @@ STAGES: dict[str, Callable[[Any, PipelineFile], int]] = {
     "train_ranker": lambda settings, file: run_train_ranker_command(settings, file.section("training_execution", {})),
     "evaluate_ranker": lambda settings, file: run_evaluate_ranker_command(settings),
     "rank": lambda settings, file: run_rank(settings, file.section("execution", {})),
+    "coverage": lambda settings, file: run_coverage_command(settings),
+    "train_task": lambda settings, file: run_train_task_command(settings, file.section("training_execution", {})),
+    "evaluate_task": lambda settings, file: run_evaluate_task_command(settings),
 }
 """In the order of the flow. Each takes its settings and the file, skips what is done, returns an exit status."""
 

@@ -1,4 +1,4 @@
-"""Encoders that a ranker may start from: an MAE's, with or without its decoder, or one of timm's models."""
+"""Encoders that training may start from: an MAE's, with or without its decoder, or one of timm's models."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ TIMM = "timm:"
 
 @dataclass(frozen=True)
 class Encoder:
-    """Weights under the names of timm's vision transformers, among them some that a ranker has no use for."""
+    """Weights under the names of timm's vision transformers, among them some beside the encoder's."""
 
     weights: dict[str, Tensor]
     where: str
+    heads: int | None = None
+    """Of attention, where that is known: weights do not show it."""
 
     @property
     def sha256(self) -> str:
@@ -42,7 +44,8 @@ def read_encoder(init: str) -> Encoder:
         return Encoder(_timm_weights(init.removeprefix(TIMM)), init)
     if init.endswith((".pth", ".pt")):
         return Encoder(_file_weights(init), init)
-    return Encoder(load_mae(init).weights, init)
+    mae = load_mae(init)
+    return Encoder(mae.weights, init, mae.config.heads)
 
 
 def _timm_weights(name: str) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from ranker.encoder_weights import load_encoder
 from ranker.network import PatchRankingTransformer
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import load_mae
-from stages.ranking.encoder_init import read_encoder
+from stages.encoders import read_encoder
 
 OF_THE_DECODER = ("decoder", "mask_token")
 

@@ -1,0 +1,46 @@
+"""`ltrp-pipeline compare`"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import click
+
+from pipeline.comparison_table import comparison_table
+from stages.compare import compare as compare_results
+from storage.locations import locate
+
+FIGURES_FILE = "comparison.json"
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True)
+@click.option("--out", required=True, help="Folder for TASK.md, TASK.png and comparison.json.")
+@click.pass_context
+def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
+    """Lay RESULTS of tasks beside each other: one table and one plot a task.
+
+    RESULTS are result.json files, or folders that hold some, at any depth. Runs that differ in their seed alone become
+    one figure with its spread; runs that were not trained and judged alike are refused.
+    """
+    ctx.exit(run_compare_command(results, out))
+
+
+def run_compare_command(results: Sequence[str], out: str) -> int:
+    """Compares, and returns the exit status; raises ValueError as `stages.compare.compare` does."""
+    from stages.comparison_plot import draw_comparison
+
+    found = compare_results(results)
+    place = locate(out)
+    for task, comparison in found.items():
+        heading, *lines = comparison_table(task, comparison)
+        click.echo("\n".join([heading, *lines, ""]))
+        document = [heading, "", f"![{comparison.metric_names[0]} against keep ratio]({task}.png)", *lines]
+        place.write(f"{task}.md", ("\n".join(document) + "\n").encode())
+        place.write(f"{task}.png", draw_comparison(task, comparison))
+    figures = {task: dataclasses.asdict(comparison) for task, comparison in found.items()}
+    place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
+    click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)")
+    return 0

@@ -1,0 +1,39 @@
+"""`ltrp-pipeline coverage`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pipeline.commands.compare import run_compare_command
+from pipeline.config import PipelineFile, config_option
+from pipeline.options import given, options_of
+from pipeline.progress import Display
+from stages.coverage import CoverageConfig, measure_coverage
+from stages.task_result import RESULT_FILE
+from storage.locations import locate
+
+
+@click.command()
+@config_option
+@options_of(CoverageConfig)
+@click.pass_context
+def coverage(ctx: click.Context, config: str | None, **flags: Any) -> None:
+    """Say how much of each category the kept patches cover.
+
+    Of the pixels of masks, or the area of boxes; nothing is trained. Whoever keeps patches at random covers as much of
+    everything as is kept.
+    """
+    settings = PipelineFile.read(config).section("coverage", given(flags, CoverageConfig))
+    ctx.exit(run_coverage_command(settings))
+
+
+def run_coverage_command(config: CoverageConfig) -> int:
+    """Measures, whether or not it was done before; returns the exit status."""
+    place = locate(config.out)
+    with Display("coverage", "images") as display:
+        found = measure_coverage(config, lambda through, total: display.show(through, total, last=through == total))
+    for run, result in found:
+        place.write(f"{run.name}/{RESULT_FILE}", result.encode())
+    return run_compare_command([f"{place.url}/{run.name}/{RESULT_FILE}" for run, _ in found], place.url)

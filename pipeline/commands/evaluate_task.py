@@ -1,0 +1,53 @@
+"""`ltrp-pipeline evaluate-task`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pipeline.config import PipelineFile, config_option
+from pipeline.options import given, options_of
+from pipeline.progress import Display
+from stages.evaluate_task import EvaluateTaskConfig
+from stages.evaluate_task import evaluate_task as evaluate
+from stages.task_result import RESULT_FILE, TaskResult
+from storage.locations import locate
+
+
+@click.command()
+@config_option
+@options_of(EvaluateTaskConfig)
+@click.pass_context
+def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
+    """Say how good a downstream model is on kept patches, and what it costs.
+
+    Also with another selector, keep ratio or store than it was trained with. The speed at this ratio stands beside that
+    of the same model on all patches, with and without the cost of choosing them.
+    """
+    settings = PipelineFile.read(config).section("evaluate_task", given(flags, EvaluateTaskConfig))
+    ctx.exit(run_evaluate_task_command(settings))
+
+
+def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
+    """Evaluates, whether or not it was done before; returns the exit status."""
+    with Display("evaluate-task", "images") as display:
+        result = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
+    click.echo(_line(result))
+    place = locate(config.out)
+    place.write(RESULT_FILE, result.encode())
+    click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
+    return 0
+
+
+def _line(result: TaskResult) -> str:
+    metrics = ", ".join(f"{name} {_number(value)}" for name, value in result.metrics.items())
+    if result.left_metrics is not None:
+        left = ", ".join(f"{name} {_number(value)}" for name, value in result.left_metrics.items())
+        metrics += f"; without {len(result.excluded)} excluded classes {left}"
+    kept = f"{result.kept} of {result.patches} patches"
+    return f"{result.task}, {result.line}, {kept}, seed {result.seed}: {metrics} on {result.images} images"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

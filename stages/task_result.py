@@ -1,0 +1,93 @@
+"""The result of one run of a task: what was asked, what came out, and all that decides whether two may be compared."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from storage.locations import Location
+
+RESULT_FILE = "result.json"
+FULL = "full"
+"""The selector that keeps every patch."""
+
+
+class Throughput(BaseModel):
+    """Speed and cost of a model on the kept patches, beside the same model on all of them (`full_...`), measured in
+    turns on `device`; operations are floating-point, two for each multiplication and addition."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str
+    batch_size: int
+    flops: float
+    """Of the model, for one image."""
+    full_flops: float
+    inference: float
+    """Images a second."""
+    full_inference: float
+    training: float
+    """Images a second, forward, backward and update."""
+    full_training: float
+    selector_flops: float | None
+    """Of scoring and choosing, for one image; None where the store does not tell what made its scores."""
+    selector_seconds: float | None
+    """The same in seconds an image: what is added to inference when scores are not cached."""
+
+
+class TaskResult(BaseModel):
+    """One model on one set of images, or of one selector's coverage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["ltrp-pipeline task result"] = "ltrp-pipeline task result"
+    version: Literal[1] = 1
+    task: str = Field(pattern=r"^[\w-]+$")
+    selector: str
+    """Whose scores the patches are chosen by, such as 'ltrp'; `select` itself where none are needed."""
+    select: str
+    keep_ratio: float = Field(gt=0, le=1)
+    patches: int
+    """Of an image."""
+    kept: int
+    seed: int
+    images: int
+    """That it was judged on."""
+    metrics: dict[str, float | None]
+    """By name, over all classes; the first is the one that comparisons draw. None: cannot be told."""
+    interval: tuple[float, float] | None = None
+    """Of the first metric: 95%, over images."""
+    left_metrics: dict[str, float | None] | None = None
+    """The same over the classes that are not `excluded`."""
+    left_interval: tuple[float, float] | None = None
+    excluded: list[str] = []
+    """Names of classes."""
+    by_class: dict[str, float | None]
+    """The first metric, by name of the class."""
+    recipe: dict[str, Any]
+    """What must be the same in all runs that are compared: how they were trained, and on what."""
+    judged_on: dict[str, Any]
+    """The same of the images that they were judged on."""
+    training_seconds: float | None = None
+    throughput: Throughput | None = None
+
+    @property
+    def line(self) -> str:
+        """What a comparison calls it: runs of one line differ in keep ratio and seed alone."""
+        return self.select if self.selector == self.select else f"{self.selector} {self.select}"
+
+    def encode(self) -> bytes:
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+
+def read_result(place: Location, name: str = RESULT_FILE) -> TaskResult:
+    """With the `name` "" `place` is the file itself. Raises FileNotFoundError, or ValueError naming the file and the
+    field that is wrong."""
+    try:
+        return TaskResult.model_validate_json(place.read(name))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        where = f"{place.url}/{name}".rstrip("/")
+        raise ValueError(f"{where}: not a result of a task: {field}: {first['msg']}") from None

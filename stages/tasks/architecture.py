@@ -1,0 +1,104 @@
+"""The encoder of a task: of a size by name, an MAE's, or a vision transformer of timm."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import timm
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from ranker.encoder_weights import load_encoder
+from ranker.network import SIZES
+from ranker.positions import sincos_positions
+from stages.density.mae import PRESETS
+from stages.encoders import TIMM, read_encoder
+from stages.tasks.kept_patches import KeptPatchEncoder
+from storage.dense_scores import PatchGrid
+
+HEADS = {preset.width: preset.heads for preset in PRESETS.values()} | {
+    size["width"]: size["heads"] for size in SIZES.values()
+}
+"""By width, of MAEs whose files do not tell it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Architecture of an encoder for images of a grid: `timm`'s model of that name, or MAE's with the other numbers."""
+
+    image_size: int
+    patch_size: int
+    timm: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    drop_path: float = 0.0
+
+    def build(self) -> KeptPatchEncoder:
+        """With random weights. Raises ValueError for what is no vision transformer with a CLS token."""
+        return KeptPatchEncoder(self._timm(pretrained=False) if self.timm else self._mae())
+
+    def _timm(self, pretrained: bool) -> VisionTransformer:
+        # timm resamples position and patch embeddings to these sizes.
+        sizes = {"img_size": self.image_size, "patch_size": self.patch_size}
+        try:
+            vit = timm.create_model(self.timm, pretrained, num_classes=0, drop_path_rate=self.drop_path, **sizes)
+        except (RuntimeError, ValueError, TypeError, OSError) as error:  # unknown; no download; not of patches
+            raise ValueError(f"{TIMM}{self.timm}: expected a vision transformer of timm: {error}") from None
+        if not isinstance(vit, VisionTransformer):
+            raise ValueError(f"{TIMM}{self.timm}: expected a VisionTransformer of timm, came {type(vit).__name__}")
+        return vit
+
+    def _mae(self) -> VisionTransformer:
+        assert self.width
+        assert self.depth
+        assert self.heads
+        vit = VisionTransformer(
+            img_size=self.image_size,
+            patch_size=self.patch_size,
+            num_classes=0,
+            embed_dim=self.width,
+            depth=self.depth,
+            num_heads=self.heads,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            drop_path_rate=self.drop_path,
+        )
+        vit.pos_embed = nn.Parameter(
+            sincos_positions(self.image_size // self.patch_size, self.width), requires_grad=False
+        )
+        return vit
+
+
+def begin_encoder(
+    grid: PatchGrid, *, size: str, init: str | None, drop_path: float = 0.0
+) -> tuple[EncoderConfig, KeptPatchEncoder, str | None]:
+    """Architecture, model and the checksum of the weights that it starts from: random ones of `size`, or those of
+    `init` as `stages.encoders.read_encoder` takes it, which then decides the architecture.
+
+    Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+    """
+    sizes: dict[str, Any] = {"image_size": grid.image_size, "patch_size": grid.patch_size, "drop_path": drop_path}
+    if init is None:
+        config = EncoderConfig(**sizes | SIZES[size])
+        return config, config.build(), None
+    if init.startswith(TIMM):
+        config = EncoderConfig(**sizes, timm=init.removeprefix(TIMM))
+        encoder = KeptPatchEncoder(config._timm(pretrained=True))
+        return config, encoder, f"{init} of timm {timm.__version__}"
+    found = read_encoder(init)
+    config = EncoderConfig(**sizes, **_shape(found.weights, found.heads, init))
+    encoder = config.build()
+    load_encoder(encoder.vit, found.weights, init)
+    return config, encoder, found.sha256
+
+
+def _shape(weights: dict[str, Any], heads: int | None, where: str) -> dict[str, Any]:
+    if "cls_token" not in weights:
+        raise ValueError(f"{where}: expected the weights of an MAE's encoder, found no cls_token")
+    width = weights["cls_token"].shape[-1]
+    depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+    if not (heads := heads or HEADS.get(width)):
+        raise ValueError(f"{where}: expected an encoder of a known width ({sorted(HEADS)}), came {width}")
+    return {"width": width, "depth": depth, "heads": heads}

@@ -1,0 +1,105 @@
+"""`classify`: the one class of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from stages.tasks.kept_patches import KeptPatchEncoder
+from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, stack
+from stages.views import View
+
+if TYPE_CHECKING:
+    from storage.shard_files import Sample
+
+
+class Classify:
+    """Field `cls` of a sample: the number of its class."""
+
+    name = "classify"
+    needs = "cls"
+    metric_names: tuple[str, ...] = ("top-1", "top-5")
+    mixes = True
+
+    def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
+        return dict(enumerate(info.get("classes", [])))
+
+    def read_truth(self, sample: Sample, options: TaskOptions) -> int:
+        if "cls" not in sample.fields:
+            raise ValueError(f"expected a class in the field cls, the sample holds {', '.join(sorted(sample.fields))}")
+        text = sample.fields["cls"].decode("ascii", "backslashreplace").strip()
+        if not text.isdecimal():
+            raise ValueError(f"cls: expected the number of a class, came {text[:40]!r}")
+        return int(text)
+
+    def ids(self, truth: int) -> set[int]:
+        return {truth}
+
+    def targets(self, truth: int, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
+        one_hot = np.zeros(len(classes), np.float32)
+        one_hot[classes.index(truth)] = 1
+        return {"classes": one_hot}
+
+    def collate(self, targets: Sequence[dict[str, np.ndarray]]) -> Targets:
+        return stack(targets)
+
+    def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
+        return Classifier(encoder, len(classes), partial(cross_entropy, label_smoothing=options.label_smoothing))
+
+    def metric(self, classes: Classes, options: TaskOptions) -> TopAccuracy:
+        return TopAccuracy(classes)
+
+
+class Classifier(TaskModel):
+    """A linear layer on the mean of the kept patches' tokens, as MAE's fine-tuning has it (He et al., 2022)."""
+
+    def __init__(self, encoder: KeptPatchEncoder, n_classes: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """`loss`: of logits (B, C) and the targets "classes" (B, C)."""
+        super().__init__()
+        self.encoder = encoder
+        self.norm = nn.LayerNorm(encoder.width, eps=1e-6)
+        self.head = nn.Linear(encoder.width, n_classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.loss = loss
+
+    def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
+        """Predictions are logits (B, C)."""
+        _, tokens = self.encoder(images, kept)
+        logits = self.head(self.norm(tokens.mean(dim=1)))
+        if targets is None:
+            return logits
+        return {"loss": self.loss(logits, targets["classes"])}
+
+
+class TopAccuracy:
+    """The share of images whose class is the likeliest, or among the five likeliest."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._classes = classes
+        self._label: list[int] = []
+        self._place: list[int] = []  # of the true class among the likeliest, from 0
+
+    def update(self, predictions: Tensor, truths: Sequence[int], views: Sequence[View]) -> None:
+        label = torch.tensor([self._classes.index(truth) for truth in truths])
+        own = predictions.gather(1, label[:, None])
+        self._label += label.tolist()
+        # Of equal logits the true one counts as the last, so that a constant answer is never right.
+        self._place += ((predictions >= own).sum(dim=1) - 1).tolist()
+
+    def compute(self, among: Collection[int] | None = None) -> dict[str, float]:
+        places = [
+            place for label, place in zip(self._label, self._place, strict=True) if among is None or label in among
+        ]
+        if not places:
+            return {"top-1": np.nan, "top-5": np.nan}
+        return {f"top-{n}": sum(place < n for place in places) / len(places) for n in (1, 5)}
+
+    def by_class(self) -> dict[int, float]:
+        return {index: self.compute({index})["top-1"] for index in sorted(set(self._label))}

@@ -1,0 +1,69 @@
+"""Views of ranked samples as a model gets them: pixels, and the patches that are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from stages.images import decode_image
+from stages.randomness import draws_for
+from stages.selectors import DRAWS, SELECTORS, Select
+from stages.selectors.selector import Candidates
+from stages.tasks.ranked_samples import RankedSample
+from stages.views import View, render
+from storage.dense_scores import PatchGrid
+
+REMEMBERED_BYTES = 2**30
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeptView:
+    view: View
+    pixels: np.ndarray
+    """(S, S, 3) uint8"""
+    kept: np.ndarray
+    """(k,) int64, ascending"""
+
+    def mirrored(self, side: int) -> KeptView:
+        """Left to right, in a grid of `side` x `side` patches; the kept patches move along."""
+        row, column = np.divmod(self.kept, side)
+        kept = np.sort(row * side + (side - 1 - column))
+        view = dataclasses.replace(self.view, flip=not self.view.flip)
+        return KeptView(view, np.ascontiguousarray(self.pixels[:, ::-1]), kept)
+
+
+class KeptViews:
+    """Renders views and chooses `count` of their patches.
+
+    What is chosen belongs to (sample key, view number) and to nothing else, and is worked out once where all views fit
+    into memory; a selector that draws, draws anew in each `turn`.
+    """
+
+    def __init__(self, grid: PatchGrid, select: Select, count: int, *, seed: int, n_views: int) -> None:
+        """`n_views`: of all samples together."""
+        self._grid = grid
+        self._select = select
+        self._count = count
+        self._seed = seed
+        self._remembers = n_views * grid.image_size**2 * 3 <= REMEMBERED_BYTES
+        self._known: dict[tuple[str, int], KeptView] = {}
+
+    def look(self, sample: RankedSample, number: int, turn: str | int) -> KeptView:
+        """View `number` of a sample. Raises ValueError when its image cannot be used."""
+        known = self._known.get((sample.key, number))
+        if known is None:
+            view = sample.view(number)
+            pixels = render(decode_image(sample.sample.image), view, self._grid.image_size)
+            known = KeptView(view, pixels, self.choose(sample, number, pixels, turn))
+            if self._remembers:
+                self._known[sample.key, number] = known
+        elif self._select in DRAWS:
+            known = dataclasses.replace(known, kept=self.choose(sample, number, known.pixels, turn))
+        return known
+
+    def choose(self, sample: RankedSample, number: int, pixels: np.ndarray, turn: str | int) -> np.ndarray:
+        """What `look` keeps of the view, worked out anew: (k,) int64, ascending."""
+        draws = draws_for(self._seed, "select", sample.key, number, turn)
+        candidates = Candidates(sample.score[number], pixels, self._grid.patch_size, draws)
+        return SELECTORS[self._select](candidates, self._count)

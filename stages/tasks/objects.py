@@ -1,0 +1,124 @@
+"""The objects of an image, as the field `json` of a sample has them (`stages.sample_fields`), and what a view shows of
+them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from stages.tasks.image_size import image_size
+from stages.views import View
+from storage.shard_files import Sample
+
+LEAST_VISIBLE = 0.25
+"""Of a box's area. What is cut more than that can often not be told by anyone, and the corner that is left says little
+of the object's extent."""
+LEAST_SIDE = 1.0
+"""In pixels of the rendered view: below it there is nothing to see."""
+
+Id = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Coordinate = Annotated[float, Field(strict=True, ge=-1e7, le=1e7, allow_inf_nan=False)]
+Extent = Annotated[float, Field(strict=True, ge=0, le=1e7, allow_inf_nan=False)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Object:
+    """`box` is x, y, width, height in pixels of the stored image, beyond which it may reach. A crowd is a group in one
+    box."""
+
+    category: int
+    box: tuple[float, float, float, float]
+    is_crowd: bool = False
+
+
+class _Object(BaseModel):
+    category: Id
+    bbox: tuple[Coordinate, Coordinate, Extent, Extent]
+    iscrowd: Literal[0, 1] = 0
+
+
+class _Facts(BaseModel):
+    """What else stands in the field is passed over."""
+
+    objects: list[_Object] | None = None
+    categories: list[Id] | None = None
+    width: Any = None
+    height: Any = None
+
+
+class _Category(BaseModel):
+    id: Id
+    name: str
+
+
+class _Info(BaseModel):
+    categories: list[_Category] = []
+
+
+def read_objects(sample: Sample) -> tuple[Object, ...]:
+    """Raises ValueError, without the sample's name, when none are known (an empty list is known), when they are not as
+    they must be, or when they are said to be of an image of another size."""
+    facts = _read_facts(sample)
+    if facts.objects is None:
+        raise ValueError("json: expected a list of objects, found none")
+    told, size = (facts.width, facts.height), image_size(sample.image)
+    if None not in told and told != size:
+        raise ValueError(f"json: expected objects of an image of {told[0]}x{told[1]}, came one of {size[0]}x{size[1]}")
+    return tuple(Object(each.category, each.bbox, bool(each.iscrowd)) for each in facts.objects)
+
+
+def read_categories(sample: Sample) -> frozenset[int]:
+    """Ids that occur anywhere in the image: "categories" or, without that, those of its objects. Raises as
+    `read_objects`."""
+    facts = _read_facts(sample)
+    if facts.categories is not None:
+        return frozenset(facts.categories)
+    if facts.objects is not None:
+        return frozenset(each.category for each in facts.objects)
+    raise ValueError("json: expected a list of categories or of objects, found neither")
+
+
+def category_names(info: Mapping[str, Any]) -> dict[int, str]:
+    """Names by id of the `info` of an index of shards. Raises ValueError for others than such lists."""
+    try:
+        found = _Info.model_validate(info).categories
+    except ValidationError as error:
+        raise ValueError(f"info of the index: {_first(error)}") from None
+    return {each.id: each.name for each in found}
+
+
+def visible_boxes(objects: tuple[Object, ...], view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes that a view shows enough of (`LEAST_VISIBLE`, `LEAST_SIDE`), cut at its border: (n, 4) float32, left,
+    top, right, bottom in pixels of the view rendered with `size` a side; and which objects they are of, (n,) int64."""
+    x, y, width, height = np.array([each.box for each in objects], np.float64).reshape(-1, 4).T
+    scale_x, scale_y = size / view.width, size / view.height
+    whole = np.stack([x, y, x + width, y + height], axis=1) - np.tile([view.left, view.top], 2)
+    whole *= [scale_x, scale_y, scale_x, scale_y]
+    boxes = whole.clip(0, size)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    enough = sides.prod(axis=1) >= LEAST_VISIBLE * (whole[:, 2:] - whole[:, :2]).prod(axis=1)
+    chosen = np.flatnonzero(enough & (sides >= LEAST_SIDE).all(axis=1))
+    boxes = boxes[chosen]
+    if view.flip:
+        boxes[:, [0, 2]] = size - boxes[:, [2, 0]]
+    return boxes.astype(np.float32), chosen
+
+
+def _read_facts(sample: Sample) -> _Facts:
+    if "json" not in sample.fields:
+        raise ValueError(f"expected objects in the field json, the sample holds {', '.join(sorted(sample.fields))}")
+    try:
+        return _Facts.model_validate_json(sample.fields["json"])
+    except ValidationError as error:
+        raise ValueError(f"json: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Where, what was expected and what came, of the first thing that is wrong."""
+    found = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in found["loc"]) or "the whole"
+    return f"{where}: {found['msg']}, came {str(found['input'])[:40]!r}"

@@ -1,0 +1,160 @@
+"""`segment`: the class of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.layers import LayerNorm2d
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from stages.images import UnusableImage, decode_mask
+from stages.tasks.image_size import image_size
+from stages.tasks.kept_patches import KeptPatchEncoder
+from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, stack
+from stages.tasks.token_grid import TokenGrid
+from stages.views import View
+from storage.shard_files import Sample
+
+IGNORED = 255
+"""Of masks and targets: pixels that count nowhere."""
+
+
+class Segment:
+    """Field `seg.png` of a sample: a mask as large as the image, value = class."""
+
+    name = "segment"
+    needs = "seg.png"
+    metric_names: tuple[str, ...] = ("mIoU", "pixel accuracy")
+    mixes = False
+
+    def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
+        return dict(enumerate(info.get("mask_classes", [])))
+
+    def read_truth(self, sample: Sample, options: TaskOptions) -> np.ndarray:
+        """The mask (height, width) uint8, `IGNORED` in place of the ignored classes."""
+        if "seg.png" not in sample.fields:
+            held = ", ".join(sorted(sample.fields))
+            raise ValueError(f"expected a mask in the field seg.png, the sample holds {held}")
+        size = image_size(sample.image)
+        try:
+            mask = np.asarray(decode_mask(sample.fields["seg.png"], size))
+        except UnusableImage as error:
+            raise ValueError(f"seg.png: {error}") from None
+        ignored = [id_ for id_ in options.ignore_classes if 0 <= id_ < IGNORED]
+        return np.where(np.isin(mask, ignored), np.uint8(IGNORED), mask) if ignored else mask
+
+    def ids(self, truth: np.ndarray) -> set[int]:
+        return set(np.flatnonzero(np.bincount(truth.ravel())).tolist()) - {IGNORED}
+
+    def targets(self, truth: np.ndarray, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
+        box = (view.left, view.top, view.left + view.width, view.top + view.height)
+        seen = np.asarray(Image.fromarray(truth).resize((size, size), Image.Resampling.NEAREST, box=box))
+        return {"mask": _to_indices(seen[:, ::-1] if view.flip else seen, classes)}
+
+    def collate(self, targets: Sequence[dict[str, np.ndarray]]) -> Targets:
+        return stack(targets)
+
+    def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
+        return Segmenter(encoder, len(classes), options.image_size, options.label_smoothing)
+
+    def metric(self, classes: Classes, options: TaskOptions) -> ConfusionMatrix:
+        return ConfusionMatrix(classes)
+
+
+class Segmenter(TaskModel):
+    """Four times as many classified places a side as there are patches: the grid of tokens is doubled twice."""
+
+    def __init__(self, encoder: KeptPatchEncoder, n_classes: int, size: int, label_smoothing: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tokens = TokenGrid(encoder.grid, encoder.width)
+        width = self.tokens.width
+        self.decoder = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 2, 2, stride=2),
+            LayerNorm2d(width // 2),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 2, width // 2, 2, stride=2),
+            LayerNorm2d(width // 2),
+            nn.GELU(),
+            nn.Conv2d(width // 2, n_classes, 1),
+        )
+        self.size = size
+        self.label_smoothing = label_smoothing
+
+    def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
+        """Predictions are logits (B, C, 4g, 4g)."""
+        _, tokens = self.encoder(images, kept)
+        logits = self.decoder(self.tokens(tokens, kept))
+        if targets is None:
+            return logits
+        mask = targets["mask"].long()
+        total = cross_entropy(
+            interpolate(logits.float(), self.size, mode="bilinear"),
+            mask,
+            ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
+            reduction="sum",
+        )
+        # Not the mean that torch takes: of no pixels at all that is not a number.
+        return {"loss": total / (mask != IGNORED).sum().clamp(min=1)}
+
+
+class ConfusionMatrix:
+    """IoU of each class over the pixels of all images together, and the share of pixels that are right, at the masks'
+    own resolution."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._classes = classes
+        self._counts = np.zeros((len(classes), len(classes)), np.int64)  # (true, predicted)
+
+    def update(self, predictions: Tensor, truths: Sequence[np.ndarray], views: Sequence[View]) -> None:
+        n_classes = len(self._classes)
+        for logits, mask, view in zip(predictions, truths, views, strict=True):
+            box = mask[view.top : view.top + view.height, view.left : view.left + view.width]
+            true = _to_indices(box, self._classes)
+            said = _likeliest(logits, true.shape)
+            counted = true != IGNORED
+            pairs = true[counted].astype(np.int64) * n_classes + said[counted]
+            self._counts += np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+    def compute(self, among: Collection[int] | None = None) -> dict[str, float]:
+        chosen = sorted(range(len(self._classes)) if among is None else among)
+        ious = [iou for index, iou in self.by_class().items() if index in chosen]
+        if not ious:
+            return {"mIoU": np.nan, "pixel accuracy": np.nan}
+        right = self._counts.diagonal()[chosen].sum() / self._counts[chosen].sum()
+        return {"mIoU": float(np.mean(ious)), "pixel accuracy": float(right)}
+
+    def by_class(self) -> dict[int, float]:
+        true, said = self._counts.sum(axis=1), self._counts.sum(axis=0)
+        hit = self._counts.diagonal()
+        return {index: float(hit[index] / (true + said - hit)[index]) for index in np.flatnonzero(true).tolist()}
+
+
+def _likeliest(logits: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """(C, h, w) → class index (H, W) of the logits resized to `shape`, one class at a time: a photograph's pixels times
+    all classes may not fit into memory."""
+    best, index = torch.full(shape, -torch.inf), torch.zeros(shape, dtype=torch.int64)
+    for number, each in enumerate(logits.float()):
+        resized = interpolate(each[None, None], shape, mode="bilinear")[0, 0]
+        index[resized > best] = number
+        best = torch.maximum(best, resized)
+    return index.numpy()
+
+
+def _to_indices(mask: np.ndarray, classes: Classes) -> np.ndarray:
+    """Values of a mask → indices of classes, uint8. Raises ValueError for a value that is no class."""
+    if classes.ids[0] < 0 or classes.ids[-1] >= IGNORED:
+        raise ValueError(
+            f"expected classes of masks from 0 to {IGNORED - 1}, came {classes.ids[0]} to {classes.ids[-1]}"
+        )
+    for id_ in set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) - {IGNORED}:
+        classes.index(id_)
+    table = np.full(256, IGNORED, np.uint8)
+    table[list(classes.ids)] = np.arange(len(classes))
+    return table[mask]

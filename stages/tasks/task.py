@@ -1,0 +1,137 @@
+"""What a downstream task is: the truth that it reads from a sample, its model, and how that is judged.
+
+Each task stands in a file of this folder, and in the table of `stages.tasks.table`.
+
+Shapes: B images of S x S pixels, L patches of which k are kept, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stages.tasks.kept_patches import KeptPatchEncoder
+from stages.views import View
+
+if TYPE_CHECKING:
+    from storage.shard_files import Sample
+
+Truth = Any
+"""What a task knows of an image, in its own terms."""
+Targets = dict[str, Tensor]
+"""Of a batch, by name, each with a first dimension of B."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """The classes (or categories) of a task: `ids` as they stand in the tars, ascending; index c of the model means
+    `ids[c]`."""
+
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def index(self, id_: int) -> int:
+        """Raises ValueError for an id that is not among them."""
+        try:
+            return self.ids.index(id_)
+        except ValueError:
+            raise ValueError(
+                f"class {id_}: expected one of {len(self.ids)}, from {self.ids[0]} to {self.ids[-1]}"
+            ) from None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What only some tasks look at."""
+
+    image_size: int
+    label_smoothing: float = 0.0
+    multilabel_loss: Literal["asymmetric", "bce"] = "asymmetric"
+    ignore_classes: tuple[int, ...] = ()
+    """Of masks: pixels that count nowhere."""
+
+
+class TaskModel(nn.Module):
+    """An encoder of kept patches under the head of a task."""
+
+    encoder: KeptPatchEncoder
+
+    def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
+        """Normalised images (B, 3, S, S) and the indices (B, k) int64 of the patches that are kept.
+
+        With `targets` a scalar "loss" and any other scalars to report, by name; without, the predictions that
+        the task's `Metric` takes.
+        """
+        raise NotImplementedError
+
+
+class Metric(Protocol):
+    """Gathers predictions on evaluation views, and judges them."""
+
+    def update(self, predictions: Any, truths: Sequence[Truth], views: Sequence[View]) -> None:
+        """Of one batch, on the CPU; `views` are what the model saw of each image, never mirrored."""
+
+    def compute(self, among: Collection[int] | None = None) -> dict[str, float]:
+        """Each metric by name over all classes, or `among` those of these indices alone; NaN where there is none."""
+
+    def by_class(self) -> dict[int, float]:
+        """The first of the metrics for each class index that has one."""
+
+
+class Task(Protocol):
+    """One way of using patches."""
+
+    name: str
+    needs: str
+    """The fields of a sample that the truth comes from, for messages."""
+    metric_names: tuple[str, ...]
+    """Of `Metric.compute`; the first is the one that comparisons draw."""
+    mixes: bool
+    """Whether `targets` has "classes" (C,) float32 that may be mixed with those of another image."""
+
+    def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
+        """Names by id, as far as the `info` of an index of shards has them."""
+
+    def read_truth(self, sample: Sample, options: TaskOptions) -> Truth:
+        """What is known of an image, with ids as in the tar. Raises ValueError, without the sample's name, that says
+        what was expected and what came."""
+
+    def ids(self, truth: Truth) -> set[int]:
+        """Those that occur in it."""
+
+    def targets(self, truth: Truth, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
+        """What a model is to say of a view that is rendered with `size` pixels a side. Raises ValueError for an id that
+        is not among the classes."""
+
+    def collate(self, targets: Sequence[dict[str, np.ndarray]]) -> Targets:
+        """Those of a batch."""
+
+    def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
+        """With a new head."""
+
+    def metric(self, classes: Classes, options: TaskOptions) -> Metric: ...
+
+
+def stack(targets: Sequence[dict[str, np.ndarray]]) -> Targets:
+    """`Task.collate` for arrays of one shape."""
+    return {name: torch.from_numpy(np.stack([each[name] for each in targets])) for name in targets[0]}
+
+
+def names_of(task: Task, infos: Sequence[tuple[str, Any]]) -> dict[int, str]:
+    """Names by id, as indexes of shards have them. Raises ValueError naming one that contradicts another."""
+    names: dict[int, str] = {}
+    for where, info in infos:
+        for id_, name in task.class_names(info if isinstance(info, dict) else {}).items():
+            if names.setdefault(id_, name) != name:
+                raise ValueError(
+                    f"{where}: expected {names[id_]!r} as class {id_}, as other shards have, came {name!r}"
+                )
+    return names
