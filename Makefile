@@ -8,10 +8,13 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo demo-tasks test test-slow lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo
+
+demo-tasks: $(VENV)/.installed
+	$(BIN)/ltrp-pipeline demo --tasks
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -63,11 +63,11 @@ def write_ranked(
     Image and truth depend on the key alone. One that begins with "bad" stands for an image that cannot be used: its
     tar holds nothing else of it, and in the store it is left out. `settings`: of the store, instead of its own.
     """
-    entries = [write_tar(folder, name, keys, change) for name, keys in tars.items()]
-    if info is not None:
-        locate(folder / "tars").write(INDEX_NAME, index_bytes("scenes", info, entries))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)  # most of the time goes there, and no power is lost here
+        entries = [write_tar(folder, name, keys, change) for name, keys in tars.items()]
+        if info is not None:
+            locate(folder / "tars").write(INDEX_NAME, index_bytes("scenes", info, entries))
         store = PatchStore.create_or_open(
             str(folder / "ranks"), content, {**_settings(content, views), **(settings or {})}
         )

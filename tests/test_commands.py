@@ -236,10 +236,10 @@ def test_the_demo_makes_all_that_it_says_and_again_nothing() -> None:
     first = call("demo", "--scenes", "60", "--steps", "2")
     assert first.exit_code == 0, first.output
     said = first.output.rpartition("Made in ltrp-demo/:")[2]
-    for name in ("shards", "mae", "scores", "ranker"):
+    for name in ("shards", "mae", "scores", "ranker", "unseen", "coverage"):
         assert f"  {name}" in said
         assert Path("ltrp-demo", name).exists()
-    for picture in ("scores.png", "ranker.png"):
+    for picture in ("scores.png", "ranker.png", "coverage/coverage.png"):
         assert Path("ltrp-demo", picture).stat().st_size > 1000
     assert call("verify", "ltrp-demo/scores").exit_code == 0
     before = files_of(Path("ltrp-demo"))

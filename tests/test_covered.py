@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.randomness import draws_for
+from stages.ranking.quality import Estimate
 from stages.selectors import SELECTORS
 from stages.selectors.selector import Candidates
 from stages.tasks.covered import CoveredArea, box_areas, mask_areas
@@ -113,7 +114,7 @@ def test_all_patches_cover_everything_exactly(data, width, height, grid):
     covered = CoveredArea()
     areas = mask_areas(mask, view, grid)
     covered.update(areas, np.arange(grid**2))
-    assert covered.compute() == {"coverage": 1.0, "area covered": 1.0}
+    assert covered.estimate() == Estimate(1.0, 1.0, 1.0, 1)
     assert set(covered.by_class().values()) == {1.0}
     assert sum(area.sum() for area in areas.values()) == pytest.approx(view.width * view.height)
 
@@ -124,7 +125,7 @@ def test_sets_of_k_patches_cover_k_of_l_in_the_mean():
     covered = CoveredArea()
     for kept in itertools.combinations(range(9), 4):
         covered.update(areas, np.array(kept))
-    assert covered.compute() == pytest.approx({"coverage": 4 / 9, "area covered": 4 / 9})
+    assert covered.estimate().mean == pytest.approx(4 / 9)
     assert covered.by_class() == pytest.approx(dict.fromkeys(range(3), 4 / 9))
 
 
@@ -139,7 +140,8 @@ def test_random_patches_cover_their_keep_ratio_within_the_interval():
     found = covered.estimate()
     assert found.low < 0.25 < found.high
     assert found.high - found.low < 0.06
-    assert found.mean == covered.compute()["coverage"]
+    assert found.n == 300
+    assert found.mean == pytest.approx(np.mean(list(covered.by_class().values())))
 
 
 def of(covered: list[float], in_view: float = 1.0) -> np.ndarray:
@@ -162,28 +164,37 @@ def three_images() -> CoveredArea:
 
 def test_a_category_counts_by_its_images_and_all_categories_alike(three_images):
     assert three_images.by_class() == {1: 0.5, 2: 0.25, 9: 0.25}
-    assert three_images.compute() == pytest.approx({"coverage": 1 / 3, "area covered": 11.75 / 44})
+    assert three_images.estimate().mean == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
-    ("among", "coverage", "area"),
-    [({1}, 0.5, 0.5), ({2, 9}, 0.25, 10.25 / 41), ([9, 77], 0.25, 0.25), ({77}, np.nan, np.nan), ((), np.nan, np.nan)],
+    ("among", "coverage", "images"),
+    [({1}, 0.5, 3), ({2, 9}, 0.25, 2), ({1, 2}, 0.375, 3), ([9, 77], 0.25, 1), ({77}, np.nan, 0), ((), np.nan, 0)],
 )
-def test_metrics_among_some_categories(three_images, among, coverage, area):
-    assert three_images.compute(among) == pytest.approx({"coverage": coverage, "area covered": area}, nan_ok=True)
+def test_among_some_categories_only_images_count_that_have_one_in_view(three_images, among, coverage, images):
+    found = three_images.estimate(among)
+    assert found.mean == pytest.approx(coverage, nan_ok=True)
+    assert found.n == images
 
 
 def test_without_images_nothing_can_be_told():
     nothing = CoveredArea()
-    assert np.isnan(list(nothing.compute().values())).all()
     assert nothing.by_class() == {}
     assert (nothing.estimate().n, np.isnan(nothing.estimate().mean)) == (0, True)
 
 
-def test_the_interval_is_over_the_images_that_have_the_category_in_view(three_images):
-    assert [three_images.estimate(among).n for among in (None, {1}, {9}, {77})] == [3, 3, 1, 0]
-    assert three_images.estimate({9}).low == three_images.estimate({9}).high == 0.25
-    assert three_images.estimate({1}).low < 0.5 < three_images.estimate({1}).high
+def test_the_interval_encloses_the_mean_and_that_of_a_single_image_is_a_point(three_images):
+    assert three_images.estimate({9}) == Estimate(0.25, 0.25, 0.25, 1)
+    found = three_images.estimate({1})
+    assert 0 <= found.low < 0.5 < found.high <= 1
+
+
+def test_the_interval_is_the_same_each_time_and_images_without_the_category_do_not_widen_it(three_images):
+    before = three_images.estimate({1})
+    assert three_images.estimate({1}) == before
+    for _ in range(20):
+        three_images.update({2: of(1.0)}, KEPT)
+    assert three_images.estimate({1}) == before
 
 
 def test_the_interval_is_about_two_standard_errors_each_way():
@@ -194,20 +205,3 @@ def test_the_interval_is_about_two_standard_errors_each_way():
     found, error = covered.estimate(), values.std() / 20
     assert found.mean == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((found.mean - 1.96 * error, found.mean + 1.96 * error), abs=0.004)
-
-
-def test_the_gain_over_another_selection_is_judged_image_by_image():
-    """Images differ much, and all of them by the same between the two."""
-    better, worse = CoveredArea(), CoveredArea()
-    for value in np.linspace(0.1, 1, 20):
-        better.update({1: of(value)}, KEPT)
-        worse.update({1: of(value - 0.1)}, KEPT)
-    gain = better.gain(worse)
-    assert (gain.mean, gain.low, gain.high) == pytest.approx((0.1, 0.1, 0.1))
-    assert worse.gain(better, {1}).mean == pytest.approx(-0.1)
-    assert better.estimate().high - better.estimate().low > 0.1
-
-
-def test_a_gain_needs_the_same_images(three_images):
-    with pytest.raises(AssertionError):
-        three_images.gain(CoveredArea())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import click
 
 from pipeline.commands.run import run_stages
@@ -10,38 +12,38 @@ from ranker import PatchRanker
 from stages.ranking.facts import read_facts
 from stages.ranking.scored_shards import held_out, join_scores
 from stages.score_maps import draw_held_out, draw_score_maps
+from stages.tasks.table import TaskName
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards
 
 PICTURED = 12
 HELD_OUT = 10
+TASK_EPOCHS = 15
+VIEWS = {"views": 4, "view_scale": 0.5}
+IN_PROCESS = {"executor": "in-process"}
+"""A few hundred scenes take less time than starting Ray."""
 
 
 @click.command()
 @click.option("--out", default="ltrp-demo", show_default=True, help="Folder that everything goes to.")
 @click.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
 @click.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
+@click.option("--tasks/--no-tasks", default=False, help="Train all downstream tasks too: a quarter of an hour more.")
+@click.option("--task-scenes", default=2000, show_default=True, help="Built-in scenes to train these on.")
 @click.pass_context
-def demo(ctx: click.Context, out: str, scenes: int, steps: int) -> None:
+def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
     """Run everything on built-in scenes: no data, no download, minutes on two cores.
 
-    Draws scenes, trains a small MAE on them, scores their patches, and trains a ranker on the scores. Run again to go
-    on, or to see that nothing is left.
+    Draws scenes, trains a small MAE on them, scores their patches, trains a ranker on the scores, and says how much of
+    other scenes' objects its best patches cover. Run again to go on, or to see that nothing is left.
     """
-    short = {"epochs": 10, "warmup_epochs": 1, "batch_size": 32}
-    training = {"steps": steps, "min_scale": 0.5, "warmup_steps": min(50, steps)}
-    file = PipelineFile(
-        "the demo",
-        {
-            "shard": {"scenes": scenes, "shard_size": 50, "out": f"{out}/shards"},
-            "pretrain_mae": {"shards": [f"{out}/shards"], "out": f"{out}/mae", **training},
-            "score": {"shards": [f"{out}/shards"], "mae": f"{out}/mae", "out": f"{out}/scores"},
-            "train_ranker": {"shards": [f"{out}/shards"], "scores": f"{out}/scores", "out": f"{out}/ranker", **short},
-        },
-    )
-    if status := run_stages(file):
-        ctx.exit(status)
+    files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
+    if tasks:
+        files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in typing.get_args(TaskName))]
+    for file in files:
+        if status := run_stages(file):
+            ctx.exit(status)
     shards = expand_shards([f"{out}/shards"])
     store = PatchStore.open(f"{out}/scores", CONTENT)
     draw_score_maps(store, shards[0], count=PICTURED).save(f"{out}/scores.png")
@@ -56,6 +58,73 @@ Made in {out}/:
   mae/                      a masked autoencoder trained on them; reconstructions.png shows what it can do
   scores/                   the semantic density of each patch, a Zarr store; scores.png shows some as maps
   ranker/                   a model that ranks patches without the MAE; ranker.png shows scenes that it has not seen
+  unseen/                   other scenes, and the ranker's score of each of their patches
+  coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
   *.events.jsonl            what happened when; ranker/tensorboard/ has the training's curves
 To prove that nothing is missing: ltrp-pipeline verify {out}/scores
 What it sees in your images: ltrp-pipeline show IMAGE --ranker {out}/ranker --mae {out}/mae --out it.png""")
+    if tasks:
+        click.echo(f"What tasks can do with the best patches: {out}/classify/classify.md and .png, and so on")
+    else:
+        click.echo("What downstream tasks can do with the best patches: ltrp-pipeline demo --tasks")
+
+
+def _ranker_file(out: str, scenes: int, steps: int) -> PipelineFile:
+    short = {"epochs": 10, "warmup_epochs": 1, "batch_size": 32}
+    training = {"steps": steps, "min_scale": 0.5, "warmup_steps": min(50, steps)}
+    return PipelineFile(
+        "the demo",
+        {
+            "shard": {"scenes": scenes, "shard_size": 50, "out": f"{out}/shards"},
+            "pretrain_mae": {"shards": [f"{out}/shards"], "out": f"{out}/mae", **training},
+            "score": {"shards": [f"{out}/shards"], "mae": f"{out}/mae", "out": f"{out}/scores"},
+            "train_ranker": {"shards": [f"{out}/shards"], "scores": f"{out}/scores", "out": f"{out}/ranker", **short},
+        },
+    )
+
+
+def _coverage_file(out: str, scenes: int) -> PipelineFile:
+    """As many scenes of another seed; their background is no category."""
+    shards, ranks = [f"{out}/unseen/shards"], f"{out}/unseen/ranks"
+    return PipelineFile(
+        "the demo's other scenes",
+        {
+            "shard": {"scenes": scenes, "seed": 1, "out": shards[0]},
+            "rank": {"shards": shards, "ranker": f"{out}/ranker", "out": ranks},
+            "coverage": {"shards": shards, "ranks": ranks, "out": f"{out}/coverage", "ignore_classes": [0]},
+            "execution": IN_PROCESS,
+        },
+    )
+
+
+def _task_scenes_file(out: str, scenes: int) -> PipelineFile:
+    """Of a third seed, several views each."""
+    shards = f"{out}/task/shards"
+    return PipelineFile(
+        "the demo's scenes for tasks",
+        {
+            "shard": {"scenes": scenes, "seed": 2, "out": shards},
+            "rank": {"shards": [shards], "ranker": f"{out}/ranker", "out": f"{out}/task/ranks", **VIEWS},
+            "execution": IN_PROCESS,
+        },
+    )
+
+
+def _task_file(out: str, task: TaskName) -> PipelineFile:
+    return PipelineFile(
+        f"the demo's {task}",
+        {
+            "train_task": {
+                "task": task,
+                "shards": [f"{out}/task/shards"],
+                "ranks": f"{out}/task/ranks",
+                "eval_shards": [f"{out}/unseen/shards"],
+                "eval_ranks": f"{out}/unseen/ranks",
+                "init": f"{out}/mae",
+                "out": f"{out}/{task}",
+                "select": ["topk", "topk+cluster", "random"],
+                "keep_ratio": [0.25, 0.5, 1.0],
+                "epochs": TASK_EPOCHS,
+            }
+        },
+    )

@@ -28,7 +28,7 @@ class Classify:
     mixes = True
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
-        return dict(enumerate(info.get("classes", [])))
+        return dict(enumerate(info.get("classes") or []))
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> int:
         if "cls" not in sample.fields:

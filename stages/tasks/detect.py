@@ -115,19 +115,19 @@ class Detector(TaskModel):
         _, tokens = self.encoder(images, kept)
         # FCOS's own forward resizes and normalises images, and would not hand on what is kept.
         features = self.fcos.backbone(self.tokens(tokens, kept))
-        said = self.fcos.head(features)
+        # Box arithmetic needs float32, also under autocast.
+        said = {name: values.float() for name, values in self.fcos.head(features).items()}
         counts = [each.shape[-1] ** 2 for each in features]
-        with torch.autocast(images.device.type, enabled=False):  # box arithmetic needs float32
-            said = {name: values.float() for name, values in said.items()}
-            levels = [
-                location_boxes(each.shape[-1], scale * self.encoder.patch_size, images.device)
-                for each, scale in zip(features, SCALES, strict=True)
-            ]
-            if targets is None:
-                parts = {name: list(values.split(counts, dim=1)) for name, values in said.items()}
-                sizes = [(self.size, self.size)] * len(images)
-                return self.fcos.postprocess_detections(parts, [levels] * len(images), sizes)
-            losses = self.fcos.compute_loss(_unpad(targets), said, [torch.cat(levels)] * len(images), counts)
+        levels = [
+            location_boxes(each.shape[-1], scale * self.encoder.patch_size, images.device)
+            for each, scale in zip(features, SCALES, strict=True)
+        ]
+        if targets is None:
+            parts = {name: list(values.split(counts, dim=1)) for name, values in said.items()}
+            return self.fcos.postprocess_detections(
+                parts, [levels] * len(images), [(self.size, self.size)] * len(images)
+            )
+        losses = self.fcos.compute_loss(_unpad(targets), said, [torch.cat(levels)] * len(images), counts)
         return {"loss": sum(losses.values()), **{ours: losses[theirs] for theirs, ours in LOSSES.items()}}
 
 

@@ -33,7 +33,7 @@ class Segment:
     mixes = False
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
-        return dict(enumerate(info.get("mask_classes", [])))
+        return dict(enumerate(info.get("mask_classes") or []))
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> np.ndarray:
         """The mask (height, width) uint8, `IGNORED` in place of the ignored classes."""
