@@ -36,7 +36,8 @@ class InProcessExecutor:
 
     def __init__(self, device: str = "auto", threads: int | None = None) -> None:
         self._device = device
-        self._threads = threads or os.cpu_count() or 1
+        # Those that this process may use, which may be fewer than there are.
+        self._threads = threads or len(os.sched_getaffinity(0))
 
     def __enter__(self) -> InProcessExecutor:
         return self

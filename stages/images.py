@@ -40,6 +40,11 @@ def decode_image(data: bytes, *, min_side: int = 1, max_pixels: int = MAX_PIXELS
     return _to_rgb(image)
 
 
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the header; nothing is decoded. Raises `UnusableImage` as `decode_image` does for headers."""
+    return _open(data, FORMATS, MAX_PIXELS).size
+
+
 def decode_mask(data: bytes, size: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """A mask as one 8-bit channel ("L") whose values are classes, of the (width, height) `size`.
 

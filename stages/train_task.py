@@ -23,7 +23,7 @@ from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.ranked_samples import checksum, join_ranks, refuse_other_grid, selector_name
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
-from stages.tasks.survey import choose_classes, find_ids, read_class_names, refuse_unknown
+from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
 from stages.training import Precision, Recipe, Training, TrainingReport, fastest_precision
@@ -166,6 +166,9 @@ class TrainTaskConfig(BaseModel):
         return dataclasses.replace(preset, **given)
 
     def options(self, image_size: int) -> TaskOptions:
+        """Raises ValueError for what the task cannot do."""
+        if self.ignore_classes and self.task != "segment":
+            raise ValueError(f"ignore_classes: expected none for {self.task}, which has no masks")
         return TaskOptions(
             image_size=image_size,
             label_smoothing=self.recipe().label_smoothing,
@@ -206,7 +209,8 @@ Event = TrainingReport | TrainTaskSummary | str
 def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classes:
     """Reads the truth of every image that will be trained or judged on, once, and notes the classes in `config.out`.
 
-    Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores.
+    Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores, and
+    the line of `config.exclude_classes` that is no class.
     """
     task, place = TASKS[config.task], locate(config.out)
     store = open_dense(config.ranks)
@@ -222,17 +226,20 @@ def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classe
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
-    if place.exists(CLASSES_FILE):
-        noted = json.loads(place.read(CLASSES_FILE))
-        if noted.get("of") == known:
-            return Classes(tuple(noted["ids"]), tuple(noted["names"]))
-    tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
-    found = find_ids(task, options, store, shards, config.decode_threads)
-    names = read_class_names(config.class_names) if config.class_names else names_of(task, index_infos(given))
-    classes = choose_classes(found, names, config.ignore_classes)
-    if evaluation:
-        refuse_unknown(find_ids(task, options, *evaluation, config.decode_threads), classes)
-    place.write(CLASSES_FILE, (json.dumps({"of": known, **dataclasses.asdict(classes)}, indent=1) + "\n").encode())
+    noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
+    if noted.get("of") == known:
+        classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
+    else:
+        tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
+        found = find_ids(task, options, store, shards, config.decode_threads)
+        names = read_class_names(config.class_names) if config.class_names else names_of(task, index_infos(given))
+        classes = choose_classes(found, names, config.ignore_classes)
+        if evaluation:
+            refuse_unknown(find_ids(task, options, *evaluation, config.decode_threads), classes)
+        noted = {"of": known, **dataclasses.asdict(classes)}
+        place.write(CLASSES_FILE, (json.dumps(noted, indent=1) + "\n").encode())
+    if config.exclude_classes:
+        read_excluded(config.exclude_classes, classes)  # a mistake there is not to show after hours of training
     return classes
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranked_tars import GRID, score_of, scene_fields, shards_of, view_of, write_ranked, write_scores, write_tar
+from ranked_tars import GRID, scene_fields, score_of, shards_of, view_of, write_ranked, write_scores, write_tar
 
 from stages.tasks.ranked_samples import checksum, join_ranks, read_ranked, refuse_other_grid, selector_name
 from storage.dense_scores import PatchGrid, open_dense
@@ -65,7 +65,7 @@ def test_a_store_that_lacks_a_tar_is_refused_with_the_tars_first_sample(tmp_path
         write_tar(tmp_path, name, [f"{name}1", f"{name}2"])
     with pytest.raises(
         ValueError,
-        match=r"ranks: has no ranks for sample 'c1' of .*tars/c\.tar: expected them for all of 4 shards, 2 are not done",
+        match=r"ranks: has no ranks for sample 'c1' of .*c\.tar: expected them for all of 4 shards, 2 are not done",
     ):
         join_ranks(shards_of(tmp_path), store)
 

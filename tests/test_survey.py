@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ NAMES = {
 
 @pytest.mark.parametrize("task", TASKS)
 def test_names_are_those_of_the_indexes(task) -> None:
-    assert names_of(TASKS[task], [("one", INFO), ("two", None), ("three", {"kind": "else"})]) == NAMES[task]
+    others: list[tuple[str, Any]] = [("two", None), ("three", {"kind": "else", "classes": None}), ("four", [])]
+    assert names_of(TASKS[task], [("one", INFO), *others]) == NAMES[task]
     assert names_of(TASKS[task], []) == {}
 
 
@@ -181,7 +183,7 @@ def write(folder: Path, text: str | bytes) -> str:
     ("text", "expected"),
     [
         ("cat\ndog\n", {0: "cat", 1: "dog"}),
-        ("cat\r\nguide dog ", {0: "cat", 1: "guide dog"}),
+        ("\ufeffcat\r\nguide dog ", {0: "cat", 1: "guide dog"}),
         ("größer\n#1\n", {0: "größer", 1: "#1"}),
     ],
 )

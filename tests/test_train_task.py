@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import safetensors.torch
 import torch
 from conftest import SMALL
 from random_maes import DEEPER, random_mae
-from ranked_tars import GRID, INFO, score_of, view_of, write_ranked
+from ranked_tars import GRID, INFO, scene_fields, score_of, view_of, write_ranked
 from ranker_training import Told
 from scoring import files_of
 from task_runs import COLOURS, QUARTER, TARS, judge, painted, points_at_paint, summary_of, task_config, train_task
@@ -78,10 +79,10 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_learns(task: Any, ranked: Path, small_mae: Path, tmp_path: Path) -> None:
-    settings = {"epochs": 30, "base_learning_rate": 0.5, "label_smoothing": 0.0, "flip": False}
+    settings = {"epochs": 12, "base_learning_rate": 0.5, "label_smoothing": 0.0, "flip": False}
     told = train_task(task_config(ranked, small_mae, tmp_path, task=task, **settings), TaskRun("topk", 0.75, 0))
     losses = [report.loss for report in told.reports()]
-    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
 def test_colours_are_learnt_from_all_patches(small_mae: Path, tmp_path: Path) -> None:
@@ -117,11 +118,11 @@ def learning(folder: Path, mae: Path) -> TrainTaskConfig:
     return task_config(folder, mae, folder / "out", **settings)
 
 
-@pytest.mark.parametrize("select", ["topk", "lowest"])
+@pytest.mark.parametrize(("select", "flip"), [("topk", True), ("lowest", True), ("topk", False)])
 def test_stored_views_are_seen_mirrored_or_not_and_what_is_kept_moves_along(
-    select: Any, ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+    select: Any, flip: bool, ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
 ) -> None:
-    train_task(task_config(ranked, small_mae, tmp_path, epochs=6, batch_size=12), TaskRun(select, 0.25, 0))
+    train_task(task_config(ranked, small_mae, tmp_path, epochs=6, batch_size=12, flip=flip), TaskRun(select, 0.25, 0))
     tars = [ShardEntry(str(ranked / f"tars/{name}.tar")) for name in "abc"]
     images = {sample.key: sample.image for tar in tars for sample in read_shard(tar) if sample.key != "bad"}
     looks = {}
@@ -132,24 +133,18 @@ def test_stored_views_are_seen_mirrored_or_not_and_what_is_kept_moves_along(
             kept = np.zeros(GRID.n_patches, bool)
             kept[order[-4:] if select == "topk" else order[:4]] = True
             looks[pixels.tobytes()] = key, number, False, kept
-            mirrored = kept.reshape(GRID.side, GRID.side)[:, ::-1].ravel()
-            looks[np.ascontiguousarray(pixels[:, ::-1]).tobytes()] = key, number, True, mirrored
+            turned = kept.reshape(GRID.side, GRID.side)[:, ::-1].ravel()
+            looks[np.ascontiguousarray(pixels[:, ::-1]).tobytes()] = key, number, True, turned
     came = []
     for batch in seen:
         for image, kept in zip(batch.images.permute(0, 2, 3, 1).numpy(), batch.kept.numpy(), strict=True):
             *what, expected = looks[np.ascontiguousarray(image).tobytes()]
             assert kept.tolist() == np.flatnonzero(expected).tolist()
             came.append(tuple(what))
-    assert {(number, flip) for _, number, flip in came} == {(0, False), (0, True), (1, False), (1, True)}
+    mirrored = {False, True} if flip else {False}
+    assert {what[1:] for what in came} == set(product((0, 1), mirrored))
     epochs = [sorted(key for key, *_ in came[start : start + 12]) for start in range(0, len(came), 12)]
     assert epochs == [sorted(images)] * 6, "each image once in an epoch"
-
-
-def test_without_flip_nothing_is_mirrored(ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]) -> None:
-    train_task(task_config(ranked, small_mae, tmp_path / "still", flip=False))
-    still = len({image.numpy().tobytes() for batch in seen for image in batch.images})
-    train_task(task_config(ranked, small_mae, tmp_path / "flipping", flip=False, epochs=12))
-    assert still <= len({image.numpy().tobytes() for batch in seen for image in batch.images}) <= 2 * 12
 
 
 def test_random_patches_are_drawn_anew_in_each_epoch_and_for_each_seed(
@@ -169,12 +164,11 @@ def test_images_with_the_same_key_in_different_tars_are_told_apart(
     small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
 ) -> None:
     """Keys are unique in a tar alone: many people number the images of each."""
-    write_ranked(tmp_path, {"a": ["0", "1"], "b": ["0", "1"]}, change=lambda key, fields: fields)
-    other = {"a": ["2", "3"], "b": ["4", "5"]}
-    write_ranked(tmp_path / "other", other)
-    renamed = {"a": dict(zip("01", "23", strict=True)), "b": dict(zip("01", "45", strict=True))}
-    assert renamed
+    numbers = count()
+    write_ranked(tmp_path, {"a": ["0", "1"], "b": ["0", "1"]}, change=lambda *_: scene_fields(f"scene {next(numbers)}"))
     train_task(task_config(tmp_path, small_mae, tmp_path / "out", flip=False))
+    for batch in seen:
+        assert len({image.numpy().tobytes() for image in batch.images}) == 4
 
 
 INTERRUPTED: list[tuple[Any, dict[str, Any]]] = [
@@ -202,7 +196,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
     assert summary_of(second).started_at == stop_at
     weights = f"{run.name}/task.safetensors"
     assert (tmp_path / "parts" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
-    assert not (tmp_path / "parts" / run.name / "checkpoints").exists()
+    assert files_of(tmp_path / "parts").keys() == files_of(tmp_path / "whole").keys()
 
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
@@ -246,7 +240,6 @@ def test_a_finished_model_is_left_alone(ranked: Path, small_mae: Path, tmp_path:
         ({"mixup": 0.3}, "mixup: there it is 0.0, asked for 0.3"),
         ({"task": "multilabel"}, "task: there it is 'classify', asked for 'multilabel'"),
         ({"init": None}, "encoder.width: there it is 16, asked for 96"),
-        ({"ignore_classes": [7]}, "ignore_classes: there it is [], asked for [7]"),
     ],
     ids=str,
 )
@@ -387,9 +380,7 @@ def test_a_store_of_scores_serves_as_well_as_one_of_ranks(
     assert judge(tmp_path / content, models[1], select="random").selector == "random"
 
 
-def test_the_truth_is_read_once(
-    ranked: Path, small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     evaluation = {"eval_shards": [str(ranked / "tars/b.tar")], "eval_ranks": str(ranked / "ranks")}
     config = task_config(ranked, small_mae, tmp_path, **evaluation)
@@ -397,11 +388,11 @@ def test_the_truth_is_read_once(
     assert classes.names == tuple(INFO["classes"])
     assert told == ["reading the truth of 12 samples"]
 
-    class Read(Exception):
+    class ReadError(Exception):
         pass
 
     def read(*_: Any) -> None:
-        raise Read
+        raise ReadError
 
     monkeypatch.setattr("stages.train_task.find_ids", read)
     assert prepare_task(config, told.append) == classes
@@ -411,10 +402,10 @@ def test_the_truth_is_read_once(
         {"shards": [str(ranked / "tars/a.tar")]},
         {"eval_shards": [str(ranked / "tars/a.tar")]},
         {"task": "multilabel"},
-        {"ignore_classes": [3]},
+        {"task": "segment", "ignore_classes": [3]},
         {"class_names": str(tmp_path / "names")},
     ):
-        with pytest.raises(Read):
+        with pytest.raises(ReadError):
             prepare_task(config.model_copy(update=changed), told.append)
 
 
@@ -423,6 +414,7 @@ def test_the_truth_is_read_once(
     [
         ({"task": "segment", "mixup": 0.8}, r"mixup: expected 0 for segment, whose truth cannot be mixed, came 0\.8"),
         ({"task": "detect", "mixup": 0.1}, "mixup: expected 0 for detect"),
+        ({"ignore_classes": [3]}, "ignore_classes: expected none for classify, which has no masks"),
         ({"eval_shards": ["t"]}, "eval_ranks: expected both eval_shards and eval_ranks, or neither"),
         ({"eval_ranks": "r"}, "eval_shards: expected both eval_shards and eval_ranks, or neither"),
         ({"batch_size": 5, "accumulate": 2}, "batch_size: expected a multiple of 1 workers times accumulate 2, came 5"),

@@ -25,6 +25,9 @@ from stages.train_task import TrainTaskConfig, TrainTaskSummary, prepare_task, r
 from storage.locations import locate
 from storage.shard_index import expand_shards
 
+EVALUATION_FILE = "evaluation.json"
+"""What a run's result was asked for with: another evaluation is made anew."""
+
 
 @click.command()
 @click.argument("task", type=click.Choice(typing.get_args(TaskName)), required=False)
@@ -40,6 +43,8 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     from the last checkpoint.
     """
     file = PipelineFile.read(config)
+    if flags["task"] is None and "task" not in file.sections.get("train_task", {}):
+        raise click.UsageError(f"TASK is missing: expected one of {', '.join(typing.get_args(TaskName))}", ctx)
     settings = file.section("train_task", given(flags, TrainTaskConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     ctx.exit(run_train_task_command(settings, execution))
@@ -51,8 +56,8 @@ def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecution
     prepare_task(config, lambda text: click.echo(text, err=True))
     for number, run in enumerate(runs, start=1):
         _train(config, run, execution, f"{config.task} {number}/{len(runs)}")
-        if config.eval_ranks is not None and not out.exists(f"{run.name}/{RESULT_FILE}"):
-            run_evaluate_task_command(_evaluation(config, run, execution))
+        if config.eval_ranks is not None:
+            _evaluate(_evaluation(config, run, execution))
     if config.eval_ranks is None:
         click.echo(
             f"Next: ltrp-pipeline evaluate-task --model {config.out}/{runs[0].name} --shards … --ranks … --out …"
@@ -85,6 +90,16 @@ def _train(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionCo
     (summary,) = summaries
     if summary.started_at == summary.steps:
         click.echo(f"{summary.out}: the model is finished, nothing is left to do.", err=True)
+
+
+def _evaluate(config: EvaluateTaskConfig) -> None:
+    """Unless that was done with the same settings before."""
+    place = locate(config.out)
+    settings = config.model_dump_json(exclude={"device", "decode_threads"}, indent=1).encode()
+    if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
+        return
+    run_evaluate_task_command(config)
+    place.write(EVALUATION_FILE, settings)
 
 
 def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig) -> EvaluateTaskConfig:

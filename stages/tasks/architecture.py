@@ -52,9 +52,8 @@ class EncoderConfig:
         return vit
 
     def _mae(self) -> VisionTransformer:
-        assert self.width
-        assert self.depth
-        assert self.heads
+        if not (self.width and self.depth and self.heads):
+            raise ValueError("encoder: expected its width, depth and heads, or the name of one of timm's")
         vit = VisionTransformer(
             img_size=self.image_size,
             patch_size=self.patch_size,
@@ -95,8 +94,8 @@ def begin_encoder(
 
 
 def _shape(weights: dict[str, Any], heads: int | None, where: str) -> dict[str, Any]:
-    if "cls_token" not in weights:
-        raise ValueError(f"{where}: expected the weights of an MAE's encoder, found no cls_token")
+    if "cls_token" not in weights or weights["cls_token"].ndim != 3:
+        raise ValueError(f"{where}: expected the weights of an MAE's encoder, found no cls_token (1, 1, width)")
     width = weights["cls_token"].shape[-1]
     depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     if not (heads := heads or HEADS.get(width)):

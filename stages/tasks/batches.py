@@ -78,7 +78,7 @@ class TaskBatches:
                 )
 
     def _prepare(self, sample: RankedSample, epoch: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        draws = draws_for(self._seed, "view", sample.key, epoch)
+        draws = draws_for(self._seed, "task view", sample.key, epoch)
         seen = self._views.look(sample, int(uniform(draws, 0, len(sample.score))), epoch)
         if self._flip and uniform(draws) < 0.5:
             seen = seen.mirrored(self._grid.side)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, stack
+from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
 from stages.views import View
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Classify:
     mixes = True
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
-        return dict(enumerate(info.get("classes") or []))
+        return listed_names(info, "classes")
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> int:
         if "cls" not in sample.fields:

@@ -36,8 +36,8 @@ class KeptView:
 class KeptViews:
     """Renders views and chooses `count` of their patches.
 
-    What is chosen belongs to (sample key, view number) and to nothing else, and is worked out once where all views fit
-    into memory; a selector that draws, draws anew in each `turn`.
+    What is chosen belongs to the view and to nothing else, and is worked out once where all views fit into memory; a
+    selector that draws, draws anew in each `turn`.
     """
 
     def __init__(self, grid: PatchGrid, select: Select, count: int, *, seed: int, n_views: int) -> None:
@@ -47,17 +47,18 @@ class KeptViews:
         self._count = count
         self._seed = seed
         self._remembers = n_views * grid.image_size**2 * 3 <= REMEMBERED_BYTES
-        self._known: dict[tuple[str, int], KeptView] = {}
+        self._known: dict[tuple[str, str, int], KeptView] = {}
 
     def look(self, sample: RankedSample, number: int, turn: str | int) -> KeptView:
         """View `number` of a sample. Raises ValueError when its image cannot be used."""
-        known = self._known.get((sample.key, number))
+        identity = (sample.tar, sample.key, number)
+        known = self._known.get(identity)
         if known is None:
             view = sample.view(number)
             pixels = render(decode_image(sample.sample.image), view, self._grid.image_size)
             known = KeptView(view, pixels, self.choose(sample, number, pixels, turn))
             if self._remembers:
-                self._known[sample.key, number] = known
+                self._known[identity] = known
         elif self._select in DRAWS:
             known = dataclasses.replace(known, kept=self.choose(sample, number, known.pixels, turn))
         return known

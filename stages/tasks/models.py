@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from textwrap import shorten
 from typing import Any
 
 import safetensors.torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from stages.tasks.architecture import EncoderConfig
@@ -48,32 +50,25 @@ def load_task(place: Location) -> tuple[SavedTask, TaskModel]:
         raise FileNotFoundError(f"{place.url}: no model of a task there: expected a folder with {MODEL_FILE}")
     where = f"{place.url}/{MODEL_FILE}"
     try:
-        saved = _decode(json.loads(place.read(MODEL_FILE)))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{where}: expected what train-task writes: {error}") from None
-    model = TASKS[saved.task].model(saved.encoder.build(), saved.classes, saved.options)
+        saved = TypeAdapter(SavedTask).validate_json(place.read(MODEL_FILE))
+        model = TASKS[saved.task].model(saved.encoder.build(), saved.classes, saved.options)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise ValueError(f"{where}: expected what train-task writes: {field}: {first['msg']}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: expected what train-task writes: {_line(error)}") from None
     where = f"{place.url}/{WEIGHTS_FILE}"
     try:
         weights = safetensors.torch.load(place.read(WEIGHTS_FILE))
     except SafetensorError as error:
-        raise ValueError(f"{where}: expected safetensors: {error}") from None
+        raise ValueError(f"{where}: expected safetensors: {_line(error)}") from None
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{where}: expected the weights of the model in {MODEL_FILE}: {error}") from None
+        raise ValueError(f"{where}: expected the weights of the model in {MODEL_FILE}: {_line(error)}") from None
     return saved, model.eval()
 
 
-def _decode(found: dict[str, Any]) -> SavedTask:
-    if found["task"] not in TASKS:
-        raise ValueError(f"task: expected one of {', '.join(TASKS)}, came {found['task']!r}")
-    classes, options = found["classes"], found["options"]
-    return SavedTask(
-        **{
-            **found,
-            "run": TaskRun(**found["run"]),
-            "encoder": EncoderConfig(**found["encoder"]),
-            "classes": Classes(tuple(classes["ids"]), tuple(classes["names"])),
-            "options": TaskOptions(**{**options, "ignore_classes": tuple(options["ignore_classes"])}),
-        }
-    )
+def _line(error: Exception) -> str:
+    return shorten(str(error), 300, placeholder=" …")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from stages.tasks.image_size import image_size
+from stages.images import image_size
 from stages.views import View
 from storage.shard_files import Sample
 

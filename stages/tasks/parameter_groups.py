@@ -16,6 +16,8 @@ def parameter_groups(model: TaskModel, weight_decay: float, layer_decay: float) 
     groups = param_groups_layer_decay(
         vit, weight_decay=weight_decay, no_weight_decay_list=vit.no_weight_decay(), layer_decay=layer_decay
     )
+    for group in groups:
+        group["lr_scale"] *= layer_decay  # timm counts from a head, which here is not the encoder's
     of_encoder = {id(parameter) for parameter in vit.parameters()}
     rest = [each for each in model.parameters() if each.requires_grad and id(each) not in of_encoder]
     groups.append({"params": [each for each in rest if each.ndim > 1], "weight_decay": weight_decay})

@@ -23,6 +23,8 @@ from storage.shard_index import ShardEntry
 class RankedSample:
     """A sample with V views of L patches; arrays as in `storage.dense_scores`."""
 
+    tar: str
+    """Its name: keys of several tars may be the same."""
     sample: Sample
     score: np.ndarray  # (V, L) float32
     box: np.ndarray  # (V, 4) int32
@@ -64,7 +66,7 @@ def read_ranked(store: PatchStore, shard: ShardEntry) -> Iterator[RankedSample]:
     """
     dense = read_dense(store, shard.name)
     for sample, row in match_samples(store, shard, {key: row for row, key in enumerate(dense.key.tolist())}):
-        yield RankedSample(sample, dense.score[row], dense.box[row], dense.flip[row])
+        yield RankedSample(shard.name, sample, dense.score[row], dense.box[row], dense.flip[row])
 
 
 def checksum(shards: Sequence[ShardEntry]) -> str:

@@ -23,7 +23,7 @@ class TaskRun:
     @property
     def name(self) -> str:
         """Of its folder."""
-        ratio = "" if self.select == "full" else f"-{self.keep_ratio:g}"
+        ratio = "" if self.select == "full" else f"-{self.keep_ratio}"
         return f"{self.select}{ratio}-seed{self.seed}"
 
 

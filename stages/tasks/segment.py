@@ -12,10 +12,9 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from stages.images import UnusableImage, decode_mask
-from stages.tasks.image_size import image_size
+from stages.images import UnusableImage, decode_mask, image_size
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, stack
+from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
 from stages.tasks.token_grid import TokenGrid
 from stages.views import View
 from storage.shard_files import Sample
@@ -33,7 +32,7 @@ class Segment:
     mixes = False
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
-        return dict(enumerate(info.get("mask_classes") or []))
+        return listed_names(info, "mask_classes")
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> np.ndarray:
         """The mask (height, width) uint8, `IGNORED` in place of the ignored classes."""

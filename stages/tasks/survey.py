@@ -66,9 +66,9 @@ def refuse_unknown(found: Mapping[int, str], classes: Classes) -> None:
 
 
 def read_class_names(path: str) -> dict[int, str]:
-    """Of a file with a name a line, that of class 0 first. Raises ValueError naming the line."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
+    """Of a file with a name a line, that of class 0 first. Raises ValueError naming the line that has none."""
+    lines = _lines(path)
+    for number, line in enumerate(lines or [""], start=1):
         if not line.strip():
             raise ValueError(f"{path}: line {number}: expected the name of class {number - 1}, came nothing")
     return {number: line.strip() for number, line in enumerate(lines)}
@@ -77,21 +77,29 @@ def read_class_names(path: str) -> dict[int, str]:
 def read_excluded(path: str, classes: Classes) -> frozenset[int]:
     """Indices of the classes that a file lists by name or id, one a line; empty lines and "#" are passed over.
 
-    Raises ValueError naming the line that is no class, and when none is left.
+    Raises ValueError naming the line that is no class, or the name of several, and when none is left.
     """
-    known = {name: index for index, name in enumerate(classes.names)}
-    known |= {str(id_): index for index, id_ in enumerate(classes.ids) if str(id_) not in known}
     excluded = set()
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         name = line.partition("#")[0].strip()
         if not name:
             continue
-        if name not in known:
+        found = [index for index, known in enumerate(classes.names) if known == name]
+        found = found or [index for index, id_ in enumerate(classes.ids) if str(id_) == name]
+        if len(found) != 1:
+            several = " and ".join(str(classes.ids[index]) for index in found)
             raise ValueError(
                 f"{path}: line {number}: expected the name or number of a class ({', '.join(classes.names[:5])}, …), "
-                f"came {name!r}"
+                f"came {name!r}" + (f", which is the name of {several}" if several else "")
             )
-        excluded.add(known[name])
+        excluded.add(found[0])
     if len(excluded) == len(classes):
         raise ValueError(f"{path}: expected to leave at least one class, all {len(classes)} are excluded")
     return frozenset(excluded)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8: {error.reason} at byte {error.start}") from None

@@ -98,7 +98,8 @@ class Task(Protocol):
     """Whether `targets` has "classes" (C,) float32 that may be mixed with those of another image."""
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
-        """Names by id, as far as the `info` of an index of shards has them."""
+        """Names by id, as far as the `info` of an index of shards has them. Raises ValueError for something else in
+        their place."""
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> Truth:
         """What is known of an image, with ids as in the tar. Raises ValueError, without the sample's name, that says
@@ -125,11 +126,24 @@ def stack(targets: Sequence[dict[str, np.ndarray]]) -> Targets:
     return {name: torch.from_numpy(np.stack([each[name] for each in targets])) for name in targets[0]}
 
 
+def listed_names(info: Mapping[str, Any], field: str) -> dict[int, str]:
+    """`Task.class_names` where a list has that of class 0 first. Raises ValueError for something else there."""
+    names = info.get(field) or []
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"info of the index: {field}: expected a list of names, came {str(names)[:40]!r}")
+    return dict(enumerate(names))
+
+
 def names_of(task: Task, infos: Sequence[tuple[str, Any]]) -> dict[int, str]:
-    """Names by id, as indexes of shards have them. Raises ValueError naming one that contradicts another."""
+    """Names by id, as indexes of shards have them. Raises ValueError naming one that has something else in their place,
+    or contradicts another."""
     names: dict[int, str] = {}
     for where, info in infos:
-        for id_, name in task.class_names(info if isinstance(info, dict) else {}).items():
+        try:
+            found = task.class_names(info if isinstance(info, dict) else {})
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        for id_, name in found.items():
             if names.setdefault(id_, name) != name:
                 raise ValueError(
                     f"{where}: expected {names[id_]!r} as class {id_}, as other shards have, came {name!r}"
