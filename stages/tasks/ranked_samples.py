@@ -86,5 +86,5 @@ def refuse_other_grid(store: PatchStore, expected: PatchGrid, whose: str) -> Non
 
 
 def selector_name(store: PatchStore) -> str:
-    """What tables call the scores of a store."""
-    return {ranks.CONTENT: "ltrp", scores.CONTENT: "mae"}[store.content]
+    """What tables call the scores of a store: what it says itself, if it was written by another program."""
+    return str(store.settings.get("selector", {ranks.CONTENT: "ltrp", scores.CONTENT: "mae"}[store.content]))
