@@ -160,22 +160,6 @@ class TrainRankerConfig(BaseModel):
         sizes.update({name: value for name in sizes if (value := getattr(self, name)) is not None})
         return RankerConfig(image_size=image_size, patch_size=patch_size, head=recipe.head, **sizes)
 
-    def optimisation(self, n_images: int, processes: int, precision: Precision) -> Recipe:
-        """Raises ValueError for numbers that do not fit each other."""
-        recipe = self.recipe()
-        return Recipe.of_epochs(
-            recipe.epochs,
-            recipe.warmup_epochs,
-            n_images,
-            processes,
-            batch_size=recipe.batch_size,
-            base_learning_rate=recipe.base_learning_rate,
-            weight_decay=recipe.weight_decay,
-            clip_norm=recipe.clip_norm,
-            accumulate=self.accumulate,
-            precision=precision,
-        )
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainRankerSummary:
@@ -213,7 +197,14 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
         return
 
     known = survey(store, shards, split)
-    recipe = config.optimisation(known.training.n_samples, processes.count, precision)
+    chosen = config.recipe()
+    recipe = Recipe.of_epochs(
+        chosen,
+        known.training.n_samples,
+        processes=processes.count,
+        accumulate=config.accumulate,
+        precision=precision,
+    )
     torch.manual_seed(config.seed)
     model = PatchRankingTransformer(architecture)
     if encoder:
@@ -222,7 +213,6 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
     if leads:
         begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
     model.to(device)
-    chosen = config.recipe()
     objective = ranker_objective(processes.share_gradients(model), LOSSES[chosen.loss], chosen.symmetric, device)
     training = Training(model, objective, recipe, device, processes.average)
     checkpoints = place.child("checkpoints")

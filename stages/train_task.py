@@ -176,22 +176,6 @@ class TrainTaskConfig(BaseModel):
             ignore_classes=tuple(self.ignore_classes),
         )
 
-    def optimisation(self, n_images: int, processes: int, precision: Precision) -> Recipe:
-        """Raises ValueError for numbers that do not fit each other."""
-        recipe = self.recipe()
-        return Recipe.of_epochs(
-            recipe.epochs,
-            recipe.warmup_epochs,
-            n_images,
-            processes,
-            batch_size=recipe.batch_size,
-            base_learning_rate=recipe.base_learning_rate,
-            weight_decay=recipe.weight_decay,
-            clip_norm=recipe.clip_norm,
-            accumulate=self.accumulate,
-            precision=precision,
-        )
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainTaskSummary:
@@ -274,7 +258,9 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
     architecture, encoder, start = begin_encoder(grid, size=config.size, init=config.init, drop_path=recipe.drop_path)
     model = task.model(encoder, classes, options)
     n_images = sum(shard.nsamples or 0 for shard in shards)
-    optimisation = config.optimisation(n_images, processes.count, precision)
+    optimisation = Recipe.of_epochs(
+        recipe, n_images, processes=processes.count, accumulate=config.accumulate, precision=precision
+    )
     common = task_settings(config, store, shards, start, architecture, classes, precision)
     scores = fingerprint(store.settings)
     settings = {**common, "scores": scores, "select": run.select, "keep_ratio": run.keep_ratio, "seed": run.seed}

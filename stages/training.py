@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from timm.optim import param_groups_weight_decay
@@ -28,6 +28,23 @@ from stages.autocast import Precision, autocast
 Batch = TypeVar("Batch")
 
 _ADVICE = "expected finite numbers; try a lower learning rate, more warm-up steps or precision fp32"
+
+
+class EpochRecipe(Protocol):
+    """What presets say of a training that is counted in epochs; fields as in `Recipe`."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def warmup_epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def base_learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def clip_norm(self) -> float | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +66,27 @@ class Recipe:
     precision: Precision = "fp32"
 
     @classmethod
-    def of_epochs(cls, epochs: int, warmup_epochs: int, n_images: int, processes: int, **settings: Any) -> Recipe:
+    def of_epochs(
+        cls, recipe: EpochRecipe, n_images: int, *, processes: int, accumulate: int, precision: Precision
+    ) -> Recipe:
         """For passes over `n_images`, shared by `processes`. Raises ValueError for numbers that do not fit each
         other."""
-        batch_size, accumulate = settings["batch_size"], settings["accumulate"]
-        if batch_size % (processes * accumulate):
+        if recipe.batch_size % (processes * accumulate):
             raise ValueError(
                 f"batch_size: expected a multiple of {processes} workers times accumulate {accumulate}, "
-                f"came {batch_size}"
+                f"came {recipe.batch_size}"
             )
-        if warmup_epochs > epochs:
-            raise ValueError(f"warmup_epochs: expected at most {epochs} epochs, came {warmup_epochs}")
+        if recipe.warmup_epochs > recipe.epochs:
+            raise ValueError(f"warmup_epochs: expected at most {recipe.epochs} epochs, came {recipe.warmup_epochs}")
         return cls(
-            steps=epoch_end(epochs, n_images, batch_size),
-            warmup_steps=epoch_end(warmup_epochs, n_images, batch_size),
-            **settings,
+            steps=epoch_end(recipe.epochs, n_images, recipe.batch_size),
+            batch_size=recipe.batch_size,
+            base_learning_rate=recipe.base_learning_rate,
+            warmup_steps=epoch_end(recipe.warmup_epochs, n_images, recipe.batch_size),
+            weight_decay=recipe.weight_decay,
+            clip_norm=recipe.clip_norm,
+            accumulate=accumulate,
+            precision=precision,
         )
 
     def learning_rate(self, step: int) -> float:

@@ -305,7 +305,7 @@ def test_a_task_that_is_not_known_is_refused_with_those_that_are(small_mae: Path
 
 def test_a_task_is_needed(small_mae: Path) -> None:
     result = call("train-task", "--shards", "tars", "--ranks", "ranks", "--out", "out")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "TASK is missing" in result.output
     assert not Path("out").exists()
 

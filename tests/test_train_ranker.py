@@ -251,7 +251,7 @@ def test_the_mae_is_not_needed_nor_the_index_of_the_tars(
 
 def test_the_published_recipe_is_the_papers() -> None:
     config = TrainRankerConfig(shards=["a"], scores="b", out="c", preset="published")
-    recipe = config.optimisation(n_images=1_281_167, processes=8, precision="fp16")
+    recipe = Recipe.of_epochs(config.recipe(), 1_281_167, processes=8, accumulate=1, precision="fp16")
     assert recipe == Recipe(
         steps=epoch_end(400, 1_281_167, 4096),
         batch_size=4096,

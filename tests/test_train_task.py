@@ -443,7 +443,7 @@ def test_the_fine_tuning_preset_is_maes_and_flags_win_over_it() -> None:
     paths = {"shards": ["a"], "ranks": "b", "out": "c"}
     config = TrainTaskConfig(task="classify", **paths, preset="fine-tuning", batch_size=512)
     assert config.recipe() == dataclasses.replace(PRESETS["fine-tuning"], batch_size=512)
-    recipe = config.optimisation(n_images=1_281_167, processes=8, precision="bf16")
+    recipe = Recipe.of_epochs(config.recipe(), 1_281_167, processes=8, accumulate=1, precision="bf16")
     assert (recipe.learning_rate(recipe.warmup_steps), recipe.weight_decay) == (5e-4 * 512 / 256, 0.05)
     segment = TrainTaskConfig(task="segment", **paths, preset="fine-tuning")
     assert (PRESETS["fine-tuning"].mixup, segment.recipe().mixup) == (0.8, 0.0)
