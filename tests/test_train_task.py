@@ -30,6 +30,7 @@ from stages.tasks.models import load_task
 from stages.tasks.runs import TaskRun
 from stages.tasks.table import TASKS
 from stages.train_task import PRESETS, TrainTaskConfig, prepare_task, run_train_task
+from stages.training import Recipe
 from stages.views import render
 from storage.locations import locate
 from storage.shard_files import read_shard
