@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Before torch is loaded: for tensors as small as these several threads are slower, and many times so beside other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 
@@ -92,13 +95,10 @@ def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Several are slower for tensors as small as these."""
-    threads = torch.get_num_threads()
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """What a test sets, as stages do, ends with it."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

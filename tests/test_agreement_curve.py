@@ -19,7 +19,7 @@ from stages.evaluate_ranker import Agreement, extrapolate
 from stages.ranking.mask_agreement import spearman_brown
 from stages.ranking.quality import Estimate
 
-pytestmark = pytest.mark.usefixtures("one_thread", "quick_evaluation")
+pytestmark = pytest.mark.usefixtures("quick_evaluation")
 
 
 def test_sets_of_masks_agree_better_the_more_there_are_and_cost_as_much_more(scored: Path, small_ranker: Path) -> None:

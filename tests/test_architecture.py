@@ -25,7 +25,6 @@ from stages.tasks.architecture import HEADS, EncoderConfig, begin_encoder
 from stages.tasks.kept_patches import KeptPatchEncoder
 
 ALL = torch.arange(GRID.n_patches).expand(2, -1)
-pytestmark = pytest.mark.usefixtures("one_thread")
 create_model = timm.create_model
 
 

@@ -16,7 +16,6 @@ from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "ltrp_reference.npz"
 
 

@@ -12,8 +12,6 @@ from stages.density.mae import PRESETS
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize("removal", REMOVALS)
 @pytest.mark.parametrize(("config", "n_visible"), SHAPES.values(), ids=SHAPES)

@@ -25,7 +25,7 @@ from stages.views import evaluation_view, render
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 
-pytestmark = pytest.mark.usefixtures("one_thread", "quick_evaluation")
+pytestmark = pytest.mark.usefixtures("quick_evaluation")
 
 KEYS = [key for keys in TARS.values() for key in keys]
 SPLIT = Split("key", 0.5, 1)

@@ -20,8 +20,6 @@ from stages.tasks.table import TASKS
 from stages.tasks.throughput import measure
 from storage.locations import locate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 HALF = TaskRun("topk", 0.5, 0)
 NAMES = {
     "classify": INFO["classes"],

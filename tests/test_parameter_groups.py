@@ -23,7 +23,6 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "norm before": {"pre_norm": True},
     "layer scale": {"init_values": 0.1},
 }
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def model_of(task: str, encoder: str = "plain") -> TaskModel:

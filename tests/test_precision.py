@@ -11,8 +11,6 @@ from stages.density.precision import fastest_trusted
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize(("precision", "least_tau"), [("fp16", 0.97), ("bf16", 0.9)])
 @pytest.mark.parametrize("removal", REMOVALS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,15 +63,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     place.write("index.json", index_bytes("scenes", {}, entries))
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small lose more by waiting for threads than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def config(source: Path, target: Path, **changes) -> PretrainMaeConfig:

@@ -14,8 +14,6 @@ from stages.density.masks import draw_masks
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer, default_micro_batch
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("removal", REMOVALS)

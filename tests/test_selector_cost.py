@@ -22,8 +22,6 @@ from storage import ranks, scores
 from storage.locations import locate
 from storage.patch_store import PatchStore, Settings
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RANKS = {f"ranker.{name}": value for name, value in dataclasses.asdict(SMALL_RANKER).items()}
 SCORES = {
     **{f"mae.{name}": value for name, value in dataclasses.asdict(SMALL).items()},

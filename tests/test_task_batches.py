@@ -30,7 +30,6 @@ KEYS = [key for keys in TARS.values() for key in keys if key != "bad"]
 VIEWS = 3
 KEPT = 5
 OPTIONS = TaskOptions(image_size=GRID.image_size, label_smoothing=0.1)
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,6 @@ from stages.task_result import read_result
 from stages.tasks.throughput import measure
 from storage.locations import locate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 OTHERS = {"c": ["c1", "c2", "bad", "c3"]}
 RUNS = [f"{name}-seed{seed}" for name in ("topk-0.25", "full", "random-0.25") for seed in (0, 1)]
 """Of the grid below."""

@@ -23,7 +23,6 @@ from storage.locations import Location, locate
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 KEPT = torch.tensor([[0, 3, 4, 9], [1, 2, 7, 15]])
 ENCODER = EncoderConfig(image_size=32, patch_size=8, width=32, depth=2, heads=2, drop_path=0.5)
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def saved_task(task: TaskName = "classify", **changes: Any) -> SavedTask:

@@ -19,8 +19,6 @@ from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import TaskModel
 from stages.tasks.throughput import count_flops, image_cost, measure, time_in_turns
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")
 WIDTH, DEPTH, PATCHES, CLASSES = 16, 2, 16, 5

@@ -36,8 +36,6 @@ from storage.locations import locate
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,15 +17,6 @@ from stages.training import Recipe, Training, TrainingReport, interruptions_held
 Batch = tuple[Tensor, Tensor]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small lose more by waiting for threads than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def batches(start: int = 0) -> Iterator[Batch]:
     for number in count(start):
         generator = torch.Generator().manual_seed(number)
