@@ -9,13 +9,20 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import click
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pipeline.options import WORD_FOR_NONE
 
 DEFAULT_FILE = "pipeline.yaml"
+AUTO = "auto"
+RAY_ADDRESS = (
+    "Cluster: 'auto', HOST[:PORT] or ray://HOST:PORT; 'local': a Ray instance of our own. "
+    "By default what the environment's RAY_ADDRESS says, else 'local'."
+)
 
 
 class ExecutionConfig(BaseModel):
@@ -26,16 +33,22 @@ class ExecutionConfig(BaseModel):
     executor: Literal["ray", "in-process"] = Field(
         "ray", description="'ray': actors; 'in-process': this process alone, for debugging."
     )
-    ray_address: str | None = Field(
-        None, description="Cluster: 'auto', HOST:PORT or ray://HOST:PORT. By default a Ray instance of our own."
-    )
-    actors: int | None = Field(
-        None, ge=1, description="Actors; by default one for each GPU or, without GPUs, for every four cores."
+    ray_address: str | None = Field(None, description=RAY_ADDRESS)
+    actors: Annotated[int | None, BeforeValidator(lambda value: None if value == AUTO else value)] = Field(
+        AUTO,
+        validate_default=True,
+        ge=1,
+        description="Actors; 'auto': one for each GPU or, without GPUs, for every four cores, as nodes come and go.",
+        json_schema_extra={WORD_FOR_NONE: AUTO},
     )
     cpus_per_actor: float | None = Field(None, gt=0, description="Cores that each actor has.")
     gpus_per_actor: float | None = Field(None, gt=0, description="GPUs that each actor has; may be a fraction.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What actors compute on.")
     max_attempts: int = Field(3, ge=1, description="Attempts at a shard before it is set aside.")
+    patience_minutes: float = Field(60.0, gt=0, description="How long to wait while no actor has a place.")
+    stall_minutes: float = Field(
+        15.0, gt=0, description="An actor that makes no progress for so long is ended, its shard tried elsewhere."
+    )
     events: str | None = Field(
         None, description="File that gets one JSON line for each event; by default OUT.events.jsonl."
     )
@@ -49,9 +62,7 @@ class TrainingExecutionConfig(BaseModel):
     executor: Literal["auto", "ray", "in-process"] = Field(
         "auto", description="'ray': Ray Train; 'in-process': this process alone; 'auto': Ray for workers or a cluster."
     )
-    ray_address: str | None = Field(
-        None, description="Cluster: 'auto', HOST:PORT or ray://HOST:PORT. By default a Ray instance of our own."
-    )
+    ray_address: str | None = Field(None, description=RAY_ADDRESS)
     workers: int = Field(1, ge=1, description="Processes that share each update.")
     cpus_per_worker: int | None = Field(None, ge=1, description="Cores of each worker; by default what there is.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -21,8 +21,15 @@ class WorkerLost:
 
 
 @dataclasses.dataclass(frozen=True)
+class WorkerLeft:
+    """It was told to end, and did so in order."""
+
+    worker: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Waiting:
-    """Nothing goes on until something is there."""
+    """Some workers, or all, cannot go on until something is there."""
 
     what: str
 
@@ -43,6 +50,8 @@ class ShardProgress:
 class ShardDone:
     receipt: Receipt
     worker: str
+    seconds: float
+    """From handing it out to its receipt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,4 +63,24 @@ class ShardFailed:
     set_aside: bool
 
 
-Event = WorkerReady | WorkerLost | Waiting | ShardStarted | ShardProgress | ShardDone | ShardFailed
+@dataclasses.dataclass(frozen=True)
+class ShardInterrupted:
+    """By what is not its doing: the loss of a machine, or a notice to end. Another worker does it."""
+
+    shard: str
+    worker: str
+    reason: str
+    times: int
+
+
+Event = (
+    WorkerReady
+    | WorkerLost
+    | WorkerLeft
+    | Waiting
+    | ShardStarted
+    | ShardProgress
+    | ShardDone
+    | ShardFailed
+    | ShardInterrupted
+)

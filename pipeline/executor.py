@@ -56,8 +56,7 @@ class InProcessExecutor:
             try:
                 for told in stage.process(shard):
                     if isinstance(told, Receipt):
-                        schedule.done(self.worker)
-                        yield ShardDone(told, self.worker)
+                        yield ShardDone(told, self.worker, schedule.done(self.worker))
                     else:
                         yield ShardProgress(shard.name, told)
             except Exception as error:  # whatever a shard fails of, the others go on

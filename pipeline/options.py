@@ -11,6 +11,9 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+WORD_FOR_NONE = "word_for_none"
+"""Key of a field's `json_schema_extra`: what a user writes for None, such as "auto", where that is a choice."""
+
 Command = typing.TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -46,16 +49,31 @@ class CommaSeparated(click.ParamType):
         return [self.kind.convert(part.strip(), param, ctx) for part in value.split(",")]
 
 
+class OrWord(click.ParamType):
+    """A value of one kind, or a word."""
+
+    def __init__(self, kind: click.ParamType, word: str) -> None:
+        self.kind = kind
+        self.word = word
+        self.name = f"{kind.name}|{word}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == self.word else self.kind.convert(value, param, ctx)
+
+
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     kind = _without_none(field.annotation)
     flag = f"--{name.replace('_', '-')}"
     text = field.description or ""
+    word = field.json_schema_extra.get(WORD_FOR_NONE) if isinstance(field.json_schema_extra, dict) else None
     if field.is_required():
         text += "  [required]"
     elif field.default is not None and field.default != []:
         default = ",".join(map(str, field.default)) if isinstance(field.default, list) else str(field.default)
         text += f"  [default: {default.lower() if kind is bool else default}]"
     settings: dict[str, Any] = {"default": None, "help": text}
+    if isinstance(word, str):
+        return click.option(flag, name, type=OrWord(_type(kind), word), **settings)
     if kind is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
     if typing.get_origin(kind) is list:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,24 +16,30 @@ from pathlib import Path
 import ray
 
 from pipeline.executor import describe
+from pipeline.ray_cluster import can_connect
 
 OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size goes through it
 CONNECTION_SECONDS = 10.0
+RAY_PORT = 6379
+ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
-    """Connected to the cluster at `address`; without one, to an instance that ends with the block.
+def ray_session(address: str | None) -> Iterator[str]:
+    """Connected to the cluster at `address`; without one, to that of the environment variable RAY_ADDRESS, as it is set
+    in a job of Ray's; without that, or with "local", to an instance that ends with the block. Yields HOST:PORT of the
+    head.
 
     Raises ConnectionError when there is no Ray to be had.
     """
+    address = _resolve(address, os.environ.get(ADDRESS_VARIABLE, ""))
     with ExitStack() as held:
         try:
             # Ray puts the driver's working directory first on every worker's `sys.path`: a user's own `storage/` or
             # `pipeline.py` there would be imported instead of ours. Workers live in it, so that it lasts as they do.
             empty = held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
             with _working_directory(empty), _signal_handlers_kept():
-                if address:
+                if address != "local":
                     _refuse_unreachable(address)
                     ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
                 else:
@@ -48,23 +54,30 @@ def ray_session(address: str | None) -> Iterator[None]:
                         _temp_dir=str(own_directory),
                     )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConnectionError(f"Ray at {address or 'this machine'}: {describe(error)}") from None
+            where = {"local": "this machine", "auto": "the cluster of this machine"}.get(address, address)
+            raise ConnectionError(f"Ray at {where}: {describe(error)}") from None
         try:
-            yield
+            yield address if address.startswith("ray://") else ray.get_runtime_context().gcs_address
         finally:
             with _signal_handlers_kept():
                 ray.shutdown()
 
 
+def _resolve(address: str | None, from_environment: str) -> str:
+    """ "local", "auto", "HOST:PORT" or "ray://HOST:PORT"."""
+    if from_environment.startswith(("http://", "https://")):
+        from_environment = ""  # where jobs are submitted, which is no place to connect a driver to
+    if address is None or address == "auto":
+        address = from_environment or address or "local"
+    if address in ("local", "auto") or "://" in address or re.search(r":\d+$", address):
+        return address
+    return f"{address}:{RAY_PORT}"
+
+
 def _refuse_unreachable(address: str) -> None:
     """Raises ConnectionError at once where Ray would try for minutes, and then end the process."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        return  # "auto", or a name that Ray itself understands
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(f"nobody answers ({error})") from None
+    if address != "auto" and (error := can_connect(address, CONNECTION_SECONDS)):
+        raise ConnectionError(f"nobody answers ({error})")
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from pipeline.config import ExecutionConfig
-from pipeline.events import ShardDone, ShardFailed
-from pipeline.executor import Executor, InProcessExecutor
+from pipeline.events import Event, ShardDone, ShardFailed
+from pipeline.executor import Executor, InProcessExecutor, describe
 from pipeline.progress import Display, EventFile, duration
 from pipeline.schedule import Schedule
 from pipeline.shard_progress import ShardProgressDisplay
@@ -20,6 +20,9 @@ from storage.driver_lock import DriverLock
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
+
+NOTE_SECONDS = 1.0
+"""Between two notes of what is running for the lock, which passes them on every few seconds."""
 
 
 @dataclasses.dataclass
@@ -61,6 +64,8 @@ def make_executor(config: ExecutionConfig) -> Executor:
         cpus=config.cpus_per_actor,
         gpus=config.gpus_per_actor,
         device=config.device,
+        patience=60 * config.patience_minutes,
+        stall=60 * config.stall_minutes,
     )
 
 
@@ -90,9 +95,12 @@ def run_shards(
         events.write("run_started", stage=stage.name, store=store.place.url, shards=len(shards), to_do=len(todo))
         progress = ShardProgressDisplay(todo, stack.enter_context(Display(stage.name, "samples")), events)
         started = time.monotonic()
-        for event in executor.run(stage, schedule):
+        noted = started - NOTE_SECONDS
+        for event in _told_of_its_end(executor.run(stage, schedule), events):
             progress.tell(event)
-            lock.running = schedule.running()
+            if time.monotonic() - noted >= NOTE_SECONDS:
+                noted = time.monotonic()
+                lock.running = schedule.running()
             if lock.lost:
                 raise ConnectionError(f"{store.place.url}: another driver took over; this one stops")
             if isinstance(event, ShardDone):
@@ -108,6 +116,15 @@ def run_shards(
             "run_ended", done=outcome.done, scored=outcome.scored, failed=len(outcome.failures), seconds=outcome.seconds
         )
         return outcome
+
+
+def _told_of_its_end(run: Iterator[Event], events: EventFile) -> Iterator[Event]:
+    """The events of `run`; if it ends before its time, the event file says why."""
+    try:
+        yield from run
+    except (OSError, ValueError) as error:
+        events.write("run_stopped", reason=describe(error))
+        raise
 
 
 def _default_event_file(store: PatchStore) -> str:

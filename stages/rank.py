@@ -17,7 +17,7 @@ from ranker.pretrained import RankerCheckpoint
 from stages.autocast import Precision, autocast
 from stages.load_ranker import load_ranker
 from stages.micro_batches import MicroBatches
-from stages.shard_views import process_views
+from stages.shard_views import committed_receipt, process_views
 from stages.stage import Receipt
 from storage.patch_store import PatchStore, Settings
 from storage.ranks import CONTENT
@@ -96,6 +96,9 @@ class RankStage:
             image_size=self.ranker.config.image_size,
             views_at_a_time=self.batches.size,
         )
+
+    def committed(self, shard: ShardEntry) -> Receipt | None:
+        return committed_receipt(shard, self.store)
 
     def _rank(self, keys: list[str], images: Tensor) -> dict[str, np.ndarray]:
         """B keys, images (B * V, 3, S, S) → `score` (B, V, L)."""

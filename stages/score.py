@@ -17,7 +17,7 @@ from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
 from stages.density.masks import Masking, draw_masks, mask_sizes, masks_per_round
 from stages.density.removal import Removal
 from stages.density.scorer import DensityScorer
-from stages.shard_views import process_views
+from stages.shard_views import committed_receipt, process_views
 from stages.stage import Receipt
 from storage.patch_store import PatchStore, Settings
 from storage.rounding import LEAST_BITS, round_keeping_order
@@ -128,6 +128,9 @@ class ScoreStage:
             image_size=self.image_size,
             views_at_a_time=self.scorer.micro_batch,
         )
+
+    def committed(self, shard: ShardEntry) -> Receipt | None:
+        return committed_receipt(shard, self.store)
 
     def _score(self, keys: list[str], images: Tensor) -> dict[str, np.ndarray]:
         """B keys, images (B * V, 3, S, S) → `score` and `visible` (B, V, M, K)."""

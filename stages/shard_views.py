@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -78,8 +78,20 @@ def process_views(
     store.write_shard(
         shard.name, arrays, samples=reader.nsamples, left_out=left_out, tar_bytes=reader.nbytes, tar_md5=reader.md5
     )
+    yield _receipt(shard.name, reader.nsamples, left_out)
+
+
+def committed_receipt(shard: ShardEntry, store: PatchStore) -> Receipt | None:
+    """What `process_views` told at the end if the shard is done, else None."""
+    if not store.books.is_done(shard.name):
+        return None
+    record = store.books.record(shard.name)
+    return _receipt(shard.name, record.samples, record.left_out)
+
+
+def _receipt(shard: str, samples: int, left_out: Sequence[LeftOut]) -> Receipt:
     reasons = Counter(sample.reason for sample in left_out)
-    yield Receipt(shard.name, reader.nsamples, len(keys), dict(reasons))
+    return Receipt(shard, samples, samples - len(left_out), dict(reasons))
 
 
 @dataclasses.dataclass(frozen=True)

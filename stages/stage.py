@@ -35,3 +35,7 @@ class ShardStage(Protocol):
 
         Raises whatever made it fail; the engine tries again elsewhere.
         """
+
+    def committed(self, shard: ShardEntry) -> Receipt | None:
+        """The receipt of a shard whose results are in the store, else None. Asked where an earlier attempt was lost,
+        which may have been at its very end."""

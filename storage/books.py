@@ -111,6 +111,10 @@ class Books:
         """Names of the shards that are done and not known to be damaged."""
         return self.recorded() - self.damaged()
 
+    def is_done(self, shard: str) -> bool:
+        """Whether this one is among `done()`, without a listing."""
+        return self.place.exists(f"books/records/{shard}.json") and not self.place.exists(f"books/damaged/{shard}.json")
+
     def recorded(self) -> set[str]:
         """Names of the shards that have a record."""
         return self._listed("records")

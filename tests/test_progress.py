@@ -217,7 +217,7 @@ class Run:
 
 
 def done(shard: str, samples: int) -> ShardDone:
-    return ShardDone(Receipt(shard, samples, samples - 1, {"truncated": 1}), "worker-0")
+    return ShardDone(Receipt(shard, samples, samples - 1, {"truncated": 1}), "worker-0", 2.5)
 
 
 def test_samples_of_shards_under_way_count_and_left_out_ones_too(clock: Clock) -> None:
@@ -308,5 +308,6 @@ def test_every_event_is_in_the_file_with_its_fields(clock: Clock, tmp_path: Path
             "event": "shard_done",
             "worker": "worker-0",
             "receipt": {"shard": "a", "samples": 2, "scored": 1, "left_out": {"truncated": 1}},
+            "seconds": 2.5,
         },
     ]

@@ -52,6 +52,9 @@ class WritingStage:
         (self.folder / shard.name).write_text("done")
         yield Receipt(shard.name, 1, 1, {})
 
+    def committed(self, shard: ShardEntry) -> Receipt | None:
+        return None
+
 
 class BrokenStage(WritingStage):
     def setup(self, device: str, threads: int) -> None:
