@@ -6,7 +6,7 @@ import dataclasses
 import math
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import ray
 
@@ -55,9 +55,9 @@ def alive_nodes() -> dict[str, dict[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
-def room_for(share: Share) -> int:
-    """How many actors the cluster has room for when nothing else runs there."""
-    return sum(share.fits(resources) for resources in alive_nodes().values())
+def room_for(share: Share, without: Collection[str] = ()) -> int:
+    """How many actors the cluster has room for when nothing else runs there; `without` these nodes."""
+    return sum(share.fits(resources) for node, resources in alive_nodes().items() if node not in without)
 
 
 def what_is_missing(share: Share) -> str:

@@ -45,6 +45,7 @@ ROOM_SECONDS = 5.0
 WAITING_SECONDS = 30.0
 MOST_WAITING_SECONDS = 1800.0
 HOPE_SECONDS = 60.0
+NOTICE_SECONDS = 60.0
 MAX_SETUP_FAILURES = 3
 MOST_BACKOFF_SECONDS = 60.0
 
@@ -139,6 +140,8 @@ class _Run:
         self.stall = stall
         self.workers: dict[str, _Worker] = {}
         self.owed: dict[Any, tuple[_Worker, Answer]] = {}
+        self.ending: dict[str, float] = {}
+        """Nodes with workers that were told to end, and until when no others are hired there."""
         self.names = (f"worker-{number}" for number in itertools.count())
         self.setup_failures = 0
         self.next_hire = 0.0
@@ -196,16 +199,18 @@ class _Run:
                 max_restarts=0,
                 max_task_retries=0,
                 max_concurrency=2,
+                label_selector={"ray.io/node-id": f"!in({','.join(self.ending)})"} if self.ending else {},
             )
             worker = _Worker(next(self.names), kind.remote(), hired=now)
             self.workers[worker.name] = worker
             self._ask(worker, worker.actor.place.remote(), self._placed)
 
     def _wanted(self, now: float) -> int:
+        self.ending = {node: until for node, until in self.ending.items() if now < until}
         if self.actors is not None:
             return self.actors
         if now - self.room_known >= ROOM_SECONDS:
-            self.room, self.room_known = room_for(self.share), now
+            self.room, self.room_known = room_for(self.share, without=self.ending), now
         return max(1, self.room)  # with no room at all, one that waits shows an autoscaler what is needed
 
     def _hand_out(self, now: float) -> Iterator[Event]:
@@ -267,7 +272,8 @@ class _Run:
 
     def _told(self, worker: _Worker, status: Any) -> Iterator[Event]:
         worker.polled = time.monotonic()
-        worker.is_leaving = status.is_leaving
+        if status.is_leaving:
+            self._expect_the_end(worker)
         if worker.shard and status.through > worker.through:
             worker.through, worker.moved = status.through, worker.polled
             yield ShardProgress(worker.shard.name, status.through)
@@ -281,10 +287,16 @@ class _Run:
         elif isinstance(answer, Failed):
             yield self._failed(worker, answer.reason)
         else:
-            worker.is_leaving = True
+            self._expect_the_end(worker)
             yield self._interrupted(worker, "given back: its worker was told to end")
         if worker.is_leaving:
             yield from self._let_go(worker)
+
+    def _expect_the_end(self, worker: _Worker) -> None:
+        """It was told to end, and its node most likely is about to."""
+        if not worker.is_leaving and worker.place:
+            self.ending[worker.place.node] = time.monotonic() + NOTICE_SECONDS
+        worker.is_leaving = True
 
     def _let_go(self, worker: _Worker) -> Iterator[Event]:
         self._remove(worker)
