@@ -76,8 +76,21 @@ def _resolve(address: str | None, from_environment: str) -> str:
 
 def _refuse_unreachable(address: str) -> None:
     """Raises ConnectionError at once where Ray would try for minutes, and then end the process."""
-    if address != "auto" and (error := can_connect(address, CONNECTION_SECONDS)):
-        raise ConnectionError(f"nobody answers ({error})")
+    known = _clusters_here() if address == "auto" else {address}
+    errors = {each: can_connect(each, CONNECTION_SECONDS) for each in sorted(known)}
+    if errors and None not in errors.values():
+        refusals = "; ".join(f"{each}: {error}" for each, error in errors.items())
+        raise ConnectionError(f"nobody answers ({refusals})")
+
+
+def _clusters_here() -> set[str]:
+    """Where "auto" would look: Ray keeps the address of this machine's latest cluster after its end, too."""
+    try:
+        from ray._private.services import canonicalize_bootstrap_address, find_gcs_addresses
+    except ImportError:  # they are Ray's own affair; without them a cluster that is gone is noticed later
+        return set()
+    recorded = canonicalize_bootstrap_address("auto")
+    return {*find_gcs_addresses(), *([recorded] if recorded else [])}
 
 
 @contextmanager

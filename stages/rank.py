@@ -82,6 +82,7 @@ class RankStage:
         settings = rank_settings(self.config, checkpoint, self.precision)
         # Opened, not made: a worker that is ended in the middle of a write leaves half a file behind.
         self.store = PatchStore.open(self.config.out, CONTENT, settings)
+        self.store.check_access()  # with this machine's credentials, before anything is computed for nothing
         self.device = torch.device(device)
         self.ranker = PatchRanker(checkpoint).to(self.device)
         size = self.config.batch_size or default_batch_size(checkpoint.config, self.device)

@@ -107,6 +107,7 @@ class ScoreStage:
         settings = score_settings(self.config, checkpoint, self.precision)
         # Opened, not made: a worker that is ended in the middle of a write leaves half a file behind.
         self.store = PatchStore.open(self.config.out, CONTENT, settings)
+        self.store.check_access()  # with this machine's credentials, before anything is computed for nothing
         self.n_patches = checkpoint.config.n_patches
         self.image_size = checkpoint.config.image_size
         self.n_masks = self.config.masks_for(self.n_patches)

@@ -174,6 +174,7 @@ def test_a_worker_that_is_told_to_end_finishes_what_is_nearly_done_and_takes_no_
     assert [event.shard for event in execution.of(ShardStarted) if event.worker == told.worker] == [told.shard]
     assert not execution.of(ShardInterrupted)
     assert not execution.of(WorkerLost)
+    assert len(execution.of(WorkerReady)) == 2  # none is hired where the end is near
 
 
 def test_a_worker_that_is_told_to_end_gives_back_what_would_take_too_long_and_another_does_it(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline import ray_cluster
+from pipeline import ray_session as ray_session_module
 from pipeline.ray_cluster import HEAD_SECONDS, HeadWatch, Share, can_connect, choose_share, room_for, what_is_missing
 from pipeline.ray_session import _resolve
 
@@ -140,3 +141,17 @@ def test_why_nobody_can_be_reached_is_returned(listener: socket.socket) -> None:
 )
 def test_which_cluster_is_meant(given: str | None, environment: str, expected: str) -> None:
     assert _resolve(given, environment) == expected
+
+
+def test_where_the_latest_cluster_of_this_machine_is_gone_auto_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    monkeypatch.setattr(ray_session_module, "_clusters_here", lambda: {address})
+    ray_session_module._refuse_unreachable("auto")
+    listener.close()
+    with (
+        pytest.raises(ConnectionError, match=rf"Ray at the cluster of this machine: .*nobody answers \({address}: "),
+        ray_session_module.ray_session("auto"),
+    ):
+        pass
