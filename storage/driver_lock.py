@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import re
+import secrets
 import socket
 import threading
 import time
@@ -30,6 +32,8 @@ PATIENCE_SECONDS = 3 * RENEWAL_SECONDS
 _FOLDER = "books/drivers"
 _UNKNOWN_START = "unknown"
 
+log = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class DriverState:
@@ -43,6 +47,8 @@ class DriverState:
     renewed_at: float
     """Seconds since the epoch, by the driver's clock."""
     running: tuple[str, ...]
+    claim: str = ""
+    """Tells a driver from every other, one of the same process too."""
 
     @property
     def is_here(self) -> bool:
@@ -69,6 +75,7 @@ class DriverLock:
         self.lost = False
         self._wait = wait
         self._path = ""
+        self._claim = secrets.token_hex(8)
         self._renewals = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_stopped, name="driver-lock", daemon=True)
@@ -84,7 +91,7 @@ class DriverLock:
                 )
             number = int(path.rpartition("/")[2].removesuffix(".json"))
         self._path = f"{_FOLDER}/{number + 1:06d}.json"
-        if not self.place.create(self._path, self._state()):
+        if not self.place.create(self._path, self._state()) and not self._is_mine(self._path):
             raise StoreBusy(f"{self.place.url}: another driver started on it at the same moment")
         if self._is_superseded():  # others came and went since it looked, so that its number was free again
             self.place.delete(self._path)
@@ -97,8 +104,12 @@ class DriverLock:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
-        self.place.delete(self._path)
+        self._thread.join(PATIENCE_SECONDS)  # a renewal under way may be waiting for a store out of reach
+        try:
+            self.place.delete(self._path)
+        except OSError as error:
+            url = f"{self.place.url}/{self._path}"
+            log.warning("%s: not removed (%s): the next driver may wait %.0f s", url, error, PATIENCE_SECONDS)
 
     def _renew_until_stopped(self) -> None:
         while not self._stop.wait(RENEWAL_SECONDS):
@@ -110,13 +121,19 @@ class DriverLock:
             except OSError:
                 continue  # the store cannot be reached for the moment; others wait PATIENCE_SECONDS
 
+    def _is_mine(self, path: str) -> bool:
+        """Whether a creation that was refused had succeeded before: its first answer may have been lost."""
+        state = _read(self.place, path)
+        return state is not None and state.claim == self._claim
+
     def _is_superseded(self) -> bool:
         return _claims(self.place)[-1:] != [self._path]
 
     def _state(self) -> bytes:
         self._renewals += 1
         pid = os.getpid()
-        state = DriverState(_host(), pid, _process_started(pid), self._renewals, time.time(), tuple(self.running))
+        started, running = _process_started(pid), tuple(self.running)
+        state = DriverState(_host(), pid, started, self._renewals, time.time(), running, self._claim)
         return json.dumps(dataclasses.asdict(state)).encode()
 
 
@@ -146,8 +163,17 @@ def _read(place: Location, path: str) -> DriverState | None:
 def _is_alive(place: Location, path: str, state: DriverState, wait: Callable[[float], None]) -> bool:
     if state.is_here:
         return state.is_alive_here
+    log.warning(
+        "%s: a driver on another machine (process %d on %s) is in its books: waiting %.0f s to see whether it lives",
+        place.url,
+        state.pid,
+        state.host,
+        PATIENCE_SECONDS,
+    )
     # Clocks of two machines may differ by more than our patience: a change is the sign of life, not a time.
     wait(PATIENCE_SECONDS)
+    if path not in _claims(place):  # the listing also makes NFS forget what it remembers of the folder
+        return False
     later = _read(place, path)
     return later is not None and later.renewals != state.renewals
 

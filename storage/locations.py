@@ -86,6 +86,22 @@ class Location(ABC):
         with self.writer(path) as file:
             file.write(data)
 
+    def check_access(self, folder: str = "") -> None:
+        """Writes, reads and removes a small file of its own in `folder`. OSError naming the URL when one of these is
+        not possible, and why."""
+        path = f"{folder}/.access-{secrets.token_hex(8)}{TEMPORARY_SUFFIX}".lstrip("/")
+        url = f"{self.url}/{folder}".rstrip("/")
+        data = path.encode()
+        try:
+            self.write(path, data)
+            found = self.read(path)
+            self.delete(path)
+        except OSError as error:
+            reason = str(error).removeprefix(f"{self.url}/{path}: ")
+            raise OSError(f"{url}: cannot write, read and delete files there: {error.strerror or reason}") from error
+        if found != data:
+            raise OSError(f"{url}: a file that was just written read back otherwise")
+
 
 class LocalFiles(Location):
     """A folder on disk, or on a file system that is mounted. It needs atomic renames, and hard links for
@@ -130,7 +146,9 @@ class LocalFiles(Location):
             try:
                 os.link(file.name, target)  # unlike a rename, this fails if the target is there
             except FileExistsError:
-                return False
+                # On NFS it may have succeeded, and been asked for again since the first answer was lost.
+                if os.stat(file.name).st_nlink == 1:
+                    return False
         _fsync(target.parent)
         return True
 

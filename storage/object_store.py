@@ -1,34 +1,33 @@
 """Files in an object store, through the obstore package: Amazon S3 and what speaks its protocol, Google Cloud
 Storage, Azure, and one in memory for tests.
 
-Credentials, region and endpoint come from where each cloud's own tools look: environment variables
-(AWS_ENDPOINT_URL for other makers' S3), the machine's own identity and, where boto3 or google-auth are
-installed, their profiles. Requests that fail for a moment are repeated by obstore.
+Nothing is renamed, and nothing but what is asked for is listed. Requests that fail for a moment are repeated; for how
+long, and where credentials come from, says `storage.bucket`.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from storage.locations import Location, checked_path
 
 try:
     import obstore
     import obstore.exceptions
-    import obstore.store
+
+    from storage.bucket import PATIENCE, BucketUnusable, open_bucket, repeat
+    from storage.bucket_errors import is_missing_bucket, why
 except ImportError:  # `ObjectStore` says what to install
     obstore = None  # type: ignore[assignment]
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "memory": "s3"}
 READ_AHEAD = 8 * 2**20  # a request takes tens of milliseconds before its first byte
-REQUEST_TIMEOUT = "5m"  # obstore's 30 seconds are too few for a part of 5 MB on a slow line
-
-_in_memory: dict[str, Any] = {}
+T = TypeVar("T")
 
 
 class ObjectStore(Location):
@@ -40,22 +39,26 @@ class ObjectStore(Location):
         if obstore is None:
             extra = EXTRAS[scheme]
             raise ValueError(f"{self.url}: {scheme}:// needs obstore: pip install 'ltrp-pipeline[{extra}]'")
-        self.store = _open_bucket(scheme, bucket) if store is None else store
+        self._store = store
+
+    @property
+    def store(self) -> Any:
+        """obstore's. OSError when the bucket is missing or does not answer: it is opened when it is first used."""
+        if self._store is None:
+            self._store = open_bucket(self.scheme, self.bucket)
+        return self._store
 
     def local_path(self, path: str = "") -> None:
         return None
 
     def child(self, path: str) -> ObjectStore:
-        return ObjectStore(self.scheme, self.bucket, self._key(path), self.store)
+        return ObjectStore(self.scheme, self.bucket, self._key(path), self._store)
 
     def read(self, path: str = "") -> bytes:
-        with self._errors_named(path):
-            return bytes(obstore.get(self.store, self._key(path)).bytes())
+        return self._ask("read", path, lambda key: bytes(obstore.get(self.store, key).bytes()))
 
     def open(self, path: str = "") -> BinaryIO:
-        with self._errors_named(path):
-            reader = obstore.open_reader(self.store, self._key(path), buffer_size=READ_AHEAD)
-        return io.BufferedReader(cast(io.RawIOBase, _Stream(reader, self, path)), READ_AHEAD)
+        return io.BufferedReader(cast(io.RawIOBase, _Stream(self, path)), READ_AHEAD)
 
     def exists(self, path: str = "") -> bool:
         try:
@@ -65,106 +68,93 @@ class ObjectStore(Location):
         return True
 
     def size(self, path: str = "") -> int:
-        with self._errors_named(path):
-            return obstore.head(self.store, self._key(path))["size"]
+        return self._ask("read", path, lambda key: obstore.head(self.store, key)["size"])
 
     @contextmanager
     def writer(self, path: str) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile() as file:
             yield cast(BinaryIO, file)
-            file.seek(0)
-            with self._errors_named(path):
-                obstore.put(self.store, self._key(path), file)  # its parts appear as one object, at the end
+
+            def upload(key: str) -> None:
+                file.seek(0)
+                obstore.put(self.store, key, file)  # its parts appear as one object, at the end
+
+            self._ask("write", path, upload)
 
     def create(self, path: str, data: bytes) -> bool:
-        with self._errors_named(path):
+        """False, too, when a first attempt had succeeded but its answer was lost: who must know reads the file."""
+
+        def put(key: str) -> bool:
             try:
-                obstore.put(self.store, self._key(path), data, mode="create")
+                obstore.put(self.store, key, data, mode="create")
             except obstore.exceptions.AlreadyExistsError:
                 return False
-        return True
+            return True
+
+        return self._ask("write", path, put)
 
     def names(self, prefix: str = "") -> list[str]:
-        with self._errors_named(prefix):
-            found = obstore.list_with_delimiter(self.store, self._key(prefix))
+        found = self._ask("list", prefix, lambda key: obstore.list_with_delimiter(self.store, key))
         paths = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
         return sorted(path.rpartition("/")[2] for path in paths)
 
     def walk(self, prefix: str = "") -> list[str]:
-        with self._errors_named(prefix):
-            found = obstore.list(self.store, self._key(prefix)).collect()
+        found = self._ask("list", prefix, lambda key: obstore.list(self.store, key).collect())
         return sorted(each["path"].removeprefix(self.prefix).lstrip("/") for each in found)
 
     def delete(self, path: str) -> None:
-        with self._errors_named(path), suppress(FileNotFoundError):  # some stores say so, some do not
-            obstore.delete(self.store, self._key(path))
+        with suppress(FileNotFoundError):  # some stores say so, some do not
+            self._ask("delete", path, lambda key: obstore.delete(self.store, key))
 
     def _key(self, path: str) -> str:
         return "/".join(filter(None, (self.prefix, checked_path(path, self.url))))
 
-    @contextmanager
-    def _errors_named(self, path: str) -> Iterator[None]:
-        url = f"{self.url}/{path}".rstrip("/")
+    def _ask(self, act: str, path: str, request: Callable[[str], T]) -> T:
+        """`request(key)`, repeated while it fails for a moment. Its errors name the URL and what was tried."""
+        key, url = self._key(path), f"{self.url}/{path}".rstrip("/")
+        started = time.monotonic()
+
+        def told(error: Exception) -> str:
+            return f"{url}: {why(error, act, self.scheme, self.bucket, time.monotonic() - started)}"
+
         try:
-            yield
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{url}: no such file") from error
-        except obstore.exceptions.BaseError as error:
-            reason = str(error).partition("\n")[0]  # the lines after it are Rust's own account
-            raise OSError(f"{url}: {reason}") from error
+            return repeat(lambda: request(key), PATIENCE, told)
+        except BucketUnusable as error:
+            raise OSError(f"{url}: {error}") from error
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:
+            if isinstance(error, FileNotFoundError) and not is_missing_bucket(error):
+                raise FileNotFoundError(f"{url}: no such file") from error
+            raise OSError(told(error)) from error
 
 
 class _Stream(io.RawIOBase):
-    """obstore's reader as a file object of the standard library, with its errors named."""
+    """An object as a file of the standard library: each read is one request, of that object and no later one."""
 
-    def __init__(self, reader: Any, location: ObjectStore, path: str) -> None:
-        self._reader, self._location, self._path = reader, location, path
+    def __init__(self, location: ObjectStore, path: str) -> None:
+        self._location, self._path = location, path
+        self._facts = location._ask("read", path, lambda key: obstore.head(location.store, key))
+        self._position = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with self._location._errors_named(self._path):
-            data = self._reader.read(len(buffer))
+        data = self._next(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
+    def readall(self) -> bytes:
+        return b"".join(iter(lambda: self._next(READ_AHEAD), b""))
 
-def _open_bucket(scheme: str, bucket: str) -> Any:
-    if scheme == "memory":
-        return _in_memory.setdefault(bucket, obstore.store.MemoryStore())
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    options: dict[str, Any] = {
-        "client_options": {"timeout": REQUEST_TIMEOUT, "allow_http": endpoint.startswith("http://")}
-    }
-    if scheme == "s3":
-        return obstore.store.S3Store(bucket, credential_provider=_boto3_credentials(), **options)
-    if scheme == "az":
-        return obstore.store.AzureStore(bucket, **options)
-    return obstore.store.GCSStore(bucket, credential_provider=_google_credentials(), **options)
+    def _next(self, length: int) -> bytes:
+        start, end = self._position, min(self._position + length, self._facts["size"])
+        if start == end:
+            return b""
+        options: Any = {"range": (start, end), "if_match": self._facts["e_tag"]}
 
+        def get(key: str) -> bytes:
+            return bytes(obstore.get(self._location.store, key, options=options).bytes())
 
-def _boto3_credentials() -> Any:
-    """Credentials of a profile; None where obstore finds them itself, or where there are none to find."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_SKIP_SIGNATURE"):
-        return None
-    try:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        return Boto3CredentialProvider()
-    except (ImportError, ValueError):  # without boto3, or without credentials
-        return None
-
-
-def _google_credentials() -> Any:
-    if os.environ.get("GOOGLE_SERVICE_ACCOUNT") or os.environ.get("GOOGLE_SKIP_SIGNATURE"):
-        return None
-    try:
-        from google.auth.exceptions import GoogleAuthError
-        from obstore.auth.google import GoogleCredentialProvider
-    except ImportError:
-        return None
-    try:
-        return GoogleCredentialProvider()
-    except (ImportError, GoogleAuthError):  # without requests, or without credentials
-        return None
+        data = self._location._ask("read", self._path, get)
+        self._position += len(data)
+        return data

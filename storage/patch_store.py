@@ -80,6 +80,11 @@ class PatchStore:
         store.place.write("shards/zarr.json", _group_metadata({}))
         return store
 
+    def check_access(self) -> None:
+        """Proves that this process can write, read and delete in the store, by a small file: three requests in an
+        object store. OSError that says what it cannot do, and why."""
+        self.place.check_access("books")
+
     def refuse_other(self, settings: Settings) -> None:
         """Raises ValueError listing what differs unless the store was made with `settings`."""
         if differences := list_differences(self.settings, settings):

@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from unreliable_s3 import UnreliableS3, unreliable_s3
 
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.pretrained import encode_ranker
@@ -102,32 +103,32 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_bucket() -> Iterator[str]:
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed: no S3 to test against")
-    boto3 = pytest.importorskip("boto3")
-    server = server_module.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="bucket")
-        yield "s3://bucket"
-    server.stop()
+def _s3_server() -> Iterator[UnreliableS3]:
+    with unreliable_s3() as server, server.environment():
+        yield server
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(scope="session")
+def s3_bucket(_s3_server: UnreliableS3) -> str:
+    """The URL of a bucket on loopback, which the environment leads to."""
+    return "s3://bucket"
+
+
+@pytest.fixture
+def faulty_s3(_s3_server: UnreliableS3) -> Iterator[UnreliableS3]:
+    """The server of `s3_bucket`, to be given faults, which end with the test."""
+    _s3_server.forget()
+    yield _s3_server
+    _s3_server.forget()
+
+
+@pytest.fixture(params=["local", "memory", "s3", "gs"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """An empty folder of each kind: whatever uses locations is to pass its tests on all of them."""
     if request.param == "local":
         return locate(tmp_path / "folder")
-    if request.param == "s3":
-        return locate(f"{request.getfixturevalue('s3_bucket')}/{uuid.uuid4().hex}")
+    if request.param != "memory":
+        bucket = request.getfixturevalue("s3_bucket").replace("s3:", f"{request.param}:")
+        return locate(f"{bucket}/{uuid.uuid4().hex}")
     pytest.importorskip("obstore")
     return locate(f"memory://{uuid.uuid4().hex}/folder")

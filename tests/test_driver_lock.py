@@ -181,6 +181,84 @@ def test_a_file_that_is_no_drivers_does_not_block(tmp_path: Path, content: bytes
         assert place.names("books/drivers") == ["000002.json", "notes.json"]
 
 
+def test_a_driver_elsewhere_is_waited_for_once_and_that_is_said_with_the_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = locate(tmp_path)
+    write_elsewhere(place)
+    with DriverLock(place, wait=lambda _: None):
+        (said,) = (each.getMessage() for each in caplog.records)
+    assert said == (
+        f"{tmp_path}: a driver on another machine (process 4711 on node-7/1a2b3c4d/1) is in its books: "
+        "waiting 15 s to see whether it lives"
+    )
+
+
+def test_what_was_remembered_of_another_machines_file_is_not_believed_when_a_listing_lacks_it(tmp_path: Path) -> None:
+    """A client of NFS remembers a file for a while; listing its folder makes it look again."""
+    place = locate(tmp_path)
+    write_elsewhere(place)
+    read, asked = place.read, []
+
+    def remembered(path: str = "") -> bytes:
+        asked.append("read")
+        return read(path)
+
+    names = place.names
+
+    def listed(prefix: str = "") -> list[str]:
+        asked.append("list")
+        return names(prefix)
+
+    place.read, place.names = remembered, listed  # type: ignore[method-assign]
+    with DriverLock(place, wait=lambda _: asked.append("wait")):
+        pass
+    assert asked[:5] == ["list", "read", "wait", "list", "read"]
+
+
+def test_a_driver_is_told_apart_from_every_other_of_its_process(tmp_path: Path) -> None:
+    locks = [DriverLock(locate(tmp_path / name)) for name in "ab"]
+    with locks[0], locks[1]:
+        claims = {state_of(lock.place)["claim"] for lock in locks}
+    assert len(claims) == 2
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_a_refused_creation_counts_if_the_file_holds_the_drivers_own_claim(location: Location, created: bool) -> None:
+    """The store may have created it, and its answer been lost, so that the question was asked twice."""
+    create = location.create
+
+    def ask_twice(path: str, data: bytes) -> bool:
+        if created:
+            create(path, data)
+        else:
+            write_elsewhere(location, path=path)
+        return create(path, data)
+
+    location.create = ask_twice  # type: ignore[method-assign]
+    if created:
+        with DriverLock(location):
+            assert location.names("books/drivers") == ["000001.json"]
+    else:
+        with pytest.raises(StoreBusy, match="at the same moment"):
+            DriverLock(location).__enter__()
+
+
+def test_a_lock_that_cannot_be_given_back_does_not_undo_what_was_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = locate(tmp_path)
+
+    def unreachable(path: str) -> None:
+        raise OSError("out of reach")
+
+    with DriverLock(place):
+        place.delete = unreachable  # type: ignore[method-assign]
+    assert [each.getMessage() for each in caplog.records] == [
+        f"{tmp_path}/{FIRST}: not removed (out of reach): the next driver may wait 15 s"
+    ]
+
+
 def test_of_drivers_that_start_at_the_same_moment_one_wins(location: Location) -> None:
     write_elsewhere(location)  # dead: all wait for it, and then claim the same number
     together = threading.Barrier(4)

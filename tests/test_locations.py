@@ -128,6 +128,42 @@ def test_a_new_folder_is_flushed_into_its_parent_as_a_file_is(tmp_path: Path, mo
     assert flushed == [tmp_path / "new/a/b"]
 
 
+@pytest.mark.parametrize("folder", ["", "a/b"])
+def test_access_is_proved_by_a_file_that_does_not_stay(location: Location, folder: str) -> None:
+    location.write("a/b/c", b"text")
+    location.check_access(folder)
+    assert location.walk() == ["a/b/c"]
+
+
+def test_access_to_a_folder_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file/books: cannot write, read and delete files there: File exists$"):
+        locate(tmp_path / "file").check_access("books")
+
+
+def test_access_to_files_that_read_back_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = locate(tmp_path)
+    monkeypatch.setattr(place, "read", lambda path: b"")
+    with pytest.raises(OSError, match=f"^{tmp_path}: a file that was just written read back otherwise$"):
+        place.check_access()
+
+
+def test_a_creation_that_nfs_asks_for_twice_since_the_first_answer_was_lost_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def answer_lost(source: str, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", answer_lost)
+    place = locate(tmp_path)
+    assert place.create("lock", b"mine") is True
+    assert place.create("lock", b"another's") is False
+    assert (place.read("lock"), place.walk()) == (b"mine", ["lock"])
+
+
 KILLED_WRITER = """
 import os, signal, sys
 from storage.locations import locate
@@ -201,10 +237,3 @@ def test_without_obstore_the_extra_to_install_is_named(monkeypatch: pytest.Monke
         locate("s3://bucket/x")
     with pytest.raises(ValueError, match=r"pip install 'ltrp-pipeline\[gcs\]'"):
         locate("gs://bucket/x")
-
-
-def test_a_missing_bucket_is_one_error_that_names_the_url(s3_bucket: str) -> None:
-    with pytest.raises(OSError, match="s3://no-such-bucket/x"):
-        locate("s3://no-such-bucket/x").names()
-    with pytest.raises(OSError, match="s3://no-such-bucket/x/a"):
-        locate("s3://no-such-bucket/x").write("a", b"")
