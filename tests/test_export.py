@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import uuid
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from ranker import PatchRanker
 from ranker.export import check_onnx, check_program, export_onnx, export_program
 from ranker.network import Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import RankerCheckpoint, encode_ranker
+from storage.locations import locate
 
 
 def ranker_of(head: Head = "cls", seed: int = 0) -> PatchRanker:
@@ -163,3 +166,16 @@ def test_the_command_refuses_what_it_cannot_do(arguments, message, tmp_path, mon
     assert result.exit_code != 0
     assert message in f"{result.output} {result.exception}"
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_reads_from_and_writes_to_a_bucket(s3_bucket: str) -> None:
+    place = locate(f"{s3_bucket}/export-{uuid.uuid4().hex}")
+    for name, data in encode_ranker(ranker_of().network, {}).items():
+        place.child("ranker").write(name, data)
+    out = f"{place.url}/exported.pt2"
+    result = CliRunner().invoke(export, ["--ranker", f"{place.url}/ranker", "--out", out])
+    assert result.exit_code == 0, result.output
+    assert f"{out}: a ranker of " in result.output
+    images = torch.rand(2, 3, 16, 16)
+    exported = torch.export.load(io.BytesIO(place.read("exported.pt2"))).module()
+    torch.testing.assert_close(exported(images), ranker_of().rank(images), rtol=1e-4, atol=1e-5)
