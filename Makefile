@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-tasks test test-slow lint clean
+.PHONY: demo demo-tasks test test-slow soak scale lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo
@@ -21,6 +21,13 @@ test: lint
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# Minutes to an hour each: what dies is survived, and what 100,000 shards cost.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/soak.py
+
+scale: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/scale.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
