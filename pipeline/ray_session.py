@@ -38,6 +38,7 @@ def ray_session(address: str | None) -> Iterator[str]:
             # Ray puts the driver's working directory first on every worker's `sys.path`: a user's own `storage/` or
             # `pipeline.py` there would be imported instead of ours. Workers live in it, so that it lasts as they do.
             empty = held.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            held.enter_context(_raylets_kept_quiet())
             with _working_directory(empty), _signal_handlers_kept():
                 if address != "local":
                     _refuse_unreachable(address)
@@ -101,6 +102,21 @@ def _working_directory(path: str) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def _raylets_kept_quiet() -> Iterator[None]:
+    """Ray prints pages of a raylet's state where a node is lost, whatever it was told of logs; what happened to our
+    workers is said in a line."""
+    printing = getattr(ray._private.worker, "print_to_stdstream", None)
+    if printing is None:
+        yield
+        return
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        ray._private.worker.print_to_stdstream = printing
 
 
 @contextmanager

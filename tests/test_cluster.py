@@ -78,7 +78,7 @@ def process_of(ready: WorkerReady) -> int:
 
 
 def test_workers_are_where_there_is_room_and_a_lost_nodes_shard_goes_to_another_without_counting_as_an_attempt(
-    cluster: Cluster, nodes: list[Any], executor: RayExecutor, tmp_path: Path
+    cluster: Cluster, nodes: list[Any], executor: RayExecutor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     names = ["held-a", "held-b", "quick-a", "quick-b"]
     execution = Execution(executor, ObedientStage(tmp_path), entries(*names), max_attempts=1)
@@ -95,6 +95,7 @@ def test_workers_are_where_there_is_room_and_a_lost_nodes_shard_goes_to_another_
     assert (interrupted.shard, interrupted.worker, interrupted.times) == (first.shard, first.worker, 1)
     assert "its node was lost" in interrupted.reason
     assert [event.worker for event in execution.of(WorkerLost)] == [first.worker]
+    assert "raylet" not in capfd.readouterr().out  # of which Ray prints pages
 
 
 def test_when_all_nodes_are_lost_it_says_what_it_waits_for_and_goes_on_when_others_join(
