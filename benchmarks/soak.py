@@ -46,6 +46,7 @@ QUICK_TO_NOTICE = {
     "health_check_failure_threshold": 4,
 }
 MOST_SECONDS_WITHOUT_A_SHARD = 300.0
+MOST_SECONDS_WITHOUT_A_HEAD = 90.0
 MAE = MaeConfig(
     image_size=64, patch_size=8, width=96, depth=3, heads=3, decoder_width=64, decoder_depth=2, decoder_heads=4
 )
@@ -161,7 +162,7 @@ class Soak:
                 seen, seen_at = len(self.commits), time.monotonic()
             if time.monotonic() - seen_at > MOST_SECONDS_WITHOUT_A_SHARD:
                 raise DifferenceError(f"no shard was done for {MOST_SECONDS_WITHOUT_A_SHARD:.0f} s: {last_line(store)}")
-            if not self.is_enough(started):
+            if not self.is_enough(started) and self.is_worth_killing(store):
                 self.kill(store)
             self.compare(store)
         self.compare_whole(store)
@@ -178,16 +179,20 @@ class Soak:
         with (store.parent / f"{store.name}.log").open("ab") as log:
             self.driver = subprocess.Popen(list(map(str, score)), stdout=log, stderr=log)
 
+    def is_worth_killing(self, store: Path) -> bool:
+        """Mostly when actors are at work, now and then at any moment."""
+        return bool(self.actors(store)) or self.draw.random() < 0.2
+
     def kill(self, store: Path) -> None:
         """One thing, or several at once."""
         kinds: dict[str, tuple[float, Callable[[Path], bool]]] = {
-            "driver killed": (0.2, lambda _: self.end_driver(signal.SIGKILL)),
+            "driver killed": (0.15, lambda _: self.end_driver(signal.SIGKILL)),
             "driver told to end": (0.1, lambda _: self.end_driver(signal.SIGTERM)),
-            "actor killed": (0.25, lambda at: self.end_actor(at, signal.SIGKILL)),
-            "actor told to end": (0.15, lambda at: self.end_actor(at, signal.SIGTERM)),
-            "node": (0.17, lambda _: self.lose_nodes(1)),
-            "all nodes": (0.08, lambda _: self.lose_nodes(self.arguments.nodes)),
-            "head": (0.05, lambda _: self.lose_head()),
+            "actor killed": (0.3, lambda at: self.end_actor(at, signal.SIGKILL)),
+            "actor told to end": (0.2, lambda at: self.end_actor(at, signal.SIGTERM)),
+            "node": (0.12, lambda _: self.lose_nodes(1)),
+            "all nodes": (0.07, lambda _: self.lose_nodes(self.arguments.nodes)),
+            "head": (0.06, lambda _: self.lose_head()),
         }
         names = list(kinds)
         (name,) = self.draw.choices(names, [kinds[each][0] for each in names])
@@ -204,14 +209,17 @@ class Soak:
         return True
 
     def end_actor(self, store: Path, number: signal.Signals) -> bool:
-        """One of those that were ready last."""
-        ready = [event for event in read_events(store) if event["event"] == "worker_ready"]
-        processes = [int(re.findall(r"process (\d+)", event["place"])[0]) for event in ready[-self.arguments.nodes :]]
-        alive = [process for process in processes if "ShardWorker" in command_of(process)]
+        alive = self.actors(store)
         if not alive:
             return False
         os.kill(self.draw.choice(alive), number)
         return True
+
+    def actors(self, store: Path) -> list[int]:
+        """Processes of those that were ready last and are there."""
+        ready = [event for event in read_events(store) if event["event"] == "worker_ready"]
+        processes = [int(re.findall(r"process (\d+)", event["place"])[0]) for event in ready[-self.arguments.nodes :]]
+        return [process for process in processes if "ShardWorker" in command_of(process)]
 
     def lose_nodes(self, count: int) -> bool:
         self.nodes.lose(count, self.draw)
@@ -220,9 +228,11 @@ class Soak:
         return True
 
     def lose_head(self) -> bool:
-        """The driver finds out by itself; after it has ended there is a new cluster."""
+        """The driver must find out by itself."""
         self.nodes.lose_head()
         self.address = self.nodes.address
+        assert self.driver
+        self.driver.wait(MOST_SECONDS_WITHOUT_A_HEAD)
         return True
 
     def compare(self, store: Path) -> None:

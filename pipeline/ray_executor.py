@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError
 
 from pipeline.events import (
     Event,
@@ -31,7 +31,8 @@ from pipeline.events import (
     WorkerReady,
 )
 from pipeline.progress import duration
-from pipeline.ray_cluster import HeadWatch, Share, alive_nodes, choose_share, room_for, what_is_missing
+from pipeline.ray_cluster import HeadWatch, Share, choose_share, room_for, what_is_missing
+from pipeline.ray_losses import took_its_node_along, why_lost
 from pipeline.ray_session import ray_session
 from pipeline.ray_worker import Failed, GivenBack, Place, ShardWorker
 from pipeline.schedule import Schedule
@@ -39,13 +40,19 @@ from stages.stage import Receipt, ShardStage
 from storage.shard_index import ShardEntry
 
 ANSWER_SECONDS = 0.25
+"""Longest pause between two looks at what is to be done."""
 POLL_SECONDS = 1.0
 POLLS_PER_SECOND = 64
+"""Actors are asked how far they are every `POLL_SECONDS`, of many no more than this: the driver has other work."""
 ROOM_SECONDS = 5.0
+"""How old may be what is known of the cluster's nodes."""
 WAITING_SECONDS = 30.0
 MOST_WAITING_SECONDS = 1800.0
+"""Who waits is told of after the first, then after twice as long, and at last this often."""
 HOPE_SECONDS = 60.0
-NOTICE_SECONDS = 60.0
+"""How long a shard that failed waits for a new actor, which may never find a place, rather than go where it failed."""
+ENDING_SECONDS = 60.0
+"""How long no actor is hired on a node where one was told to end: its notice is over by then."""
 MAX_SETUP_FAILURES = 3
 MOST_BACKOFF_SECONDS = 60.0
 
@@ -295,7 +302,7 @@ class _Run:
     def _expect_the_end(self, worker: _Worker) -> None:
         """It was told to end, and its node most likely is about to."""
         if not worker.is_leaving and worker.place:
-            self.ending[worker.place.node] = time.monotonic() + NOTICE_SECONDS
+            self.ending[worker.place.node] = time.monotonic() + ENDING_SECONDS
         worker.is_leaving = True
 
     def _let_go(self, worker: _Worker) -> Iterator[Event]:
@@ -303,9 +310,9 @@ class _Run:
         yield WorkerLeft(worker.name)
 
     def _bury(self, worker: _Worker, error: RayError) -> Iterator[Event]:
-        reason = _cause(error)
+        reason = why_lost(error)
         shard, worker.shard = worker.shard, None
-        if self._took_its_node_along(worker, error):
+        if took_its_node_along(error, worker.place, self.head):
             if shard:
                 yield self._interrupted(worker, f"its node was lost: {reason}")
             yield from self._lose(worker, f"its node was lost: {reason}")
@@ -315,12 +322,6 @@ class _Run:
         yield from self._lose(worker, reason)
         if not worker.is_ready:
             self._count_setup_failure(reason)
-
-    def _took_its_node_along(self, worker: _Worker, error: RayError) -> bool:
-        """Whether the machine is gone, and not just the process on it."""
-        if "its node has died" in str(error) or (isinstance(error, RayActorError) and error.preempted):
-            return True
-        return bool(worker.place and self.head.answers() and worker.place.node not in alive_nodes())
 
     def _end_those_that_hang(self, now: float) -> Iterator[Event]:
         for worker in list(self.workers.values()):
@@ -389,16 +390,3 @@ class _Run:
                 f"no actor had a place for {duration(self.patience)}, with {self.share} each: "
                 f"{what_is_missing(self.share)}; what is done is kept, and the same command goes on"
             )
-
-
-def _cause(error: RayError) -> str:
-    """The line that tells; Ray's messages are long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if isinstance(error, RayTaskError) or "creation task" in lines[0]:
-        return lines[-1]  # what was raised stands last
-    telling = [
-        line for line in lines if line.startswith(("The actor is dead", "The actor died because", "the actor's"))
-    ]
-    return (telling[-1] if telling else lines[0]).partition(" Some common causes")[0]

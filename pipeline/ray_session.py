@@ -22,6 +22,7 @@ OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size g
 CONNECTION_SECONDS = 10.0
 RAY_PORT = 6379
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+TOKEN_ADVICE = "a cluster that wants a token needs RAY_AUTH_MODE=token here; one of another Ray version does not answer"
 
 
 @contextmanager
@@ -56,7 +57,9 @@ def ray_session(address: str | None) -> Iterator[str]:
                     )
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = {"local": "this machine", "auto": "the cluster of this machine"}.get(address, address)
-            raise ConnectionError(f"Ray at {where}: {describe(error)}") from None
+            # It is known by now that somebody listens there.
+            advice = f" ({TOKEN_ADVICE})" if str(error).startswith("Failed to connect") else ""
+            raise ConnectionError(f"Ray at {where}: {describe(error)}{advice}") from None
         try:
             yield address if address.startswith("ray://") else ray.get_runtime_context().gcs_address
         finally:
