@@ -125,10 +125,13 @@ class Soak:
         self.commits: dict[str, int] = {}
 
     def run(self) -> Account:
+        """Until it is enough, or Ctrl-C."""
         started = time.monotonic()
         try:
             while not self.is_enough(started):
                 self.round(self.folder / f"store-{self.account.rounds}", started)
+        except KeyboardInterrupt:
+            print("stopped; the last store is not finished")
         finally:
             self.account.seconds = time.monotonic() - started
             if self.driver and self.driver.poll() is None:

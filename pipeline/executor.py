@@ -11,7 +11,6 @@ from typing import Protocol
 
 from pipeline.events import Event, ShardDone, ShardFailed, ShardProgress, ShardStarted, WorkerReady
 from pipeline.schedule import Schedule
-from stages.devices import resolve_device
 from stages.stage import Receipt, ShardStage
 
 
@@ -46,6 +45,8 @@ class InProcessExecutor:
         pass
 
     def device(self) -> str:
+        from stages.devices import resolve_device  # here: Ray's workers import this module, and torch only with a stage
+
         return resolve_device(self._device)
 
     def run(self, stage: ShardStage, schedule: Schedule) -> Iterator[Event]:

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 LINE_SECONDS = 10.0
 RATE_WINDOW_SECONDS = 120.0
+POINT_SECONDS = 2.0
+"""Points of a pace that are closer are not worth their memory: at hundreds of shards a second they are many."""
 
 
 class EventFile:
@@ -45,6 +47,8 @@ class Pace:
     def at(self, through: int) -> None:
         """Notes how many things are through by now."""
         now = self._clock()
+        if len(self._points) > 1 and now - self._points[-2][0] < POINT_SECONDS:
+            self._points.pop()
         self._points.append((now, through))
         while len(self._points) > 2 and now - self._points[1][0] > RATE_WINDOW_SECONDS:
             self._points.popleft()

@@ -83,8 +83,7 @@ class Schedule:
     def done(self, worker: str) -> float:
         """The shard that `worker` had is done; returns the seconds that it took."""
         shard = self._running.pop(worker)
-        for of_shard in (self._attempts, self._interruptions, self._failed_on):
-            of_shard.pop(shard.name, None)
+        self._forget(shard)
         self._seconds[worker] = self._clock() - self._started.pop(worker)
         return self._seconds[worker]
 
@@ -93,6 +92,7 @@ class Schedule:
         shard = self._give_up(worker)
         attempts = self._attempts[shard.name] = self._attempts.get(shard.name, 0) + 1
         if attempts >= self.max_attempts:
+            self._forget(shard)
             return shard, attempts, Failure(shard.name, attempts, reason)
         self._failed_on.setdefault(shard.name, set()).add(worker)
         self._waiting.append(shard)
@@ -103,6 +103,7 @@ class Schedule:
         shard = self._give_up(worker)
         times = self._interruptions[shard.name] = self._interruptions.get(shard.name, 0) + 1
         if times >= MAX_INTERRUPTIONS:
+            self._forget(shard)
             return shard, times, Failure(shard.name, times, f"interrupted {times} times, at last: {reason}")
         self._waiting.appendleft(shard)
         return shard, times, None
@@ -111,6 +112,11 @@ class Schedule:
         """Forgets a worker that is gone, and has no shard."""
         assert worker not in self._running
         self._seconds.pop(worker, None)
+
+    def _forget(self, shard: ShardEntry) -> None:
+        """What was counted of a shard that has come to its end."""
+        for of_shard in (self._attempts, self._interruptions, self._failed_on):
+            of_shard.pop(shard.name, None)
 
     def _give_up(self, worker: str) -> ShardEntry:
         self._started.pop(worker)

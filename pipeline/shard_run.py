@@ -83,8 +83,7 @@ def run_shards(
     with ExitStack() as stack:
         lock = stack.enter_context(DriverLock(store.place))
         store.sweep()
-        store.books.open_for(shards)
-        done = store.books.done()
+        done = store.books.open_for(shards)
         todo = [shard for shard in shards if shard.name not in done]
         outcome = Outcome(len(shards), len(shards) - len(todo))
         if not todo:

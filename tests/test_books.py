@@ -53,6 +53,7 @@ def test_a_shard_is_done_with_its_record_and_only_then(books: Books) -> None:
 
 def test_records_come_in_order_of_name_however_many(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books_module, "BATCH", 3)
+    monkeypatch.setattr(books_module, "AT_A_TIME", 2)
     names = [f"tar-{number}" for number in range(7)]
     for name in reversed(names):
         books.close(record(name))
@@ -192,6 +193,29 @@ def test_what_is_done_is_found_by_listings_alone_whatever_the_number_of_shards(b
     counting = Counting(books.place)
     assert len(Books(counting).done()) == 19  # type: ignore[arg-type]
     assert counting.calls == {"names": 2}
+
+
+def test_opening_the_books_tells_what_is_done_and_lists_the_records_once(books: Books) -> None:
+    for name in "abc":
+        books.close(record(name))
+    books.mark_damaged("b", ["score/c/0: missing"])
+    listed: list[str] = []
+
+    class Watching(Counting):
+        def names(self, prefix: str) -> list[str]:
+            listed.append(prefix)
+            return self._place.names(prefix)
+
+    assert Books(Watching(books.place)).open_for([entry("a"), entry("d")]) == books.done() == {"a", "c"}  # type: ignore[arg-type]
+    assert listed.count("books/records") == 1
+
+
+def test_records_of_shards_that_are_known_to_be_done_are_read_without_a_listing(books: Books) -> None:
+    for name in "abc":
+        books.close(record(name))
+    counting = Counting(books.place)
+    assert [each.shard for each in Books(counting).records({"c", "a"})] == ["a", "c"]  # type: ignore[arg-type]
+    assert counting.calls == {"read": 2}
 
 
 def test_a_failure_that_is_withdrawn_while_it_is_looked_at_is_passed_over(

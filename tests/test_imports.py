@@ -75,6 +75,7 @@ def test_ray_is_imported_where_it_is_used_alone() -> None:
         ("import ranker", ["ray", "click", "zarr", "webdataset", "pydantic", "stages", "storage"]),
         ("import storage.scores, storage.verification", ["torch", "ray", "click"]),
         ("import pipeline.cli", ["torch", "ray", "zarr"]),
+        ("import pipeline.ray_worker", ["torch", "zarr", "click"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -106,7 +106,8 @@ def test_every_shard_is_done_or_set_aside_whatever_fails_and_whoever_dies(data: 
     """Workers come, go and fail at random; whoever is free asks."""
     names = [f"tar-{number}" for number in range(data.draw(st.integers(0, 6)))]
     max_attempts = data.draw(st.integers(1, 4))
-    schedule = Schedule(shards(*names), max_attempts)
+    now = 0.0
+    schedule = Schedule(shards(*names), max_attempts, clock=lambda: now)
     idle, busy = {f"worker-{n}" for n in range(data.draw(st.integers(1, 4)))}, dict[str, str]()
     hired, attempts, ended = len(idle), Counter[str](), Counter[str]()
     failed_on: dict[str, set[str]] = {name: set() for name in names}
@@ -120,6 +121,7 @@ def test_every_shard_is_done_or_set_aside_whatever_fails_and_whoever_dies(data: 
                 idle.remove(worker)
         assert busy, "nobody is at work, nobody will be"
         assert schedule.running() == sorted(busy.values())
+        now += data.draw(st.integers(0, 5))
         worker = data.draw(st.sampled_from(sorted(busy)))
         name = busy.pop(worker)
         end = data.draw(st.sampled_from(["done", "failed", "died"]))

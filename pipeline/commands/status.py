@@ -48,12 +48,11 @@ def status(store: str, list_left_out: bool) -> None:
         click.echo(f"damaged   {shard}: {content.command} does it again")
     samples = computed = 0
     reasons: Counter[str] = Counter()
-    for record in books.records():
-        if record.shard in done:
-            samples, computed = samples + record.samples, computed + record.scored
-            reasons.update(sample.reason for sample in record.left_out)
-            for sample in record.left_out if list_left_out else ():
-                click.echo(f"left out  {record.shard} {sample.key}: {sample.reason}")
+    for record in books.records(done):
+        samples, computed = samples + record.samples, computed + record.scored
+        reasons.update(sample.reason for sample in record.left_out)
+        for sample in record.left_out if list_left_out else ():
+            click.echo(f"left out  {record.shard} {sample.key}: {sample.reason}")
     split = f"{computed} {content.participle}, {samples - computed} left out"
     click.echo(f"samples   {samples} in the shards that are done: {split}")
     for reason, count in reasons.most_common():
