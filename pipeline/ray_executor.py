@@ -112,6 +112,8 @@ class _Worker:
     name: str
     actor: Any
     hired: float
+    avoids: frozenset[str]
+    """Nodes."""
     place: Place | None = None
     is_ready: bool = False
     is_leaving: bool = False
@@ -195,8 +197,14 @@ class _Run:
     def _hire(self, now: float) -> None:
         wanted = min(self._wanted(now), self.schedule.waiting + self.schedule.under_way)
         present = [worker for worker in self.workers.values() if not worker.is_leaving]
-        for worker in reversed([worker for worker in present if not worker.place][: max(0, len(present) - wanted)]):
-            self._remove(worker)  # there is no room for it any more, or no work
+        surplus = len(present) - wanted
+        for worker in [worker for worker in present if not worker.place]:
+            if surplus > 0 or not worker.avoids <= self.ending.keys():
+                self._remove(
+                    worker
+                )  # there is no room or work for it, or it avoids nodes that have not ended after all
+                present.remove(worker)
+                surplus -= 1
         if now < self.next_hire:
             return
         for _ in range(wanted - len(present)):
@@ -208,7 +216,7 @@ class _Run:
                 max_concurrency=2,
                 label_selector={"ray.io/node-id": f"!in({','.join(self.ending)})"} if self.ending else {},
             )
-            worker = _Worker(next(self.names), kind.remote(), hired=now)
+            worker = _Worker(next(self.names), kind.remote(), hired=now, avoids=frozenset(self.ending))
             self.workers[worker.name] = worker
             self._ask(worker, worker.actor.place.remote(), self._placed)
 

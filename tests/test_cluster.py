@@ -197,6 +197,34 @@ def test_a_worker_that_is_told_to_end_gives_back_what_would_take_too_long_and_an
     assert not execution.of(ShardFailed)
 
 
+def test_where_workers_were_told_to_end_and_their_nodes_stay_others_are_hired_after_a_while(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_executor, "ENDING_SECONDS", 3.0)
+    execution = Execution(executor, ObedientStage(tmp_path), entries("held-a", "held-b", nsamples=None))
+    until(lambda: len(execution.of(ShardProgress)) == 2)
+    for ready in execution.of(WorkerReady):
+        os.kill(process_of(ready), signal.SIGTERM)
+    until(lambda: len(execution.of(WorkerLeft)) == 2)
+    (tmp_path / "go").touch()
+    execution.ended()
+    assert done(execution) == ["held-a", "held-b"]
+
+
+def test_of_gpus_actors_get_the_parts_that_were_asked_for(cluster: Cluster, nodes: list[Any], tmp_path: Path) -> None:
+    nodes += [cluster.add_node(num_cpus=2, num_gpus=1, **SMALL)]  # Ray believes it
+    with RayExecutor(cluster.address, gpus=0.5) as halves:
+        assert halves.device() == "cuda"
+        execution = Execution(halves, ObedientStage(tmp_path), entries("held-a", "held-b", "held-c"))
+        until(lambda: len(execution.of(ShardStarted)) == 2)
+        (tmp_path / "go").touch()
+        execution.ended()
+    assert len(execution.of(ShardDone)) == 3
+    ready = execution.of(WorkerReady)
+    assert [node_of(event, nodes) for event in ready] == [nodes[-1]] * 2
+    assert all(event.place.endswith("GPU 0, cuda") for event in ready)
+
+
 def test_an_idle_worker_that_is_told_to_end_leaves(executor: RayExecutor, tmp_path: Path) -> None:
     execution = Execution(executor, ObedientStage(tmp_path), entries("held-a", "quick-b"))
     until(lambda: execution.of(ShardDone) and len(execution.of(WorkerReady)) == 2)
