@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import ray.cloudpickle
 from clusters import SMALL, Execution, ObedientStage, entries, lose, small_cluster, until
 from ray.cluster_utils import Cluster
 
-from pipeline import ray_executor
+from pipeline import ray_cluster, ray_executor
 from pipeline.events import (
     ShardDone,
     ShardFailed,
@@ -27,6 +28,7 @@ from pipeline.events import (
     WorkerLost,
     WorkerReady,
 )
+from pipeline.ray_cluster import HeadWatch
 from pipeline.ray_executor import RayExecutor
 from pipeline.schedule import MAX_INTERRUPTIONS
 
@@ -265,6 +267,19 @@ def test_a_shard_that_kills_its_worker_every_time_is_set_aside_whatever_ray_woul
     assert done(execution) == ["quick-a"]
     assert len(stage.attempts("kills")) == 3
     assert "its worker died" in execution.of(ShardFailed)[-1].reason
+
+
+def test_a_run_whose_head_answers_no_more_ends_and_says_so(
+    executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole of it, with a head that is killed, is in test_head_loss."""
+    monkeypatch.setattr(ray_cluster, "HEAD_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        monkeypatch.setattr(executor, "_head", HeadWatch(f"127.0.0.1:{head.getsockname()[1]}"))
+        execution = Execution(executor, ObedientStage(tmp_path), entries("held-a"))
+        until(lambda: execution.of(ShardProgress))
+    with pytest.raises(ConnectionError, match=r"the cluster's head has not answered for \d s; what is done is kept"):
+        execution.ended()
 
 
 def test_where_a_stage_cannot_be_set_up_others_go_on_and_it_is_tried_again(
