@@ -12,6 +12,7 @@ from typing import Any
 
 import clusters
 import pytest
+import ray
 import ray.cloudpickle
 from clusters import SMALL, Execution, ObedientStage, entries, lose, small_cluster, until
 from ray.cluster_utils import Cluster
@@ -221,6 +222,8 @@ def test_of_gpus_actors_get_the_parts_that_were_asked_for(cluster: Cluster, node
         until(lambda: len(execution.of(ShardStarted)) == 2)
         (tmp_path / "go").touch()
         execution.ended()
+        lose(cluster, nodes[-1])
+        until(lambda: not ray.cluster_resources().get("GPU"))  # later tests are to find none
     assert len(execution.of(ShardDone)) == 3
     ready = execution.of(WorkerReady)
     assert [node_of(event, nodes) for event in ready] == [nodes[-1]] * 2
