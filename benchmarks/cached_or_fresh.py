@@ -24,7 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.config import ExecutionConfig
-from pipeline.executor import InProcessExecutor
+from pipeline.execution.executor import InProcessExecutor
 from pipeline.shard_run import run_shards
 from ranker.losses import LOSSES
 from ranker.network import SIZES, PatchRankingTransformer, RankerConfig
@@ -32,17 +32,17 @@ from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import draw_masks, mask_sizes, masks_per_round
 from stages.density.precision import fastest_trusted
 from stages.density.scorer import DensityScorer
-from stages.images import decode_image
+from stages.images.decoding import decode_image
+from stages.images.views import random_view, render
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.lists import ListBatch, RankerLists, ranker_objective
 from stages.ranking.mask_agreement import mask_flops
 from stages.ranking.quality import Estimate
-from stages.ranking.scored_shards import ScoredSample, Split, SplitShards, held_out, join_scores, survey
 from stages.ranking.validation import RANKER, SELECTED_BY, RankerValidation
-from stages.sample_stream import SampleStream
+from stages.samples.scored import ScoredSample, Split, SplitShards, held_out, join_scores, survey
+from stages.samples.stream import SampleStream
 from stages.score import ScoreConfig, ScoreStage, score_settings
-from stages.training import Recipe, Training
-from stages.views import random_view, render
+from stages.training.loop import Recipe, Training
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_files import Sample, read_shard

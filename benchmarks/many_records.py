@@ -34,7 +34,7 @@ import numpy as np
 from scale import SAMPLES, SleepingStage, entries, machine, make_store, record_of
 
 from pipeline.config import ExecutionConfig
-from pipeline.executor import Executor
+from pipeline.execution.executor import Executor
 from pipeline.shard_run import run_shards
 from storage.locations import locate
 from storage.patch_store import PatchStore

@@ -34,13 +34,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ray
 
-import pipeline.ray_executor
+import pipeline.ray.executor
 from pipeline.config import ExecutionConfig
-from pipeline.events import Event, ShardDone
-from pipeline.executor import Executor
-from pipeline.ray_executor import RayExecutor
-from pipeline.ray_worker import ShardWorker
-from pipeline.schedule import Schedule
+from pipeline.execution.events import Event, ShardDone
+from pipeline.execution.executor import Executor
+from pipeline.execution.schedule import Schedule
+from pipeline.ray.executor import RayExecutor
+from pipeline.ray.worker import ShardWorker
 from pipeline.shard_run import Outcome, run_shards
 from stages.stage import Receipt, ShardStage
 from storage.books import Books, LeftOut, ShardRecord
@@ -264,7 +264,7 @@ def main() -> None:
         def start() -> Executor:
             held.enter_context(executor)
             if arguments.hosts:
-                pipeline.ray_executor.ray = HostedRay(arguments.hosts, arguments.actors)
+                pipeline.ray.executor.ray = HostedRay(arguments.hosts, arguments.actors)
             return executor
 
         shown = ("shards", "actors", "sleep", "hosts")

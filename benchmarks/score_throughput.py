@@ -39,11 +39,11 @@ from stages.density.cost import density_flops
 from stages.density.mae import PRESETS, MaskedAutoencoder, gather_tokens, masked_indices
 from stages.density.mae_checkpoints import load_mae, save_mae
 from stages.density.masks import draw_masks, visible_per_mask
-from stages.density.normalisation import normalise
 from stages.density.precision import fastest_trusted
 from stages.density.scorer import DensityScorer, Precision
-from stages.scenes import draw_scene
-from stages.views import evaluation_view, render
+from stages.images.normalisation import normalise
+from stages.images.views import evaluation_view, render
+from stages.sources.scenes import draw_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

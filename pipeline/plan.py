@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pipeline.progress import duration
-from stages.autocast import Precision
+from pipeline.progress.display import duration
+from stages.compute.autocast import Precision
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import draw_masks, mask_sizes

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 import click
 
 from pipeline.config import ExecutionConfig
-from pipeline.executor import Executor
+from pipeline.execution.executor import Executor
 from pipeline.shard_run import Outcome, make_executor
-from stages.autocast import Precision
+from stages.compute.autocast import Precision
 from storage.patch_store import PatchStore
 
 

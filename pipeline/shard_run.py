@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from pipeline.config import ExecutionConfig
-from pipeline.events import Event, ShardDone, ShardFailed
-from pipeline.executor import Executor, InProcessExecutor, describe
-from pipeline.progress import Display, EventFile, duration
-from pipeline.schedule import Schedule
-from pipeline.shard_progress import ShardProgressDisplay
+from pipeline.execution.events import Event, ShardDone, ShardFailed
+from pipeline.execution.executor import Executor, InProcessExecutor, describe
+from pipeline.execution.schedule import Schedule
+from pipeline.progress.display import Display, EventFile, duration
+from pipeline.progress.shards import ShardProgressDisplay
 from stages.stage import ShardStage
 from storage.books import Failure
 from storage.driver_lock import DriverLock
@@ -56,7 +56,7 @@ def make_executor(config: ExecutionConfig) -> Executor:
     if config.executor == "in-process":
         threads = max(1, int(config.cpus_per_actor)) if config.cpus_per_actor else None
         return InProcessExecutor(config.device, threads)
-    from pipeline.ray_executor import RayExecutor  # here, since importing Ray takes seconds
+    from pipeline.ray.executor import RayExecutor  # here, since importing Ray takes seconds
 
     return RayExecutor(
         config.ray_address,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from pipeline.config import TrainingExecutionConfig
-from stages.devices import resolve_device
-from stages.processes import Processes, SingleProcess
+from stages.compute.devices import resolve_device
+from stages.training.processes import Processes, SingleProcess
 from storage.locations import Location
 
 
@@ -24,7 +24,7 @@ def run_training(
     if executor == "auto":
         executor = "ray" if execution.workers > 1 or execution.ray_address else "in-process"
     if executor == "ray":
-        from pipeline.ray_training import train_on_ray  # here, since importing Ray takes seconds
+        from pipeline.ray.training import train_on_ray  # here, since importing Ray takes seconds
 
         train_on_ray(stage, execution, out, tell)
         return

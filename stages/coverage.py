@@ -10,22 +10,22 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
+from stages.comparison.result import TaskResult
+from stages.compute.prefetch import prefetch
 from stages.evaluate_task import EVALUATION, judged_on, without_nan
-from stages.images import decode_image
-from stages.prefetch import prefetch
+from stages.images.decoding import decode_image
+from stages.images.views import View, render
 from stages.ranking.quality import Estimate
+from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
 from stages.selectors import USES_SCORES
-from stages.task_result import TaskResult
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.objects import Object
-from stages.tasks.ranked_samples import RankedSample, join_ranks, read_ranked, selector_name
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun, plan_runs
 from stages.tasks.segment import IGNORED
 from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded
 from stages.tasks.table import TASKS
 from stages.tasks.task import Task, TaskOptions, names_of
-from stages.views import View, render
 from storage.dense_scores import PatchGrid, open_dense, patch_grid
 from storage.patch_store import PatchStore
 from storage.shard_files import read_shard

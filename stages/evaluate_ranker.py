@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.network import RankerConfig
 from ranker.pretrained import CONFIG_FILE
-from stages.devices import resolve_device
-from stages.load_ranker import load_ranker
+from stages.compute.devices import resolve_device
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
+from stages.ranking.load_ranker import load_ranker
 from stages.ranking.mask_agreement import mask_flops, scores_per_patch, spearman_brown, splits
 from stages.ranking.quality import Densities, Estimate, estimate, mean_of_numbers, quality, rank_agreement
-from stages.ranking.scored_shards import Split, SplitShards, held_out, join_scores
 from stages.ranking.validation import RANKER, SELECTED_BY, Comparison, add_comparators, rank_images
+from stages.samples.scored import Split, SplitShards, held_out, join_scores
 from storage.patch_store import PatchStore, Settings
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards

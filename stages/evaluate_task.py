@@ -16,21 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ranker.selection import kept_count
-from stages.autocast import autocast
-from stages.density.normalisation import normalise
-from stages.devices import resolve_device
-from stages.prefetch import prefetch
+from stages.comparison.result import TaskResult, Throughput
+from stages.compute.autocast import autocast
+from stages.compute.devices import resolve_device
+from stages.compute.prefetch import prefetch
+from stages.images.normalisation import normalise
+from stages.samples.ranked import RankedSample, checksum, join_ranks, read_ranked, refuse_other_grid
 from stages.selectors import USES_SCORES, Select
-from stages.task_result import TaskResult, Throughput
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.models import SavedTask, load_task
-from stages.tasks.ranked_samples import RankedSample, checksum, join_ranks, read_ranked, refuse_other_grid
 from stages.tasks.selector_cost import selector_cost
 from stages.tasks.survey import find_ids, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS
 from stages.tasks.task import Task
 from stages.tasks.throughput import measure
-from stages.training import fastest_precision
+from stages.training.loop import fastest_precision
 from storage.dense_scores import PatchGrid, open_dense
 from storage.locations import locate
 from storage.patch_store import PatchStore

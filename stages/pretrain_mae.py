@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from stages.compute.devices import resolve_device
+from stages.compute.randomness import Draws, draws_for
 from stages.density.mae import (
     PRESETS,
     MaeConfig,
@@ -29,15 +31,13 @@ from stages.density.mae import (
 )
 from stages.density.mae_checkpoints import CONFIG_FILE, save_mae
 from stages.density.masks import visible_per_mask
-from stages.density.normalisation import denormalise, normalise
 from stages.density.reconstruction import paste_prediction
-from stages.devices import resolve_device
-from stages.images import decode_image
-from stages.pictures import labelled_grid
-from stages.randomness import Draws, draws_for
-from stages.sample_stream import SampleStream, measured
-from stages.training import Precision, Recipe, Training, TrainingReport, fastest_precision
-from stages.views import evaluation_view, random_view, render
+from stages.images.decoding import decode_image
+from stages.images.drawing import labelled_grid
+from stages.images.normalisation import denormalise, normalise
+from stages.images.views import evaluation_view, random_view, render
+from stages.samples.stream import SampleStream, measured
+from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.locations import locate
 from storage.patch_store import Settings

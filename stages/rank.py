@@ -14,10 +14,10 @@ from torch import Tensor
 from ranker.network import RankerConfig
 from ranker.patch_ranker import PatchRanker
 from ranker.pretrained import RankerCheckpoint
-from stages.autocast import Precision, autocast
-from stages.load_ranker import load_ranker
-from stages.micro_batches import MicroBatches
-from stages.shard_views import committed_receipt, process_views
+from stages.compute.autocast import Precision, autocast
+from stages.compute.micro_batches import MicroBatches
+from stages.ranking.load_ranker import load_ranker
+from stages.samples.view_batches import committed_receipt, process_views
 from stages.stage import Receipt
 from storage.patch_store import PatchStore, Settings
 from storage.ranks import CONTENT

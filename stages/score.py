@@ -11,13 +11,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from stages.autocast import Precision
+from stages.compute.autocast import Precision
 from stages.density.distances import Distance
 from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
 from stages.density.masks import Masking, draw_masks, mask_sizes, masks_per_round
 from stages.density.removal import Removal
 from stages.density.scorer import DensityScorer
-from stages.shard_views import committed_receipt, process_views
+from stages.samples.view_batches import committed_receipt, process_views
 from stages.stage import Receipt
 from storage.patch_store import PatchStore, Settings
 from storage.rounding import LEAST_BITS, round_keeping_order

@@ -1,6 +1,6 @@
 """Stage `shard`: images → webdataset tars with an index.
 
-- OUT/NAME-000000.tar ...: the samples (stages.sample_fields)
+- OUT/NAME-000000.tar ...: the samples (stages.sources.sample_fields)
 - OUT/index.json, written last: name, count, size and checksum of each tar (storage.shard_index)
 - OUT/left_out.json: every image that is in no tar, with the reason
 - OUT/sharding/plan.json: what was asked for, so that running again continues this and nothing else
@@ -26,12 +26,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.images import MAX_PIXELS, UnusableImage
-from stages.prefetch import prefetch
-from stages.sample_fields import sample_fields
-from stages.sample_keys import safe_keys
-from stages.scenes import SMALLEST_SIDE
-from stages.sources import Item, Source, find_images
+from stages.compute.prefetch import prefetch
+from stages.images.decoding import MAX_PIXELS, UnusableImage
+from stages.sources.sample_fields import sample_fields
+from stages.sources.sample_keys import safe_keys
+from stages.sources.scenes import SMALLEST_SIDE
+from stages.sources.source import Item, Source, find_images
 from storage.locations import Location, is_temporary, locate
 from storage.shard_files import write_shard
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes

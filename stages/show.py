@@ -12,15 +12,15 @@ from PIL import Image
 
 from ranker.patch_ranker import PatchRanker
 from ranker.selection import top_patches
+from stages.compute.devices import resolve_device
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import draw_masks, masks_per_round
 from stages.density.patch_removal import remove_patch
-from stages.devices import resolve_device
-from stages.load_ranker import load_ranker
-from stages.pictures import heat_overlay, labelled_grid, only_patches, outlined
-from stages.shown_images import ShownImage, find_shown
-from stages.views import evaluation_view, render
+from stages.images.drawing import heat_overlay, labelled_grid, only_patches, outlined
+from stages.images.views import evaluation_view, render
+from stages.ranking.load_ranker import load_ranker
+from stages.samples.named import ShownImage, find_shown
 from storage.locations import locate
 
 CHOSEN, VISIBLE = "red", "white"

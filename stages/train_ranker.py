@@ -17,15 +17,15 @@ from ranker.encoder_weights import load_encoder
 from ranker.losses import LOSSES
 from ranker.network import SIZES, Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE, WEIGHTS_FILE, encode_ranker
-from stages.encoders import Encoder, read_encoder
-from stages.load_ranker import load_ranker
-from stages.processes import Processes
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
 from stages.ranking.lists import RankerLists, ranker_objective
-from stages.ranking.scored_shards import Split, SplitBy, Survey, join_scores, survey
+from stages.ranking.load_ranker import load_ranker
 from stages.ranking.validation import RankerValidation, ValidationReport
-from stages.training import Precision, Recipe, Training, TrainingReport, epoch_end, fastest_precision
+from stages.samples.scored import Split, SplitBy, Survey, join_scores, survey
+from stages.training.encoders import Encoder, read_encoder
+from stages.training.loop import Precision, Recipe, Training, TrainingReport, epoch_end, fastest_precision
+from stages.training.processes import Processes
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.locations import Location, locate
 from storage.patch_store import PatchStore, Settings, fingerprint

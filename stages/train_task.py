@@ -15,18 +15,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
-from stages.processes import Processes
+from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selector_name
 from stages.tasks.architecture import begin_encoder
 from stages.tasks.batches import TaskBatches, task_objective
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
-from stages.tasks.ranked_samples import checksum, join_ranks, refuse_other_grid, selector_name
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
 from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
-from stages.training import Precision, Recipe, Training, TrainingReport, fastest_precision
+from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
+from stages.training.processes import Processes
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.dense_scores import open_dense, patch_grid
 from storage.locations import Location, locate

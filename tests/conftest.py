@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 # Before torch is loaded: for tensors as small as these several threads are slower, and many times so beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from small_models import SMALL, write_ranker
 from unreliable_s3 import UnreliableS3, unreliable_s3
 
-from ranker.network import PatchRankingTransformer, RankerConfig
-from ranker.pretrained import encode_ranker
-from stages.density.mae import MaeConfig, MaskedAutoencoder
+from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.shard import ShardConfig, run_shard
 from storage.locations import Location, locate
-
-SMALL = MaeConfig(
-    image_size=32,
-    patch_size=8,
-    width=16,
-    depth=1,
-    heads=2,
-    decoder_width=16,
-    decoder_depth=2,
-    decoder_heads=2,
-)
-"""16 patches; at a mask ratio of 0.75 four masks of four patches show each once."""
-
-SMALL_RANKER = RankerConfig(image_size=32, patch_size=8, width=16, depth=1, heads=2)
-"""For the same patches."""
 
 
 @pytest.fixture(scope="session")
@@ -59,15 +41,6 @@ def small_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mae")
     torch.manual_seed(0)
     save_mae(MaskedAutoencoder(SMALL), str(folder), {})
-    return folder
-
-
-def write_ranker(folder: Path, seed: int = 0, **architecture: Any) -> Path:
-    """A folder with a ranker of `SMALL_RANKER`, or what is changed of it, and random weights."""
-    torch.manual_seed(seed)
-    model = PatchRankingTransformer(dataclasses.replace(SMALL_RANKER, **architecture))
-    for name, data in encode_ranker(model, {}).items():
-        locate(folder).write(name, data)
     return folder
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import click
 
-from pipeline.comparison_table import comparison_table
-from stages.compare import compare as compare_results
+from stages.comparison.comparison import compare as compare_results
+from stages.comparison.table import comparison_table
 from storage.locations import locate
 
 FIGURES_FILE = "comparison.json"
@@ -29,8 +29,8 @@ def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
 
 
 def run_compare_command(results: Sequence[str], out: str) -> int:
-    """Compares, and returns the exit status; raises ValueError as `stages.compare.compare` does."""
-    from stages.comparison_plot import draw_comparison
+    """Compares, and returns the exit status; raises ValueError as `stages.comparison.comparison.compare` does."""
+    from stages.comparison.plot import draw_comparison
 
     found = compare_results(results)
     place = locate(out)

@@ -9,9 +9,9 @@ import click
 from pipeline.commands.compare import run_compare_command
 from pipeline.config import PipelineFile, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display
+from pipeline.progress.display import Display
+from stages.comparison.result import RESULT_FILE
 from stages.coverage import CoverageConfig, measure_coverage
-from stages.task_result import RESULT_FILE
 from storage.locations import locate
 
 

@@ -10,8 +10,8 @@ from pipeline.commands.run import run_stages
 from pipeline.config import PipelineFile
 from ranker import PatchRanker
 from stages.ranking.facts import read_facts
-from stages.ranking.scored_shards import held_out, join_scores
-from stages.score_maps import draw_held_out, draw_score_maps
+from stages.ranking.score_maps import draw_held_out, draw_score_maps
+from stages.samples.scored import held_out, join_scores
 from stages.tasks.table import TaskName
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT

@@ -10,11 +10,11 @@ import click
 
 from pipeline.config import PipelineFile, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display
-from pipeline.quality_table import quality_table
-from stages.agreement_plot import draw_agreement
+from pipeline.progress.display import Display
 from stages.evaluate_ranker import EvaluateRankerConfig, Evaluation
 from stages.evaluate_ranker import evaluate_ranker as evaluate
+from stages.ranking.plot import draw_agreement
+from stages.ranking.table import quality_table
 from storage.locations import locate
 
 FIGURES_FILE = "evaluation.json"

@@ -8,10 +8,10 @@ import click
 
 from pipeline.config import PipelineFile, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display
+from pipeline.progress.display import Display
+from stages.comparison.result import RESULT_FILE, TaskResult
 from stages.evaluate_task import EvaluateTaskConfig
 from stages.evaluate_task import evaluate_task as evaluate
-from stages.task_result import RESULT_FILE, TaskResult
 from storage.locations import locate
 
 

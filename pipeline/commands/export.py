@@ -29,7 +29,7 @@ def export(ranker: str, format_: str, out: str) -> None:
     """
     from ranker.export import INPUT, OUTPUT, check_onnx, check_program, export_onnx, export_program
     from ranker.patch_ranker import PatchRanker
-    from stages.load_ranker import load_ranker
+    from stages.ranking.load_ranker import load_ranker
 
     opened = PatchRanker(load_ranker(ranker))
     write, check = {"torch": (export_program, check_program), "onnx": (export_onnx, check_onnx)}[format_]

@@ -9,8 +9,8 @@ import click
 
 from pipeline.config import PipelineFile, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display, EventFile
-from pipeline.training_progress import TrainingProgress
+from pipeline.progress.display import Display, EventFile
+from pipeline.progress.training import TrainingProgress
 from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, run_pretrain_mae
 from storage.locations import locate
 

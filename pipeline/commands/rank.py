@@ -10,8 +10,8 @@ from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.options import given, options_of
 from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
 from pipeline.shard_run import absolute, run_shards
-from stages.load_ranker import load_ranker
 from stages.rank import RankConfig, RankStage, rank_settings
+from stages.ranking.load_ranker import load_ranker
 from storage.patch_store import PatchStore
 from storage.ranks import CONTENT
 from storage.shard_index import expand_shards

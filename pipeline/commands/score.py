@@ -12,9 +12,9 @@ from pipeline.options import given, options_of
 from pipeline.plan import plan_scores
 from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
 from pipeline.shard_run import absolute, run_shards
+from stages.compute.devices import resolve_device
 from stages.density.mae_checkpoints import load_mae
 from stages.density.precision import fastest_trusted
-from stages.devices import resolve_device
 from stages.score import ScoreConfig, ScoreStage, score_settings
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT

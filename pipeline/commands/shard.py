@@ -8,7 +8,7 @@ import click
 
 from pipeline.config import PipelineFile, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display
+from pipeline.progress.display import Display
 from stages.shard import ShardConfig, run_shard
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import click
 
-from pipeline.progress import duration
+from pipeline.progress.display import duration
 from storage.contents import open_any
 from storage.driver_lock import current_driver
 

@@ -10,11 +10,11 @@ import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display, EventFile
-from pipeline.quality_table import quality_table
+from pipeline.progress.display import Display, EventFile
+from pipeline.progress.training import TrainingProgress
 from pipeline.shard_run import absolute
-from pipeline.training_progress import TrainingProgress
 from pipeline.training_run import run_training
+from stages.ranking.table import quality_table
 from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
 from storage.locations import locate
 from storage.shard_index import expand_shards

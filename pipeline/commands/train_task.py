@@ -13,12 +13,12 @@ from pipeline.commands.compare import run_compare_command
 from pipeline.commands.evaluate_task import run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.options import given, options_of
-from pipeline.progress import Display, EventFile
+from pipeline.progress.display import Display, EventFile
+from pipeline.progress.training import TrainingProgress
 from pipeline.shard_run import absolute
-from pipeline.training_progress import TrainingProgress
 from pipeline.training_run import run_training
+from stages.comparison.result import RESULT_FILE
 from stages.evaluate_task import EvaluateTaskConfig
-from stages.task_result import RESULT_FILE
 from stages.tasks.runs import TaskRun, plan_runs
 from stages.tasks.table import TaskName
 from stages.train_task import TrainTaskConfig, TrainTaskSummary, prepare_task, run_train_task

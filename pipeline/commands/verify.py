@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.progress import Display
+from pipeline.progress.display import Display
 from storage.contents import open_any
 from storage.verification import verify_shards
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from stages.randomness import draws_for, permutation
+from stages.compute.randomness import draws_for, permutation
 
 Masking = Literal["partition", "random"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from stages.density.distances import l1
 from stages.density.mae import MaskedAutoencoder, masked_indices, unpatchify
-from stages.density.normalisation import denormalise, normalise
 from stages.density.reconstruction import paste_prediction
 from stages.density.removal import remove_in_decoder
+from stages.images.normalisation import denormalise, normalise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 import torch
 from torch.nn.functional import linear
 
-from stages.autocast import Precision
+from stages.compute.autocast import Precision
 
 WORTHWHILE = 1.5
 """How many times as fast as fp32 bf16 must be on a CPU to be preferred."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stages.autocast import Precision, autocast
+from stages.compute.autocast import Precision, autocast
+from stages.compute.micro_batches import MicroBatches
 from stages.density.distances import DISTANCES, Distance
 from stages.density.mae import MaeConfig, MaskedAutoencoder
-from stages.density.normalisation import normalise
 from stages.density.removal import REMOVALS, Removal
-from stages.micro_batches import MicroBatches
+from stages.images.normalisation import normalise
 
 
 class DensityScorer:

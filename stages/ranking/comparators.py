@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.randomness import draws_for
+from stages.compute.randomness import draws_for
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.images import UnusableImage, decode_image
-from stages.prefetch import prefetch
+from stages.compute.prefetch import prefetch
+from stages.images.decoding import UnusableImage, decode_image
+from stages.images.views import render
 from stages.ranking.quality import Densities
-from stages.ranking.scored_shards import ScoredSample, SplitShards
-from stages.views import render
+from stages.samples.scored import ScoredSample, SplitShards
 from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
 
@@ -30,7 +30,7 @@ class EvaluationBatch:
 def evaluation_batches(
     store: PatchStore, part: SplitShards, *, size: int = 64, threads: int = 2
 ) -> Iterator[EvaluationBatch]:
-    """All samples of `part`, `size` at a time. Raises ValueError as `stages.ranking.scored_shards.read_scored` does."""
+    """All samples of `part`, `size` at a time. Raises ValueError as `stages.samples.scored.read_scored` does."""
     side, n_patches = store.settings["mae.image_size"], store.settings["patches"]
 
     def prepare(item: tuple[ShardEntry, ScoredSample]) -> tuple[ScoredSample, np.ndarray]:

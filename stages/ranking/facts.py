@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ranker.pretrained import CONFIG_FILE
-from stages.ranking.scored_shards import Split
 from stages.ranking.validation import ValidationReport
+from stages.samples.scored import Split
 
 
 @dataclasses.dataclass(frozen=True)

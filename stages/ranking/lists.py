@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ranker.losses import RankingLoss
-from stages.density.normalisation import normalise
-from stages.images import decode_image
-from stages.randomness import draws_for, permutation, uniform
-from stages.ranking.scored_shards import ScoredSample, SplitShards
-from stages.sample_stream import SampleStream
-from stages.views import render
+from stages.compute.randomness import draws_for, permutation, uniform
+from stages.images.decoding import decode_image
+from stages.images.normalisation import normalise
+from stages.images.views import render
+from stages.samples.scored import ScoredSample, SplitShards
+from stages.samples.stream import SampleStream
 from storage.patch_store import PatchStore
 
 
@@ -56,7 +56,7 @@ class RankerLists:
         )
 
     def batches(self, size: int, start: int, *, part: int, parts: int) -> Generator[ListBatch, None, None]:
-        """As `stages.sample_stream.SampleStream.batches`."""
+        """As `stages.samples.stream.SampleStream.batches`."""
         stream = self._stream.batches(size, start, part=part, parts=parts)
         with closing(stream):
             for batch in stream:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.compute.randomness import draws_for, permutation
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig
 from stages.density.masks import mask_sizes, masks_per_round, visible_per_mask
-from stages.randomness import draws_for, permutation
 from storage.patch_store import Settings
 
 SPLITS = 4

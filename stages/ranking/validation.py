@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.density.normalisation import normalise
+from stages.images.normalisation import normalise
 from stages.ranking.comparators import colour_contrast, gradient_energy, position_scores, random_scores
 from stages.ranking.evaluation_images import EvaluationBatch
 from stages.ranking.mask_agreement import halves

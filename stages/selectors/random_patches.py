@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.randomness import permutation
+from stages.compute.randomness import permutation
 from stages.selectors.selector import Candidates
 
 

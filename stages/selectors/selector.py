@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stages.randomness import Draws
+from stages.compute.randomness import Draws
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

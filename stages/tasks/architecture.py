@@ -14,8 +14,8 @@ from ranker.encoder_weights import load_encoder
 from ranker.network import SIZES
 from ranker.positions import sincos_positions
 from stages.density.mae import PRESETS
-from stages.encoders import TIMM, read_encoder
 from stages.tasks.kept_patches import KeptPatchEncoder
+from stages.training.encoders import TIMM, read_encoder
 from storage.dense_scores import PatchGrid
 
 HEADS = {preset.width: preset.heads for preset in PRESETS.values()} | {
@@ -74,7 +74,7 @@ def begin_encoder(
     grid: PatchGrid, *, size: str, init: str | None, drop_path: float = 0.0
 ) -> tuple[EncoderConfig, KeptPatchEncoder, str | None]:
     """Architecture, model and the checksum of the weights that it starts from: random ones of `size`, or those of
-    `init` as `stages.encoders.read_encoder` takes it, which then decides the architecture.
+    `init` as `stages.training.encoders.read_encoder` takes it, which then decides the architecture.
 
     Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
     """

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.density.normalisation import normalise
-from stages.randomness import draws_for, uniform
-from stages.sample_stream import SampleStream
+from stages.compute.randomness import draws_for, uniform
+from stages.images.normalisation import normalise
+from stages.samples.ranked import RankedSample, read_ranked
+from stages.samples.stream import SampleStream
 from stages.tasks.kept_views import KeptViews
-from stages.tasks.ranked_samples import RankedSample, read_ranked
 from stages.tasks.task import Classes, Targets, Task, TaskOptions
 from storage.dense_scores import PatchGrid
 from storage.patch_store import PatchStore
@@ -65,7 +65,7 @@ class TaskBatches:
         )
 
     def batches(self, size: int, start: int, *, part: int, parts: int) -> Generator[TaskBatch, None, None]:
-        """As `stages.sample_stream.SampleStream.batches`."""
+        """As `stages.samples.stream.SampleStream.batches`."""
         stream = self._stream.batches(size, start, part=part, parts=parts)
         with closing(stream):
             for number, batch in enumerate(stream, start):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
-from stages.views import View
 
 if TYPE_CHECKING:
     from storage.shard_files import Sample

@@ -22,8 +22,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from stages.images.views import View
 from stages.ranking.quality import CONFIDENCE, RESAMPLES, Estimate
-from stages.views import View
 
 Areas = Mapping[int, np.ndarray]
 """By category, for those in view: (L,) float64, the area in each patch, in pixels."""

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
 from torchvision.models.detection.fcos import FCOS, FCOSHead  # type: ignore[import-untyped]
 
+from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.objects import Object, category_names, read_objects, visible_boxes
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions
 from stages.tasks.token_grid import TokenGrid
-from stages.views import View
 from storage.shard_files import Sample
 
 PADDING = -1

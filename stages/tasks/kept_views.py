@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 
-from stages.images import decode_image
-from stages.randomness import draws_for
+from stages.compute.randomness import draws_for
+from stages.images.decoding import decode_image
+from stages.images.views import View, render
+from stages.samples.ranked import RankedSample
 from stages.selectors import DRAWS, SELECTORS, Select
 from stages.selectors.selector import Candidates
-from stages.tasks.ranked_samples import RankedSample
-from stages.views import View, render
 from storage.dense_scores import PatchGrid
 
 REMEMBERED_BYTES = 2**30

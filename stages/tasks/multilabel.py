@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.functional.classification import binary_average_precision
 
+from stages.images.views import View
 from stages.tasks.asymmetric_loss import asymmetric_loss
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.objects import category_names, read_categories
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, stack
-from stages.views import View
 from storage.shard_files import Sample
 
 

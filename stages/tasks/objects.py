@@ -1,5 +1,5 @@
-"""The objects of an image, as the field `json` of a sample has them (`stages.sample_fields`), and what a view shows of
-them."""
+"""The objects of an image, as the field `json` of a sample has them (`stages.sources.sample_fields`), and what a
+view shows of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from stages.images import image_size
-from stages.views import View
+from stages.images.decoding import image_size
+from stages.images.views import View
 from storage.shard_files import Sample
 
 LEAST_VISIBLE = 0.25

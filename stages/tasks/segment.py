@@ -12,11 +12,11 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from stages.images import UnusableImage, decode_mask, image_size
+from stages.images.decoding import UnusableImage, decode_mask, image_size
+from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
 from stages.tasks.token_grid import TokenGrid
-from stages.views import View
 from storage.shard_files import Sample
 
 IGNORED = 255

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from ranker.network import PatchRankingTransformer, RankerConfig
-from stages.autocast import Precision
+from stages.compute.autocast import Precision
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import mask_sizes

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from stages.prefetch import prefetch
-from stages.tasks.ranked_samples import RankedSample, read_ranked
+from stages.compute.prefetch import prefetch
+from stages.samples.ranked import RankedSample, read_ranked
 from stages.tasks.task import Classes, Task, TaskOptions
 from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry

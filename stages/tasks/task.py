@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.views import View
 
 if TYPE_CHECKING:
     from storage.shard_files import Sample

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.autocast import Precision, autocast
+from stages.compute.autocast import Precision, autocast
 from stages.tasks.task import Targets, TaskModel
 
 LEAST_ROUNDS = 3
@@ -27,7 +27,7 @@ LEAST_SECONDS = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpeed:
-    """The fields of `stages.task_result.Throughput` that a model decides."""
+    """The fields of `stages.comparison.result.Throughput` that a model decides."""
 
     flops: float
     """Of one image; two for each multiplication and addition of a matrix product, as in `stages.density.cost`."""
@@ -136,8 +136,8 @@ def _inference(model: nn.Module, device: torch.device, precision: Precision) -> 
 def _training(
     model: TaskModel, images: Tensor, targets: Targets, device: torch.device, precision: Precision
 ) -> Callable[[Tensor], None]:
-    """A step on the `kept` patches that it is called with, as `stages.training` makes one; but the rate is 0, so that
-    hundreds of steps on one batch lead nowhere."""
+    """A step on the `kept` patches that it is called with, as `stages.training.loop` makes one; but the rate is 0, so
+    that hundreds of steps on one batch lead nowhere."""
     optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=0.0, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 

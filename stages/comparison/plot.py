@@ -1,0 +1,83 @@
+"""The plot of `compare`: a task's metric against keep ratio, one line a way of choosing patches."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from stages.comparison.comparison import Metrics, Point, Spread, TaskComparison
+from stages.comparison.result import FULL
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f4f24", "#6a3d9a")
+"""Those of Okabe and Ito, which the colour-blind tell apart, and two more."""
+MARKERS = "osD^vPX*"
+FULL_COLOUR = "#404040"
+DODGE = 0.006
+"""Of the width, between lines at the same ratio, so that their error bars do not cover each other."""
+
+
+def draw_comparison(task: str, found: TaskComparison) -> bytes:
+    """PNG: the first metric with its standard deviation over seeds, or its interval over images; beside it the same for
+    the classes that are left, where all runs tell of them."""
+    panels: list[tuple[str, Callable[[Point], Metrics]]] = [("all classes", lambda point: point.metrics)]
+    if found.excluded is not None:
+        panels.append(("classes that are left", lambda point: point.left_metrics or {}))
+    figure = Figure(figsize=(1.5 + 5 * len(panels), 4.8), dpi=150, layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, metrics_of) in zip(all_axes, panels, strict=True):
+        _draw(axes, found, metrics_of)
+        axes.set_title(title)
+    figure.suptitle(f"{task}, {found.images} images")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2 * len(panels) + 1)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+def _draw(axes: Axes, found: TaskComparison, metrics_of: Callable[[Point], Metrics]) -> None:
+    name = found.metric_names[0]
+
+    def spread_of(point: Point) -> Spread | None:
+        return metrics_of(point).get(name)
+
+    if found.full and (level := spread_of(found.full)):
+        axes.axhline(level.mean, color=FULL_COLOUR, linestyle="--", label=FULL)
+        if level.std:
+            axes.axhspan(level.mean - level.std, level.mean + level.std, color=FULL_COLOUR, alpha=0.12, linewidth=0)
+    points = [point for line in found.lines.values() for point in line] or ([found.full] if found.full else [])
+    kept = dict(sorted((point.keep_ratio, point.kept) for point in points))
+    width = max(kept) - min(kept) or 1.0
+    for number, (line, own) in enumerate(found.lines.items()):
+        told = [(point.keep_ratio, spread) for point in own if (spread := spread_of(point))]
+        shift = (number - (len(found.lines) - 1) / 2) * DODGE * width
+        axes.errorbar(
+            [ratio + shift for ratio, _ in told],
+            [spread.mean for _, spread in told],
+            np.array([_below_and_above(spread) for _, spread in told]).reshape(-1, 2).T,
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle="-" if number < len(COLOURS) else ":",
+            capsize=3,
+            label=line,
+        )
+    axes.set_xlim(min(kept) - 0.08 * width, max(kept) + 0.08 * width)
+    axes.set_xticks(list(kept), [f"{ratio:g}\n{count}" for ratio, count in kept.items()])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(f"patches kept: ratio, and number of {found.patches}")
+    axes.set_ylabel(name)
+    axes.grid(axis="y", color="#e0e0e0", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _below_and_above(spread: Spread) -> tuple[float, float]:
+    """How far error bars reach from the mean."""
+    if spread.interval:
+        return max(0.0, spread.mean - spread.interval[0]), max(0.0, spread.interval[1] - spread.mean)
+    return (math.nan, math.nan) if spread.std is None else (spread.std, spread.std)

@@ -1,0 +1,90 @@
+"""Samples of tars with the scores of their patches, from a store of ranks or of scores: what tasks are trained and
+judged on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from stages.images.views import View
+from stages.samples.joined import join_store, match_samples
+from storage import ranks, scores
+from storage.dense_scores import PatchGrid, patch_grid, read_dense
+from storage.patch_store import PatchStore
+from storage.shard_files import Sample, read_shard
+from storage.shard_index import ShardEntry
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RankedSample:
+    """A sample with V views of L patches; arrays as in `storage.dense_scores`."""
+
+    tar: str
+    """Its name: keys of several tars may be the same."""
+    sample: Sample
+    score: np.ndarray  # (V, L) float32
+    box: np.ndarray  # (V, 4) int32
+    flip: np.ndarray  # (V,) bool
+
+    @property
+    def key(self) -> str:
+        return self.sample.key
+
+    def view(self, number: int) -> View:
+        """Just what was ranked."""
+        left, top, width, height = self.box[number].tolist()
+        return View(left, top, width, height, bool(self.flip[number]))
+
+
+def join_ranks(shards: Sequence[ShardEntry], store: PatchStore) -> list[ShardEntry]:
+    """The shards with the numbers of their ranked samples; what was left out for its image is left out here too.
+
+    Raises ValueError naming the first sample of the first shard that is not done in the store.
+    """
+    done = store.books.done()
+    if missing := [shard for shard in shards if shard.name not in done]:
+        keys = [sample.key for sample, _ in zip(read_shard(ShardEntry(missing[0].url)), range(1), strict=False)]
+        first = f"sample {keys[0]!r} of {missing[0].url}" if keys else missing[0].url
+        raise ValueError(
+            f"{store.place.url}: has no {store.content} for {first}: expected them for all of {len(shards)} shards, "
+            f"{len(missing)} are not done; see: ltrp-pipeline status {store.place.url}"
+        )
+    found = join_store(shards, store)
+    if not found:
+        raise ValueError(f"{store.place.url}: no image of the {len(shards)} shards has {store.content} there")
+    return found
+
+
+def read_ranked(store: PatchStore, shard: ShardEntry) -> Iterator[RankedSample]:
+    """The ranked samples of a shard (of `join_ranks`) in the tar's order.
+
+    Raises ValueError as `stages.samples.joined.match_samples` does.
+    """
+    dense = read_dense(store, shard.name)
+    for sample, row in match_samples(store, shard, {key: row for row, key in enumerate(dense.key.tolist())}):
+        yield RankedSample(shard.name, sample, dense.score[row], dense.box[row], dense.flip[row])
+
+
+def checksum(shards: Sequence[ShardEntry]) -> str:
+    """Of what tars (of `join_ranks`) hold, whatever made their scores."""
+    tars = [[shard.name, shard.nsamples, shard.filesize, shard.md5sum] for shard in shards]
+    return hashlib.sha256(json.dumps(tars).encode()).hexdigest()
+
+
+def refuse_other_grid(store: PatchStore, expected: PatchGrid, whose: str) -> None:
+    """Raises ValueError naming the store when its patches are others."""
+    came = patch_grid(store)
+    if came != expected:
+        raise ValueError(
+            f"{store.place.url}: expected scores of images of {expected.image_size} pixels in patches of "
+            f"{expected.patch_size}, as {whose} has; came {came.image_size} and {came.patch_size}"
+        )
+
+
+def selector_name(store: PatchStore) -> str:
+    """What tables call the scores of a store: what it says itself, if it was written by another program."""
+    return str(store.settings.get("selector", {ranks.CONTENT: "ltrp", scores.CONTENT: "mae"}[store.content]))

@@ -1,0 +1,109 @@
+"""The command line: its options are frozen here, its mistakes are messages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import COMMANDS, main
+
+FROZEN = Path(__file__).with_name("command_line.txt")
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, their types and what help says of them."""
+    lines: list[str] = []
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        lines.append(name)
+        for parameter in command.params:
+            flags = "/".join([*parameter.opts, *parameter.secondary_opts])
+            kind = getattr(parameter.type, "choices", None) or parameter.type.name
+            lines.append(f"  {flags} {kind}{' ...' if parameter.multiple else ''}")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_command_line_is_what_it_was() -> None:
+    """Scripts depend on it. After a change that is meant: `python tests/pipeline/test_cli.py`, into
+    command_line.txt beside it."""
+    assert command_line() == FROZEN.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_for_itself_and_for_each_option(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+def test_help_explains_the_flow() -> None:
+    printed = CliRunner().invoke(main, ["--help"]).output
+    positions = [
+        printed.index(word)
+        for word in ("--shard--", "--score--", "--train-ranker--", "--rank--", "status and verify", "--train-task--")
+    ]
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["score"], "--shards is missing"),
+        (["score", "--shards", "nowhere", "--mae", "m", "--out", "o"], "nowhere"),
+        (["score", "--shards", "pipe:cat", "--mae", "m", "--out", "o"], "pipe:"),
+        (["shard", "--out", "o"], "expected either images or scenes"),
+        (["shard", "--images", "nowhere", "--out", "o"], "nowhere"),
+        (["pretrain-mae", "--shards", "nowhere", "--out", "o"], "nowhere"),
+        (["status", "nowhere"], "nowhere: no store of scores or ranks there"),
+        (["verify", "nowhere"], "nowhere: no store of scores or ranks there"),
+        (["train-ranker", "--shards", "a", "--scores", "nowhere", "--out", "o"], "no tars found in a"),
+        (
+            ["evaluate-ranker", "--shards", "a", "--scores", "nowhere", "--ranker", "r", "--out", "o"],
+            "nowhere: no store",
+        ),
+        (["rank", "--shards", "nowhere", "--ranker", "r", "--out", "o"], "nowhere"),
+        (["show", "nowhere.jpg", "--ranker", "r", "--out", "o.png"], "nowhere.jpg"),
+        (["export", "--ranker", "nowhere", "--format", "torch", "--out", "o.pt2"], "nowhere: no ranker there"),
+        (["train-task", "classify", "--shards", "a", "--ranks", "nowhere", "--out", "o"], "nowhere: no store"),
+        (["evaluate-task", "--model", "nowhere", "--shards", "a", "--ranks", "r", "--out", "o"], "nowhere: no model"),
+        (["coverage", "--shards", "a", "--ranks", "nowhere", "--out", "o"], "nowhere: no store"),
+        (["compare", "nowhere", "--out", "o"], "nowhere: expected results of tasks"),
+        (["run", "nowhere.yaml"], "nowhere.yaml: No such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_users_mistake_is_one_message_and_not_a_traceback(
+    arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert expected in result.output
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.iterdir()), "nothing is left of it"
+
+
+def test_an_unknown_option_is_refused() -> None:
+    result = CliRunner().invoke(main, ["score", "--mask", "3"])
+    assert result.exit_code == 2
+    assert "--mask" in result.output
+
+
+def test_the_console_script_and_its_version() -> None:
+    script = Path(sys.executable).with_name("ltrp-pipeline")
+    if not script.exists():
+        pytest.skip("the package is not installed beside this Python")
+    printed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("ltrp-pipeline, version ")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(command_line())

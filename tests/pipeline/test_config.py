@@ -1,0 +1,97 @@
+"""Settings: read from a file, won over by flags, refused with their place when wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from repository import ROOT
+
+from pipeline.config import SECTIONS, PipelineFile, section_model
+
+NEEDED = {"shards": ["a"], "mae": "b", "out": "c"}
+
+
+def written(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("score: {maske: 3}", "score: maske is unknown: did you mean masks?"),
+        ("scores: {}", "scores is unknown: did you mean score?"),
+        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, score, train_ranker"),
+        ("score: {masks: many}", "score.masks: expected a valid integer, came 'many'"),
+        ("score: {masks: 0}", "score.masks: expected greater than or equal to 1, came 0"),
+        ("score: {mask_ratio: 1.5}", "score.mask_ratio: expected less than 1, came 1.5"),
+        ("score: {masking: some}", "score.masking: expected 'partition' or 'random', came 'some'"),
+        ("score: {shards: one}", "score.shards: expected a valid list, came 'one'"),
+        ("score: {shards: [1]}", "score.shards.0: expected a valid string, came 1"),
+        ("score: 3", "score: expected settings, came 3"),
+        ("- 1", "training_execution, came list"),
+        ("score: {", "not YAML"),
+        ("execution: {actors: true}", "execution.actors: expected a valid integer, came True"),
+        ("pretrain_mae: {preset: gigantic}", "pretrain_mae.preset: expected 'tiny', 'base', 'large' or 'huge'"),
+        ("shard: {shard_size: -1}", "shard.shard_size: expected greater than or equal to 1, came -1"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_place_what_was_expected_and_what_came(
+    text: str, expected: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "mine.yaml", text)
+    with pytest.raises(ValueError, match=r"mine\.yaml") as refusal:
+        PipelineFile.read(path)
+    assert expected in str(refusal.value)
+
+
+def test_every_wrong_setting_is_told_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.yaml", "score: {masks: 0, views: x}")
+    with pytest.raises(ValueError, match="score") as refusal:
+        PipelineFile.read(path)
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = PipelineFile.read(written(tmp_path / "mine.yaml", "score: {seed: 3, masks: 20, out: x}"))
+    config = file.section("score", {**NEEDED, "masks": 40})
+    assert (config.seed, config.masks, config.views, config.out) == (3, 40, 1, "c")
+
+
+def test_a_wrong_flag_is_named_as_a_flag(tmp_path: Path) -> None:
+    file = PipelineFile.read(written(tmp_path / "mine.yaml", "score: {seed: 3}"))
+    with pytest.raises(ValueError, match=r"^--mask-ratio: expected less than 1, came 2\.0$"):
+        file.section("score", {**NEEDED, "mask_ratio": 2.0})
+
+
+def test_what_is_missing_is_told_with_both_ways_to_give_it() -> None:
+    with pytest.raises(ValueError, match=r"--mae is missing: give it, or score\.mae in pipeline\.yaml"):
+        PipelineFile("pipeline.yaml", {}).section("score", {"shards": ["a"], "out": "b"})
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.yaml: No such file"):
+        PipelineFile.read(str(tmp_path / "none.yaml"))
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert PipelineFile.read(None).section("score", NEEDED).views == 1
+
+
+def test_the_shipped_file_holds_every_setting_at_its_default_and_a_comment_for_each() -> None:
+    """But for where things lie, for what the data are, and for what a comment shows as chosen by the command."""
+    text = (ROOT / "pipeline.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    assert list(content) == list(SECTIONS)
+    PipelineFile("pipeline.yaml", content)
+    for section, settings in content.items():
+        fields = section_model(section).model_fields
+        assert list(settings) == list(fields), section
+        for name, value in settings.items():
+            if not fields[name].is_required() and (section, name) != ("shard", "scenes"):
+                assert value == fields[name].default, f"{section}.{name}"
+    lines = [line for line in text.splitlines() if line.startswith("  ") and not line.strip().startswith("#")]
+    assert all("#" in line for line in lines)

@@ -1,0 +1,322 @@
+"""`pretrain-mae` on small scenes: learns, resumes to the bit, and never mixes settings."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from stages import pretrain_mae
+from stages.density.mae import MaeConfig, MaskedAutoencoder, patchify
+from stages.density.mae_checkpoints import load_mae
+from stages.images.drawing import heat_overlay, labelled_grid
+from stages.images.views import View, random_view
+from stages.pretrain_mae import (
+    PretrainMaeConfig,
+    PretrainMaeSummary,
+    draw_reconstructions,
+    reconstruct_pixels,
+    run_pretrain_mae,
+)
+from stages.sources.scenes import draw_scene
+from stages.training.loop import TrainingReport
+from storage.locations import LocalFiles
+from storage.shard_files import write_shard
+from storage.shard_index import index_bytes
+
+SMALL = {
+    "image_size": 32,
+    "patch_size": 8,
+    "width": 16,
+    "depth": 1,
+    "heads": 2,
+    "decoder_width": 16,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+    "steps": 12,
+    "batch_size": 4,
+    "warmup_steps": 2,
+    "checkpoint_every": 5,
+    "device": "cpu",
+}
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(draw_scene(0, seed, 32).image).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    place = LocalFiles(folder)
+    entries = [
+        write_shard(place, f"scenes-{tar}.tar", [(f"{tar}-{i}", {"png": png(10 * tar + i)}) for i in range(10)])
+        for tar in range(2)
+    ]
+    place.write("index.json", index_bytes("scenes", {}, entries))
+    return folder
+
+
+def config(source: Path, target: Path, **changes) -> PretrainMaeConfig:
+    return PretrainMaeConfig(**{"shards": [str(source)], "out": str(target), **SMALL, **changes})
+
+
+def pretrain(
+    settings: PretrainMaeConfig, stop_at: int | None = None
+) -> tuple[PretrainMaeSummary, list[str], list[int]]:
+    said: list[str] = []
+    steps: list[int] = []
+
+    def report(progress: TrainingReport) -> None:
+        steps.append(progress.step)
+        if stop_at is not None and progress.step >= stop_at:
+            raise KeyboardInterrupt
+
+    return run_pretrain_mae(settings, report, said.append), said, steps
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "patches"),
+    [("base", 111_907_840, 196), ("large", 329_541_888, 196), ("huge", 657_074_508, 256)],
+)
+def test_the_published_presets_have_the_published_parameters(preset: str, parameters: int, patches: int) -> None:
+    """Counted in the models of facebookresearch/mae, position embeddings included."""
+    architecture = PretrainMaeConfig(shards=["s"], out="o", preset=preset).architecture()
+    with torch.device("meta"):
+        model = MaskedAutoencoder(architecture)
+    assert (sum(each.numel() for each in model.parameters()), architecture.n_patches) == (parameters, patches)
+    assert architecture.pixel_target == "normalized"
+
+
+def test_what_is_given_replaces_the_numbers_of_the_preset() -> None:
+    changed = PretrainMaeConfig(shards=["s"], out="o", preset="base", patch_size=32, pixel_target="raw").architecture()
+    assert changed == MaeConfig(patch_size=32, pixel_target="raw")
+
+
+def test_the_mae_can_be_loaded_and_its_json_tells_how_it_was_made(shards: Path, tmp_path: Path) -> None:
+    summary, said, steps = pretrain(config(shards, tmp_path, mask_ratio=0.5))
+    assert (summary.started_at, summary.steps, said, steps) == (0, 12, [], [10, 12])
+    assert load_mae(str(tmp_path)).config == config(shards, tmp_path).architecture()
+    facts = json.loads((tmp_path / "mae.json").read_text())
+    assert facts["held_out_loss"] == summary.held_out_loss > 0
+    assert facts["pretraining"]["mask_ratio"] == 0.5
+    assert facts["pretraining"]["shards.samples"] == 20
+    assert sorted(contents(tmp_path)) == [
+        "mae.json",
+        "mae.safetensors",
+        "pretraining.json",
+        "reconstructions.png",
+    ]
+
+
+def test_the_loss_falls_on_scenes(shards: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    settings = config(shards, tmp_path, steps=80, batch_size=8, base_learning_rate=0.2, pixel_target="raw")
+    run_pretrain_mae(settings, lambda progress: losses.append(progress.loss), print)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "decode_threads": 1}], ids=["plain", "accumulating"])
+def test_an_interrupted_training_ends_in_the_same_files(shards: Path, tmp_path: Path, changes: dict) -> None:
+    pretrain(config(shards, tmp_path / "whole", **changes))
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config(shards, tmp_path / "parts", **changes), stop_at=10)
+    assert not (tmp_path / "parts" / "mae.json").exists()
+    summary, said, steps = pretrain(config(shards, tmp_path / "parts", **changes))
+    assert (summary.started_at, steps) == (10, [12])
+    assert said == [f"{tmp_path / 'parts'}: going on after step 10 of 12"]
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_damaged_checkpoint_costs_steps_but_changes_nothing(shards: Path, tmp_path: Path) -> None:
+    pretrain(config(shards, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config(shards, tmp_path / "parts"), stop_at=10)
+    newest = max((tmp_path / "parts" / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-100])
+    summary, _, _ = pretrain(config(shards, tmp_path / "parts"))
+    assert summary.started_at == 5
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_finished_mae_is_not_made_again(shards: Path, tmp_path: Path) -> None:
+    first, _, _ = pretrain(config(shards, tmp_path))
+    before = contents(tmp_path)
+    again, said, steps = pretrain(config(shards, tmp_path))
+    assert (again.started_at, again.steps, again.held_out_loss) == (12, 12, first.held_out_loss)
+    assert (said, steps) == ([f"{tmp_path}: the MAE is finished, nothing is left to do"], [])
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"mask_ratio": 0.5}, "mask_ratio: there it is 0.75, asked for 0.5"),
+        ({"width": 32}, "mae.width: there it is 16, asked for 32"),
+        ({"steps": 13}, "steps: there it is 12, asked for 13"),
+        ({"precision": "bf16"}, "precision: there it is 'fp32', asked for 'bf16'"),
+    ],
+)
+@pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
+def test_other_settings_are_refused_with_what_differs(
+    shards: Path, tmp_path: Path, finished: bool, changes: dict, line: str
+) -> None:
+    if finished:
+        pretrain(config(shards, tmp_path))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config(shards, tmp_path), stop_at=10)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=line):
+        pretrain(config(shards, tmp_path, **changes))
+    assert contents(tmp_path) == before
+
+
+def test_other_shards_are_refused(shards: Path, tmp_path: Path) -> None:
+    pretrain(config(shards, tmp_path))
+    with pytest.raises(ValueError, match=r"shards\.samples: there it is 20, asked for 10"):
+        pretrain(config(shards / "scenes-0.tar", tmp_path))
+
+
+def test_what_does_not_decide_the_model_may_change(shards: Path, tmp_path: Path) -> None:
+    pretrain(config(shards, tmp_path))
+    pretrain(config(shards, tmp_path, decode_threads=1, checkpoint_every=1))
+
+
+def test_an_mae_from_elsewhere_is_not_overwritten(shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "mae.json").write_text("{}")
+    with pytest.raises(ValueError, match="was not made here"):
+        pretrain(config(shards, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch_size": 5}, "image_size: expected a multiple of patch_size 5, came 32"),
+        ({"heads": 3}, "width: expected a multiple of 3 heads"),
+        ({"batch_size": 4, "accumulate": 3}, "batch_size: expected a multiple of accumulate 3, came 4"),
+        ({"warmup_steps": 13}, "warmup_steps: expected at most the 12 steps, came 13"),
+        ({"mask_ratio": 0.99}, "mask_ratio 0.99 of 16 patches leaves 0 visible"),
+        ({"shards": ["nowhere"]}, "nowhere"),
+        ({"out": "ftp://host/x"}, "ftp"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(shards: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pretrain(config(shards, tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_and_impossible_settings_are_refused() -> None:
+    for wrong in ({"mask_ratio": 1.0}, {"steps": 0}, {"preset": "giant"}, {"colour": "red"}, {"steps": "12"}):
+        with pytest.raises(ValidationError):
+            PretrainMaeConfig(**{"shards": ["s"], "out": "o", **wrong})
+
+
+def test_a_gpu_that_is_not_there_is_refused(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no GPU"):
+        pretrain(config(shards, tmp_path, device="cuda"))
+
+
+def test_unusable_images_are_left_out_and_named(tmp_path: Path) -> None:
+    samples = [(f"{i:02d}", {"png": b"" if i == 3 else png(i)}) for i in range(12)] + [("text", {"txt": b"no image"})]
+    tar = write_shard(LocalFiles(tmp_path), "some.tar", samples)
+    summary, _, _ = pretrain(config(Path(tar.url), tmp_path / "out"))
+    assert summary.left_out == {
+        "03": "zero bytes",
+        "text": "expected one image, found 0: the sample holds txt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (
+            [(str(i), {"png": b"no image"}) for i in range(8)],
+            "none of 8 samples can be used; 0: not an image",
+        ),
+        ([("0", {"png": png(0)})], "expected at least 4 images to train on, came 1"),
+    ],
+)
+def test_shards_without_images_to_train_on_are_refused(tmp_path: Path, samples: list, message: str) -> None:
+    tar = write_shard(LocalFiles(tmp_path), "bad.tar", samples)
+    with pytest.raises(ValueError, match=message) as raised:
+        pretrain(config(Path(tar.url), tmp_path / "out"))
+    assert "bad.tar" in str(raised.value)
+
+
+def test_a_damaged_tar_is_refused_with_its_name(shards: Path, tmp_path: Path) -> None:
+    data = (shards / "scenes-0.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"cut\.tar"):
+        pretrain(config(tmp_path / "cut.tar", tmp_path / "out"))
+
+
+def test_held_out_images_are_never_trained_on(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained_on: set[str] = set()
+
+    def noted(seed: int, key: str, *rest) -> View:
+        trained_on.add(key)
+        return random_view(seed, key, *rest)
+
+    monkeypatch.setattr(pretrain_mae, "random_view", noted)
+    pretrain(config(shards, tmp_path, steps=20))
+    assert trained_on == {f"{tar}-{i}" for tar in range(2) for i in range(10)} - {f"0-{i}" for i in range(5)}
+
+
+@pytest.mark.parametrize("target", ["raw", "normalized"])
+def test_a_perfect_prediction_reconstructs_the_image(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MaskedAutoencoder(
+        MaeConfig(**{k: v for k, v in SMALL.items() if k in MaeConfig.__dataclass_fields__}, pixel_target=target)
+    )
+    images = torch.from_numpy(np.stack([draw_scene(0, i, 32).image for i in range(3)])).permute(0, 3, 1, 2)
+
+    def predict(pixels: torch.Tensor, visible: torch.Tensor):
+        masked = torch.stack([torch.tensor([i for i in range(16) if i not in row]) for row in visible.tolist()])
+        return model.target(pixels).gather(1, masked[..., None].expand(-1, -1, 192)), masked
+
+    monkeypatch.setattr(model, "reconstruct", predict)
+    hidden, reconstructed = reconstruct_pixels(model, images, 0.75, seed=0)
+    assert torch.equal(reconstructed, images)
+    same = (patchify(hidden, 8) == patchify(images, 8)).all(dim=-1)
+    assert same.sum(dim=1).tolist() == [4, 4, 4]
+
+
+def test_the_picture_has_a_row_for_each_image_and_says_what_is_denormalised() -> None:
+    small = {name: value for name, value in SMALL.items() if name in MaeConfig.__dataclass_fields__}
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    raw, normalized = (
+        draw_reconstructions(MaskedAutoencoder(MaeConfig(**small, pixel_target=target)), images, 0)
+        for target in ("raw", "normalized")
+    )
+    assert raw.width == normalized.width > 5 * 160
+    assert normalized.height > raw.height > 3 * 160
+
+
+def test_a_grid_shows_its_images_pixel_by_pixel() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
+    picture = np.asarray(labelled_grid(list(images), ["a", "b", "c"], "caption"))
+    rows = [y for y in range(len(picture)) if (picture[y, 4:164] == np.repeat(images[0, 0, 0], 20, axis=0)).all()]
+    assert len(rows) == 20
+
+
+def test_a_heat_map_colours_the_lowest_dark_and_the_highest_yellow() -> None:
+    grey = np.full((8, 8, 3), 128, dtype=np.uint8)
+    heat = heat_overlay(grey, np.array([[0.0, 5.0], [2.5, np.nan]]), strength=1.0)
+    assert heat[0, 0].tolist() == [68, 1, 84]
+    assert heat[0, 7].tolist() == [253, 231, 37]
+    assert heat[7, 7].tolist() == [128, 128, 128]
+    assert (heat_overlay(grey, np.full((2, 2), np.nan)) == grey).all()

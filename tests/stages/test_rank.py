@@ -1,0 +1,375 @@
+"""The rank stage and its command: what they compute, leave out, refuse, resume and repair."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from pictures import picture
+from ranking_runs import rank_config, rank_in_process
+from scoring import files_of, score_config, score_in_process
+from small_models import SMALL_RANKER, write_ranker
+
+from pipeline.commands.rank import rank
+from pipeline.commands.status import status
+from pipeline.commands.verify import verify
+from ranker.metrics import kendall_tau
+from ranker.network import PatchRankingTransformer
+from ranker.patch_ranker import PatchRanker
+from stages.images.decoding import decode_image
+from stages.images.views import View, render
+from stages.rank import RankStage, default_batch_size
+from stages.ranking.load_ranker import load_ranker
+from storage.dense_scores import open_dense, patch_grid, read_dense
+from storage.locations import locate
+from storage.ranks import read_ranks
+from storage.shard_files import read_shard, write_shard
+from storage.shard_index import ShardEntry, expand_shards
+
+
+@pytest.mark.parametrize("head", ["cls", "token"])
+def test_every_stored_score_is_what_the_ranker_gives_for_the_stored_view(
+    head: str, scene_shards: Path, tmp_path: Path
+) -> None:
+    folder = write_ranker(tmp_path / "ranker", image_size=24, head=head)
+    store, _ = rank_in_process(rank_config(scene_shards, folder, tmp_path / "ranks", views=3))
+    ranker = PatchRanker.from_pretrained(folder)
+    for entry in expand_shards([str(scene_shards)]):
+        stored = read_ranks(store, entry.name)
+        samples = list(read_shard(entry))
+        assert stored.key.tolist() == [sample.key for sample in samples]
+        assert stored.score.shape == (len(samples), 3, 9)
+        for row, sample in enumerate(samples):
+            image = decode_image(sample.image)
+            for view in range(3):
+                box = [int(value) for value in stored.box[row, view]]
+                pixels = render(image, View(*box, flip=bool(stored.flip[row, view])), 24)
+                expected = ranker.rank(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])[0].numpy()
+                np.testing.assert_allclose(stored.score[row, view], expected, rtol=2**-11 + 1e-5, atol=1e-6)
+                np.testing.assert_array_equal(np.argsort(stored.score[row, view]), np.argsort(expected))
+    assert not stored.flip[:, 0].any()
+    assert len({tuple(box) for box in stored.box[:, 1].tolist()}) > 1
+
+
+def test_batch_size_and_threads_change_no_score_beyond_rounding(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    one, _ = rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "one"))
+    other, _ = rank_in_process(
+        rank_config(scene_shards, small_ranker, tmp_path / "other", batch_size=1, decode_threads=4)
+    )
+    for shard in one.books.done():
+        np.testing.assert_allclose(read_ranks(one, shard).score, read_ranks(other, shard).score, rtol=2**-10, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_other_precisions_are_computed_in_and_rank_nearly_the_same(
+    precision: str, scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    shard = scene_shards / "scenes-000000.tar"
+    exact, _ = rank_in_process(rank_config(shard, small_ranker, tmp_path / "exact"))
+    other, _ = rank_in_process(rank_config(shard, small_ranker, tmp_path / "other", precision=precision))
+    a, b = (read_ranks(store, "scenes-000000").score for store in (exact, other))
+    assert not np.array_equal(a, b)
+    assert kendall_tau(torch.from_numpy(a[:, 0]), torch.from_numpy(b[:, 0])).min() > 0.9
+
+
+def test_memory_for_few_images_is_enough(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, _ = rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "undisturbed"))
+    forward = PatchRankingTransformer.forward
+    sizes: list[int] = []
+
+    def limited(self: PatchRankingTransformer, images: torch.Tensor, visible: None = None) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images, visible)
+
+    monkeypatch.setattr(PatchRankingTransformer, "forward", limited)
+    store, outcome = rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "ranks"))
+    assert sizes == [4, *[2] * 7, 1]
+    assert outcome.done == 4
+    for shard in store.books.done():
+        np.testing.assert_allclose(
+            read_ranks(store, shard).score, read_ranks(undisturbed, shard).score, rtol=2**-10, atol=1e-6
+        )
+
+
+def test_the_default_batch_depends_on_ranker_and_kind_of_device_and_is_never_none() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert default_batch_size(SMALL_RANKER, gpu) > default_batch_size(SMALL_RANKER, cpu)
+    large = dataclasses.replace(SMALL_RANKER, patch_size=1, width=4096)
+    assert default_batch_size(large, cpu) == 1
+
+
+def test_samples_that_cannot_be_used_are_left_out_with_their_reasons(small_ranker: Path, tmp_path: Path) -> None:
+    samples = [
+        ("first", {"png": picture(40, 40)}),
+        ("cut", {"png": picture(40, 40)[:60]}),
+        ("bare", {"cls": b"3"}),
+        ("last", {"png": picture(50, 50)}),
+    ]
+    write_shard(locate(tmp_path / "tars"), "mixed.tar", samples)
+    write_shard(locate(tmp_path / "tars"), "bad.tar", [("a", {"png": b"no"})])
+    store, outcome = rank_in_process(rank_config(tmp_path / "tars", small_ranker, tmp_path / "ranks"))
+    assert read_ranks(store, "mixed").key.tolist() == ["first", "last"]
+    assert {sample.key: sample.reason for sample in store.books.record("mixed").left_out} == {
+        "cut": "truncated",
+        "bare": "expected one image, found 0: the sample holds cls",
+    }
+    assert read_ranks(store, "bad").score.shape == (0, 1, 16)
+    assert (outcome.done, outcome.left_out.total(), outcome.failures) == (2, 3, [])
+    printed = CliRunner().invoke(status, [str(tmp_path / "ranks"), "--left-out"]).output
+    assert "samples   5 in the shards that are done: 2 ranked, 3 left out" in printed
+    assert "left out  mixed cut: truncated" in printed
+
+
+def test_scores_that_are_no_numbers_fail_the_shard_and_name_the_sample(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = RankStage._score
+
+    def spoilt(self: RankStage, images: torch.Tensor) -> torch.Tensor:
+        scores = score(self, images)
+        scores[2, 5] = torch.inf
+        return scores
+
+    monkeypatch.setattr(RankStage, "_score", spoilt)
+    shard = scene_shards / "scenes-000001.tar"
+    third = list(read_shard(ShardEntry(str(shard))))[2].key
+    config = rank_config(shard, small_ranker, tmp_path / "ranks", precision="bf16")
+    store, outcome = rank_in_process(config, max_attempts=1)
+    (failure,) = outcome.failures
+    assert failure.reason.startswith(
+        f"scores of {third} are not finite in bf16: expected numbers; try --precision fp32"
+    )
+    assert not store.books.done()
+
+
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"views": 2}, "views"),
+    ({"crop": 1.0}, "views.crop"),
+    ({"precision": "bf16"}, "precision"),
+]
+
+
+@pytest.mark.parametrize(("change", "name"), CHANGES, ids=[name for _, name in CHANGES])
+def test_going_on_with_other_settings_is_refused_and_shows_what_differs(
+    change: dict[str, Any], name: str, scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    shard = scene_shards / "scenes-000003.tar"
+    rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks"))
+    before = files_of(tmp_path / "ranks")
+    with pytest.raises(ValueError, match=rf"(?m)^  {name}: there it is .*, asked for"):
+        rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks", **change))
+    assert files_of(tmp_path / "ranks") == before
+
+
+def test_another_ranker_is_refused_and_a_seed_that_decides_nothing_is_not(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    shard = scene_shards / "scenes-000003.tar"
+    rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks"))
+    other = write_ranker(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match=r"ranker\.weights: there it is"):
+        rank_in_process(rank_config(shard, other, tmp_path / "ranks"))
+    _, outcome = rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks", seed=7))
+    assert (outcome.done_before, outcome.done) == (1, 0)
+    rank_in_process(rank_config(shard, small_ranker, tmp_path / "views", views=2))
+    with pytest.raises(ValueError, match="seed: there it is 0, asked for 7"):
+        rank_in_process(rank_config(shard, small_ranker, tmp_path / "views", views=2, seed=7))
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing in the program catches it."""
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_a_run_that_dies_in_the_middle_and_is_run_again_gives_the_same_store(
+    batches: int, scene_shards: Path, small_ranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"views": 2, "batch_size": 4}
+    rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "undisturbed", **settings))
+    config = rank_config(scene_shards, small_ranker, tmp_path / "ranks", **settings)
+    left = batches
+    score = RankStage._score
+
+    def dying(self: RankStage, images: torch.Tensor) -> torch.Tensor:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return score(self, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RankStage, "_score", dying)
+        with pytest.raises(Killed):
+            rank_in_process(config)
+    _, outcome = rank_in_process(config)
+    assert outcome.done_before == batches // 2, "of two batches each"
+    assert outcome.done_before + outcome.done == 4
+    assert files_of(tmp_path / "ranks") == files_of(tmp_path / "undisturbed")
+
+
+def test_shards_ranker_and_store_may_lie_in_an_object_store(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("obstore")
+    bucket = locate("memory://ranking")
+    for folder in (scene_shards, small_ranker):
+        for file in folder.glob("*.*"):
+            bucket.write(f"{folder.name}/{file.name}", file.read_bytes())
+    local, _ = rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "ranks"))
+    config = rank_config(scene_shards, small_ranker, tmp_path / "ranks").model_copy(
+        update={
+            "shards": [f"memory://ranking/{scene_shards.name}"],
+            "ranker": f"memory://ranking/{small_ranker.name}",
+            "out": "memory://ranking/ranks",
+        }
+    )
+    remote, outcome = rank_in_process(config, events=str(tmp_path / "events.jsonl"))
+    assert (outcome.done, outcome.failures) == (4, [])
+    for shard in local.books.done():
+        assert remote.books.record(shard) == local.books.record(shard)
+
+
+def test_a_published_ranker_is_loaded_from_its_file(small_ranker: Path, tmp_path: Path) -> None:
+    ours = load_ranker(str(write_ranker(tmp_path / "ours", width=64, heads=1)))
+    weights = {f"score_net.{name}": tensor for name, tensor in ours.weights.items()}
+    torch.save({"model": weights}, tmp_path / "published.pth")
+    assert load_ranker(str(tmp_path / "published.pth")).sha256 == ours.sha256
+    assert load_ranker(str(small_ranker)).sha256 != ours.sha256
+
+
+def call(command: Any, *arguments: Any) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def call_rank(shards: Path, ranker: Path, out: Path, *options: str) -> Result:
+    return call(rank, "--shards", shards, "--ranker", ranker, "--out", out, "--executor", "in-process", *options)
+
+
+def without_its_weights(folder: Path) -> None:
+    (folder / "ranker.safetensors").unlink()
+
+
+def with_cut_weights(folder: Path) -> None:
+    weights = folder / "ranker.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5])
+
+
+def with_a_broken_description(folder: Path) -> None:
+    (folder / "ranker.json").write_text('{"config": {"image_size": "big"}}')
+
+
+def with_weights_of_another_grid(folder: Path) -> None:
+    other = write_ranker(folder.parent / "other", image_size=64)
+    (folder / "ranker.safetensors").write_bytes((other / "ranker.safetensors").read_bytes())
+
+
+def without_anything(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (without_its_weights, "/ranker.safetensors: missing"),
+        (with_cut_weights, "/ranker.safetensors: expected safetensors"),
+        (with_a_broken_description, "/ranker.json: expected a ranker's description: ranker image_size"),
+        (with_weights_of_another_grid, "/ranker.safetensors: head.bias: expected (16,), came (64,)"),
+        (without_anything, ": no ranker there: expected a folder with ranker.json, or a .pth file"),
+    ],
+)
+def test_a_ranker_that_cannot_be_used_is_refused_before_anything_is_made(
+    damage: Callable[[Path], None], expected: str, scene_shards: Path, tmp_path: Path
+) -> None:
+    folder = write_ranker(tmp_path / "ranker")
+    damage(folder)
+    result = call_rank(scene_shards, folder, tmp_path / "ranks")
+    assert isinstance(result.exception, ValueError | FileNotFoundError)
+    assert f"{folder}{expected}" in str(result.exception)
+    assert not (tmp_path / "ranks").exists()
+
+
+def test_a_store_of_scores_is_no_place_for_ranks(
+    scene_shards: Path, small_mae: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    score_in_process(score_config(scene_shards / "scenes-000003.tar", small_mae, tmp_path / "scores"))
+    result = call_rank(scene_shards, small_ranker, tmp_path / "scores")
+    assert "scores: expected a store of ranks in format 1, came scores in format 1" in str(result.exception)
+
+
+def test_the_command_says_what_it_did_and_what_comes_next_and_again_has_nothing_to_do(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    first = call_rank(scene_shards, small_ranker, tmp_path / "ranks")
+    assert first.exit_code == 0, first.output
+    assert "4 shards, ranker of 16 patches, fp32, 1 views" in first.output
+    assert "rank: 15/15 samples, 4/4 shards" in first.output
+    assert first.output.splitlines()[-1] == f"Next: ltrp-pipeline verify {tmp_path / 'ranks'}"
+    before = files_of(tmp_path / "ranks")
+    again = call_rank(scene_shards, small_ranker, tmp_path / "ranks")
+    assert "4 of 4 shards are done (0 in this run)" in again.output
+    assert files_of(tmp_path / "ranks") == before
+
+
+def test_precision_auto_goes_on_with_what_the_store_has(scene_shards: Path, small_ranker: Path, tmp_path: Path) -> None:
+    shard = scene_shards / "scenes-000003.tar"
+    call_rank(shard, small_ranker, tmp_path / "ranks", "--precision", "bf16")
+    result = call_rank(scene_shards, small_ranker, tmp_path / "ranks")
+    assert result.exit_code == 0, result.output
+    assert "bf16" in result.output
+
+
+def test_what_verify_finds_damaged_rank_repairs_and_nothing_else(
+    scene_shards: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "ranks"
+    call_rank(scene_shards, small_ranker, out)
+    whole = files_of(out)
+    assert "4 of 4 shards are whole, 0 damaged, 0 missing" in call(verify, out).output
+    assert "15 ranked, 0 left out" in call(status, out).output
+    chunk = out / "shards/scenes-000001/score/c/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
+    found = call(verify, out)
+    assert found.exit_code == 1
+    assert "scenes-000001/score/c/0/0/0: damaged" in found.output
+    assert "run the rank command again" in found.output
+    assert "damaged   scenes-000001: rank does it again" in call(status, out).output
+    assert "4 of 4 shards are done (1 in this run)" in call_rank(scene_shards, small_ranker, out).output
+    assert files_of(out) == whole
+    assert call(verify, out).exit_code == 0
+
+
+def test_a_failed_shard_gives_exit_status_1(scene_shards: Path, small_ranker: Path, tmp_path: Path) -> None:
+    tar = scene_shards / "scenes-000002.tar"
+    tar.write_bytes(tar.read_bytes()[:-2000])
+    result = call_rank(scene_shards, small_ranker, tmp_path / "ranks")
+    assert result.exit_code == 1
+    assert "shard scenes-000002 set aside after 3 attempts" in result.output
+    assert "failed  1" in call(status, tmp_path / "ranks").output
+
+
+def test_scores_and_ranks_of_the_same_shards_are_read_alike(
+    scene_shards: Path, small_mae: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores", views=2))
+    rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "ranks"))
+    stores = [open_dense(str(tmp_path / name)) for name in ("scores", "ranks")]
+    assert patch_grid(stores[0]) == patch_grid(stores[1])
+    for shard in stores[0].books.done():
+        scores, ranks = (read_dense(store, shard) for store in stores)
+        assert scores.score[:, :1].shape == ranks.score.shape == (len(ranks.key), 1, patch_grid(stores[0]).n_patches)
+        np.testing.assert_array_equal(scores.key, ranks.key)
+        np.testing.assert_array_equal(scores.box[:, :1], ranks.box)
+        np.testing.assert_array_equal(scores.flip[:, :1], ranks.flip)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ranker.selection import top_patches
+from stages.compute.randomness import draws_for
+from stages.selectors import DRAWS, SELECTORS, USES_SCORES, Select
+from stages.selectors.selector import Candidates
+from stages.selectors.topk_cluster import patches_of
+
+PATCH = 2
+NAN = float("nan")
+
+
+def candidates(scores, pixels: np.ndarray | None = None, seed: int = 0) -> Candidates:
+    """Of noise, unless `pixels` are given."""
+    scores = np.asarray(scores, np.float32)
+    side = round(len(scores) ** 0.5) * PATCH
+    if pixels is None:
+        pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return Candidates(scores, pixels, PATCH, draws_for(seed, "selection"))
+
+
+def picture(values) -> np.ndarray:
+    """One grey value a patch (g, g) → pixels."""
+    grey = np.kron(np.asarray(values, np.uint8), np.ones((PATCH, PATCH), np.uint8))
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+@st.composite
+def choices(draw) -> tuple[Candidates, int]:
+    """Any scores, some equal and some missing, pixels of few or many values, and a count that fits."""
+    patches = draw(st.integers(1, 7)) ** 2
+    score = st.one_of(st.just(NAN), st.integers(-2, 2), st.floats(width=32))
+    scores = draw(st.lists(score, min_size=patches, max_size=patches))
+    seed = draw(st.integers(0, 2**32))
+    noise = candidates(scores, seed=seed)
+    bits_lost = draw(st.sampled_from([0, 7, 8]))
+    return candidates(scores, noise.pixels >> bits_lost, seed), draw(st.integers(1, patches))
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+@given(choices())
+def test_a_selector_keeps_so_many_different_patches_in_raster_order(name, choice):
+    given_, count = choice
+    if name == "full":
+        count = len(given_.score)
+    kept = SELECTORS[name](given_, count)
+    assert (kept.shape, kept.dtype) == ((count,), np.int64)
+    assert kept[0] >= 0
+    assert kept[-1] < len(given_.score)
+    assert (np.diff(kept) > 0).all()
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+@given(choices())
+def test_only_some_look_at_scores_and_only_some_at_random_numbers(name, choice):
+    given_, count = choice
+    count = len(given_.score) if name == "full" else count
+    blind = Candidates(np.full_like(given_.score, NAN), given_.pixels, PATCH, draws_for(0))
+    reads, draws = name in USES_SCORES, name in DRAWS
+    same_scores = Candidates(given_.score, given_.pixels, PATCH, draws_for(1))
+    again = Candidates(given_.score, given_.pixels, PATCH, draws_for(0))
+    select = SELECTORS[name]
+    if not draws:
+        assert np.array_equal(select(same_scores, count), select(again, count))
+    if not reads:
+        again = Candidates(given_.score, given_.pixels, PATCH, draws_for(0))
+        assert np.array_equal(select(blind, count), select(again, count))
+
+
+def test_the_table_has_a_selector_for_each_name_that_may_be_asked_for():
+    assert get_args(Select) == tuple(SELECTORS)
+    assert SELECTORS.keys() > USES_SCORES | DRAWS
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "count", "expected"),
+    [
+        ("topk", [0, 5, 1, 9], 2, [1, 3]),
+        ("topk", [7, 7, 7, 7], 2, [0, 1]),
+        ("topk", [NAN, -1, NAN, -5], 2, [1, 3]),
+        ("topk", [NAN, -1, NAN, -5], 3, [0, 1, 3]),
+        ("topk", [NAN, -np.inf, 0, np.inf], 3, [1, 2, 3]),
+        ("lowest", [0, 5, 1, 9], 2, [0, 2]),
+        ("lowest", [7, 7, 7, 7], 2, [0, 1]),
+        ("lowest", [NAN, -1, NAN, -5], 2, [1, 3]),
+        ("lowest", [NAN, -1, NAN, np.inf], 3, [0, 1, 3]),
+        ("centre", [0] * 9, 1, [4]),
+        ("centre", [0] * 9, 5, [1, 3, 4, 5, 7]),
+        ("centre", [0] * 9, 6, [0, 1, 3, 4, 5, 7]),
+        ("centre", [0] * 16, 4, [5, 6, 9, 10]),
+        ("centre", [0] * 16, 6, [1, 2, 5, 6, 9, 10]),
+        ("full", [0] * 4, 4, [0, 1, 2, 3]),
+    ],
+)
+def test_known_choices(name, scores, count, expected):
+    assert SELECTORS[name](candidates(scores), count).tolist() == expected
+
+
+@given(st.lists(st.integers(-3, 3), min_size=16, max_size=16), st.floats(0.01, 1))
+def test_top_patches_are_those_of_the_ranker(scores, ratio):
+    expected = top_patches(torch.tensor(scores, dtype=torch.float32), ratio).numpy()
+    assert np.array_equal(SELECTORS["topk"](candidates(scores), len(expected)), expected)
+
+
+def test_full_keeps_no_less_than_everything():
+    with pytest.raises(AssertionError):
+        SELECTORS["full"](candidates([0] * 4), 3)
+
+
+def test_random_patches_are_all_equally_likely_and_more_of_them_hold_the_fewer():
+    kept = [SELECTORS["random"](candidates([0] * 16, seed=seed), 4) for seed in range(1000)]
+    counts = np.bincount(np.concatenate(kept), minlength=16)
+    assert np.abs(counts - 250).max() < 5 * 250**0.5
+    more = SELECTORS["random"](candidates([0] * 16, seed=3), 9)
+    assert set(kept[3]) < set(more)
+
+
+SKY, SEA, SAND, BIRD = 250, 120, 60, 0
+BEACH = [
+    [SKY, SKY, SKY, SKY, SKY],
+    [SKY, SKY, SKY, SKY, SKY],
+    [SEA, SEA, SEA, SEA, SEA],
+    [BIRD, BIRD, SEA, SEA, SEA],
+    [BIRD, BIRD, SAND, SAND, SAND],
+]
+
+
+def test_three_tenths_of_topk_cluster_are_from_the_largest_clusters_without_a_top_patch():
+    """The bird has the highest scores; what else is there comes in by its size."""
+    scores = np.where(np.array(BEACH).ravel() == BIRD, 1, 0)
+    noise = np.random.default_rng(0).integers(0, 3, (10, 10, 3), dtype=np.uint8)
+    given_ = candidates(scores, picture(BEACH) + noise)
+    kept = SELECTORS["topk+cluster"](given_, 6)
+    assert set(SELECTORS["topk"](given_, 4)) == {15, 16, 20, 21}
+    assert {15, 16, 20, 21} < set(kept)
+    assert sorted(np.array(BEACH).ravel()[list(set(kept) - {15, 16, 20, 21})]) == [SEA, SKY]
+
+
+@given(choices())
+def test_topk_cluster_keeps_seven_tenths_by_score(choice):
+    given_, count = choice
+    kept = set(SELECTORS["topk+cluster"](given_, count))
+    by_score = set(SELECTORS["topk"](given_, round(0.7 * count)))
+    assert by_score <= kept
+
+
+def test_topk_cluster_depends_on_the_view_alone():
+    """Flat images, where every tie that there can be is there, included."""
+    scores = [0] * 25
+    for pixels in (picture(BEACH), picture(np.full((5, 5), 9))):
+        kept = [SELECTORS["topk+cluster"](candidates(scores, pixels, seed), 10).tolist() for seed in range(3)]
+        assert kept[0] == kept[1] == kept[2]
+
+
+def test_patches_are_cut_in_raster_order():
+    pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    patches = patches_of(pixels, 2)
+    assert (patches.shape, patches.dtype) == ((4, 12), np.float32)
+    for number, (row, column) in enumerate([(0, 0), (0, 2), (2, 0), (2, 2)]):
+        assert np.array_equal(patches[number], pixels[row : row + 2, column : column + 2].ravel())

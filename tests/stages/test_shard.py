@@ -1,0 +1,376 @@
+"""The stage `shard`: what it makes, of what, and again after any interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webdataset
+from pictures import fill, mask, picture, png_with_header
+from pydantic import ValidationError
+from repository import ROOT
+
+from stages.shard import ShardConfig, ShardSummary, run_shard
+from storage.locations import is_temporary, locate
+from storage.shard_files import read_shard
+from storage.shard_index import expand_shards, read_index
+
+
+def shard(**settings: Any) -> ShardSummary:
+    return run_shard(ShardConfig(**{"name": "t", **settings}), lambda event, facts: None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def all_samples(folder: Path) -> dict[str, dict[str, bytes]]:
+    return {sample.key: sample.fields for entry in expand_shards([str(folder)]) for sample in read_shard(entry)}
+
+
+BAD_IMAGES = {
+    "bad/empty.jpg": (b"", "zero bytes"),
+    "bad/text.png": (b"<html>", "not an image of a known format (JPEG, PNG, WEBP, BMP, PPM, TIFF, GIF)"),
+    "bad/cut.png": (picture(64, 64)[:-40], "truncated"),
+    "bad/small.png": (picture(8, 64), "too small: 8x64, expected sides of at least 16"),
+    "bad/bomb.png": (
+        png_with_header(9_000, 9_000),
+        "a decompression bomb: 9000x9000, expected at most 50000000 pixels",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 good images of three classes, 5 bad ones, 1 link that leads nowhere, 1 file that is no image."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(40):
+        fill(folder, f"class {number % 3}/{number:03}.png", data=picture(value=number))
+    for path, (data, _) in BAD_IMAGES.items():
+        fill(folder, path, data=data)
+    os.symlink("nowhere", folder / "bad" / "link.jpg")
+    fill(folder, "notes.txt")
+    return folder
+
+
+MIXED: dict[str, Any] = {"shard_size": 9, "max_pixels": 50_000_000}
+
+
+@pytest.fixture(scope="module")
+def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ShardSummary]:
+    out = tmp_path_factory.mktemp("out")
+    return out, shard(images=str(images), out=str(out), workers=1, **MIXED)
+
+
+def test_books_are_closed_and_every_image_left_out_is_listed_with_its_reason(
+    finished: tuple[Path, ShardSummary],
+) -> None:
+    out, summary = finished
+    assert (summary.images, summary.samples, len(summary.left_out), summary.ignored) == (46, 40, 6, 1)
+    expected = {path: reason for path, (_, reason) in BAD_IMAGES.items()}
+    expected["bad/link.jpg"] = "no such file, or not a plain one"
+    assert {each.path: each.reason for each in summary.left_out} == expected
+    listed = json.loads((out / "left_out.json").read_text())
+    assert listed == [{"path": path, "reason": expected[path]} for path in sorted(expected)]
+    assert sum(entry.nsamples or 0 for entry in summary.shards) == 40 == len(all_samples(out))
+
+
+def test_the_index_says_what_the_tars_hold(finished: tuple[Path, ShardSummary]) -> None:
+    out, summary = finished
+    index = read_index(locate(out))
+    assert [entry.name for entry in index.shards] == [f"t-{number:06}" for number in range(6)]
+    assert index.shards == summary.shards == tuple(expand_shards([str(out)]))
+    assert index.info == {
+        "kind": "class folders",
+        "classes": ["bad", "class 0", "class 1", "class 2"],
+        "images": 46,
+        "left_out": 6,
+    }
+
+
+def test_samples_hold_the_original_bytes_their_class_and_where_they_come_from(
+    images: Path, finished: tuple[Path, ShardSummary]
+) -> None:
+    samples = all_samples(finished[0])
+    facts = {key: json.loads(fields["json"]) for key, fields in samples.items()}
+    assert len({each["path"] for each in facts.values()}) == 40
+    for key, fields in samples.items():
+        path = facts[key]["path"]
+        assert fields["png"] == (images / path).read_bytes()
+        assert int(fields["cls"]) == 1 + int(path[6])
+        assert facts[key]["class"] == path[:7]
+        assert (facts[key]["width"], facts[key]["height"]) == (32, 24)
+
+
+def test_plain_webdataset_and_tarfile_read_the_tars(finished: tuple[Path, ShardSummary]) -> None:
+    out, summary = finished
+    urls = [entry.url for entry in summary.shards]
+    dataset = webdataset.WebDataset(urls, shardshuffle=False).decode("pil")
+    assert [sample["__key__"] for sample in dataset] == list(all_samples(out))
+    assert all(sample["png"].size == (32, 24) and sample["cls"] in (1, 2, 3) for sample in dataset)
+    for url in urls:
+        with tarfile.open(url) as tar:
+            assert all(member.isreg() and member.mtime == 0 and member.uid == 0 for member in tar.getmembers())
+
+
+def test_any_number_of_workers_makes_the_same_files(
+    images: Path, finished: tuple[Path, ShardSummary], tmp_path: Path
+) -> None:
+    shard(images=str(images), out=str(tmp_path / "out"), workers=3, **MIXED)
+    assert contents(tmp_path / "out") == contents(finished[0])
+
+
+def test_the_order_depends_on_the_seed_and_can_be_that_of_the_paths(images: Path, tmp_path: Path) -> None:
+    orders = {}
+    for name, settings in {"0": {"seed": 0}, "1": {"seed": 1}, "path": {"shuffle": False}}.items():
+        shard(images=str(images), out=str(tmp_path / name), **MIXED, **settings)
+        orders[name] = list(all_samples(tmp_path / name))
+    assert sorted(orders["0"]) == sorted(orders["1"]) == orders["path"]
+    assert len({tuple(order) for order in orders.values()}) == 3
+
+
+def test_an_unusable_image_changes_only_its_own_tar(images: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "images", *[f"{number}.png" for number in range(20)])
+    shard(images=str(tmp_path / "images"), out=str(tmp_path / "good"), shard_size=5)
+    (tmp_path / "images" / "7.png").write_bytes(b"spoilt")
+    summary = shard(images=str(tmp_path / "images"), out=str(tmp_path / "bad"), shard_size=5)
+    good, bad = contents(tmp_path / "good"), contents(tmp_path / "bad")
+    assert sum(good[entry.name + ".tar"] != bad[entry.name + ".tar"] for entry in summary.shards) == 1
+    assert sorted(entry.nsamples or 0 for entry in summary.shards) == [4, 5, 5, 5]
+
+
+# running again
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3, 6])
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    images: Path, finished: tuple[Path, ShardSummary], tmp_path: Path, stop_after: int
+) -> None:
+    made = 0
+
+    def stop(event: str, facts: dict[str, Any]) -> None:
+        nonlocal made
+        made += event == "shard"
+        if made == stop_after:
+            raise StoppedError
+
+    config = ShardConfig(name="t", images=str(images), out=str(tmp_path / "out"), **MIXED)
+    with pytest.raises(StoppedError):
+        run_shard(config, stop)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
+    assert len(kept) == stop_after
+    assert not (tmp_path / "out" / "index.json").exists()
+    assert run_shard(config, lambda event, facts: None).written == 6 - stop_after
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert contents(tmp_path / "out") == contents(finished[0])
+
+
+KILLED_RUNS = """
+import json, os, signal, sys, warnings
+sys.modules["torch"] = None  # webdataset does without, and loading it takes seconds
+import stages.shard, storage.locations, webdataset
+warnings.simplefilter("ignore")
+
+def run_until_killed(out, module, name, call):
+    real, calls = getattr(sys.modules[module], name), 0
+    def killing(*arguments, **settings):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **settings)
+    setattr(sys.modules[module], name, killing)
+    settings = {**json.loads(sys.argv[2]), "images": sys.argv[1], "out": out, "name": "t", "workers": 1}
+    stages.shard.run_shard(stages.shard.ShardConfig(**settings), lambda event, facts: None)
+
+for out, *moment in json.loads(sys.argv[3]):
+    process = os.fork()  # of a process without threads, which has imported everything: that takes longest
+    if process == 0:
+        run_until_killed(out, *moment)
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL, moment
+"""
+MOMENTS = {
+    "within a tar": ("stages.shard", "sample_fields", 35),  # the fourth tar has the 28th to 36th image
+    "a tar is whole but has no name": ("storage.locations", "_flush", 3),
+    "a tar is there but has no receipt": ("storage.locations", "_flush", 4),
+    "all is there but the index": ("storage.locations", "_flush", 15),
+}
+
+
+@pytest.fixture(scope="module")
+def killed_runs(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By moment, the output of a run that got SIGKILL then."""
+    outs = {moment: tmp_path_factory.mktemp("killed") / "out" for moment in MOMENTS}
+    cases = json.dumps([(str(outs[moment]), *where) for moment, where in MOMENTS.items()])
+    subprocess.run([sys.executable, "-c", KILLED_RUNS, str(images), json.dumps(MIXED), cases], cwd=ROOT, check=True)
+    return outs
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_that_was_killed_is_as_if_it_had_not_been_once_it_is_run_again(
+    images: Path, finished: tuple[Path, ShardSummary], killed_runs: dict[str, Path], moment: str
+) -> None:
+    out = killed_runs[moment]
+    assert any(is_temporary(Path(path).name) for path in contents(out))
+    assert not (out / "index.json").exists()
+    shard(images=str(images), out=str(out), **MIXED)
+    assert contents(out) == contents(finished[0])
+
+
+def test_running_a_finished_job_again_touches_nothing(images: Path, tmp_path: Path) -> None:
+    first = shard(images=str(images), out=str(tmp_path), **MIXED)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    again = shard(images=str(images), out=str(tmp_path), workers=2, **MIXED)
+    assert (first.written, again.written) == (6, 0)
+    assert again.shards == first.shards
+    assert again.left_out == first.left_out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("spoil", [lambda tar: tar.unlink(), lambda tar: tar.write_bytes(b"cut")])
+def test_a_tar_that_is_gone_or_cut_is_made_again_alone(images: Path, tmp_path: Path, spoil: Any) -> None:
+    shard(images=str(images), out=str(tmp_path), **MIXED)
+    before = contents(tmp_path)
+    spoil(tmp_path / "t-000002.tar")
+    assert shard(images=str(images), out=str(tmp_path), **MIXED).written == 1
+    assert contents(tmp_path) == before
+
+
+def test_the_output_may_be_moved(images: Path, tmp_path: Path) -> None:
+    shard(images=str(images), out=str(tmp_path / "here"), **MIXED)
+    os.rename(tmp_path / "here", tmp_path / "there")
+    assert shard(images=str(images), out=str(tmp_path / "there"), **MIXED).written == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shard_size": 8}, "shard_size: 9 then, 8 now"),
+        ({"max_side": 20}, "max_side: None then, 20 now"),
+        ({"seed": 3, "name": "u"}, "name: 't' then, 'u' now; seed: 0 then, 3 now"),
+    ],
+)
+def test_other_settings_are_refused_saying_which(
+    images: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    shard(images=str(images), out=str(tmp_path), **MIXED)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=f"{message}.*give another --out"):
+        shard(**{"images": str(images), "out": str(tmp_path), **MIXED, **change})
+    assert contents(tmp_path) == before
+
+
+def test_images_that_changed_since_are_refused(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "images", "a.png", "b.png")
+    shard(images=str(folder), out=str(tmp_path / "out"))
+    fill(folder, "c.png")
+    with pytest.raises(ValueError, match="number of images: 2 then, 3 now"):
+        shard(images=str(folder), out=str(tmp_path / "out"))
+    (folder / "c.png").unlink()
+    fill(folder, "b.png", data=picture(40, 40))
+    with pytest.raises(ValueError, match=r"images: '[0-9a-f]*' then"):
+        shard(images=str(folder), out=str(tmp_path / "out"))
+
+
+def test_a_folder_with_tars_of_others_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "images/a.png", "out/mine.tar")
+    with pytest.raises(ValueError, match=r"holds tars that were not made by this command, such as mine\.tar"):
+        shard(images=str(tmp_path / "images"), out=str(tmp_path / "out"))
+
+
+# sources and places
+
+
+def test_unusual_names_keep_their_samples_apart(tmp_path: Path) -> None:
+    names = [
+        "a.b.jpg",
+        "a#b.jpg",
+        "a b.jpg",
+        "ü.jpg",
+        "ö.jpg",
+        "-rf.jpg",
+        "$(x).jpg",
+        os.fsdecode(b"\xff.jpg"),
+    ]
+    for number, name in enumerate(names):
+        fill(tmp_path / "images", name, data=picture(20 + number, 20))
+    shard(images=str(tmp_path / "images"), out=str(tmp_path / "out"))
+    facts = [json.loads(fields["json"]) for fields in all_samples(tmp_path / "out").values()]
+    assert {(each["path"], each["width"]) for each in facts} == {(name, 20 + i) for i, name in enumerate(names)}
+
+
+def test_images_that_are_all_unusable_are_an_error_that_says_where_the_reasons_are(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "images", "a.png", "b.png", data=b"")
+    with pytest.raises(ValueError, match=r"none of the 2 images can be used: .*left_out\.json"):
+        shard(images=str(folder), out=str(tmp_path / "out"))
+    assert len(json.loads((tmp_path / "out" / "left_out.json").read_text())) == 2
+
+
+def test_the_folder_of_images_cannot_be_the_output(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "images", "a.png")
+    os.symlink(folder, tmp_path / "same")
+    for out in (folder, tmp_path / "same", tmp_path / "images" / ".." / "images"):
+        with pytest.raises(ValueError, match="is the folder of images"):
+            shard(images=str(folder), out=str(out))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "either images or scenes"),
+        ({"images": "a", "scenes": 3}, "either images or scenes"),
+        ({"scenes": 3, "coco": "a"}, "belong to images"),
+        ({"images": "a", "coco": "a", "masks": "b"}, "coco or masks, not both"),
+        ({"images": "a", "shard_size": 0}, "shard_size"),
+        ({"images": "a", "unknown": 1}, "unknown"),
+        ({"images": "a", "seed": "1"}, "seed"),
+        ({"images": "a", "name": "a.b"}, "name"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ShardConfig(out="out", **settings)
+
+
+def test_masks_and_scenes_become_samples_with_masks(tmp_path: Path) -> None:
+    fill(tmp_path / "images", "a.jpg", "b.jpg", data=picture(format_="JPEG"))
+    fill(tmp_path / "masks", "a.png", data=mask())
+    summary = shard(images=str(tmp_path / "images"), masks=str(tmp_path / "masks"), out=str(tmp_path / "out"))
+    assert [(each.path, each.reason) for each in summary.left_out] == [
+        ("b.jpg", "mask: no such file, or not a plain one")
+    ]
+    assert sorted(all_samples(tmp_path / "out")["a"]) == ["jpg", "json", "seg.png"]
+    assert shard(scenes=5, scene_size=48, out=str(tmp_path / "scenes"), shard_size=2).samples == 5
+    assert set(all_samples(tmp_path / "scenes")) == {f"scene-{number:08}" for number in range(5)}
+
+
+def test_the_output_may_be_an_object_store(images: Path, finished: tuple[Path, ShardSummary]) -> None:
+    pytest.importorskip("obstore")
+    summary = shard(images=str(images), out="memory://shards/train", **MIXED)
+    out = locate(summary.out)
+    assert {path: out.read(path) for path in out.walk() if path.endswith(".tar")} == {
+        path: data for path, data in contents(finished[0]).items() if path.endswith(".tar")
+    }
+    assert shard(images=str(images), out="memory://shards/train", **MIXED).written == 0
+
+
+def test_events_tell_what_is_done(images: Path, tmp_path: Path) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+    run_shard(
+        ShardConfig(images=str(images), out=str(tmp_path), **MIXED),
+        lambda event, facts: events.append((event, facts)),
+    )
+    assert events[0] == ("plan", {"images": 46, "ignored": 1, "shards": 6, "done": 0})
+    assert [event for event, _ in events[1:]] == ["shard"] * 6
+    assert sum(facts["samples"] + facts["left_out"] for _, facts in events[1:]) == 46

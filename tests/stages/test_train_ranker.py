@@ -1,0 +1,286 @@
+"""`train-ranker` in one process: what it learns, keeps, refuses, and goes on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from ranker_training import Told, ranker_config, train_in_process, weights_of
+from scoring import files_of, score_config, score_in_process
+from small_models import SMALL
+
+from ranker import PatchRanker
+from stages.density.mae import MaskedAutoencoder
+from stages.density.mae_checkpoints import save_mae
+from stages.ranking.validation import RANKER
+from stages.train_ranker import PRESETS, TrainRankerConfig
+from stages.training.loop import Recipe, epoch_end
+from storage.patch_store import PatchStore
+from storage.scores import CONTENT
+
+
+@pytest.fixture(scope="module")
+def scores(_drawn_scenes: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores of all 15 scenes under two rounds of masks, of an MAE with random weights."""
+    folder = tmp_path_factory.mktemp("scored") / "scores"
+    score_in_process(score_config(_drawn_scenes, small_mae, folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.train_ranker.REPORT_EVERY", 1)
+
+
+def test_a_ranker_learns_the_order_that_it_is_shown(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    """It overfits: on the 11 scenes that it was trained on the loss falls far below that of random order."""
+    told = train_in_process(
+        ranker_config(scene_shards, scores, tmp_path / "ranker", epochs=60, batch_size=12, base_learning_rate=0.1)
+    )
+    losses = [report.loss for report in told.reports()]
+    random_order = sum(torch.arange(1, 5).log()).item()
+    assert losses[0] == pytest.approx(random_order, rel=0.1)
+    assert losses[-1] < 0.85 * random_order
+
+
+def test_the_folder_holds_a_ranker_with_what_is_known_of_it(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    told = train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker"))
+    ranker = PatchRanker.from_pretrained(tmp_path / "ranker")
+    assert (ranker.config.image_size, ranker.config.patch_size, ranker.config.head) == (32, 8, "token")
+    facts = json.loads((tmp_path / "ranker/ranker.json").read_text())
+    assert facts["split"]["by"] == "shard"
+    assert len(facts["split"]["shards"]) == 1
+    assert len(facts["tars"]) == 3
+    assert len(facts["position_prior"]) == 16
+    assert facts["validation"]["qualities"][RANKER]["in mask: kendall"]["mean"] == told.summary().best.selected_by
+    assert set(facts["validation"]["qualities"]) == {
+        "ranker",
+        "random",
+        "position prior",
+        "gradient energy",
+        "colour contrast",
+        "other masks",
+    }
+    left = set(files_of(tmp_path / "ranker"))
+    assert left == {"ranker.json", "ranker.safetensors", "training.json"}
+
+
+def test_each_epoch_is_validated_and_the_best_is_kept(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    told = train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", epochs=6, base_learning_rate=0.1))
+    validations = told.validations()
+    assert [each.epoch for each in validations] == [1, 2, 3, 4, 5, 6]
+    assert [each.step for each in validations] == [epoch_end(epoch, 11, 4) for epoch in range(1, 7)]
+    best = max(validations, key=lambda each: (each.selected_by, -each.step))
+    assert told.summary().best == best
+    assert best.is_best
+
+
+def test_the_best_weights_are_those_of_the_epoch_that_validated_best(
+    scene_shards: Path, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation is made to fall after the second epoch: what is kept are the weights of that one."""
+    from stages.ranking.validation import RankerValidation
+
+    report = RankerValidation.report
+    states: dict[int, dict[str, torch.Tensor]] = {}
+
+    def scripted(self, model, device, *, epoch, step, steps):  # type: ignore[no-untyped-def]
+        states[epoch] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        found = report(self, model, device, epoch=epoch, step=step, steps=steps)
+        kendall = found.qualities[RANKER]["in mask: kendall"]
+        object.__setattr__(kendall, "mean", {1: 0.1, 2: 0.3, 3: 0.2, 4: 0.1}[epoch])
+        return found
+
+    monkeypatch.setattr(RankerValidation, "report", scripted)
+    told = train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", base_learning_rate=0.1))
+    assert told.summary().best.epoch == 2
+    kept = weights_of(tmp_path / "ranker")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in states[2].items())
+    assert any(not torch.equal(kept[name], tensor) for name, tensor in states[4].items())
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 5, 10])
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+    stop_at: int, scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    whole = train_in_process(ranker_config(scene_shards, scores, tmp_path / "whole"))
+    config = ranker_config(scene_shards, scores, tmp_path / "parts", checkpoint_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(config, stop_at)
+    assert not (tmp_path / "parts/ranker.json").exists()
+    second = train_in_process(config)
+    curve = {report.step: report.loss for report in whole.reports()}
+    assert [report.step for report in second.reports()] == list(range(stop_at + 1, 12))
+    assert all(report.loss == curve[report.step] for report in second.reports())
+    assert second.summary().started_at == stop_at
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint_with_the_same_result(
+    scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    """Killed between a validation and the next checkpoint: the epoch is validated once more."""
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "whole"))
+    config = ranker_config(scene_shards, scores, tmp_path / "parts", checkpoint_every=2)
+
+    class Killed(BaseException):
+        pass
+
+    class KilledAtStep7(Told):
+        def __call__(self, event: object) -> None:
+            super().__call__(event)
+            if self.reports() and self.reports()[-1].step == 7:
+                raise Killed
+
+    from stages.train_ranker import run_train_ranker
+    from stages.training.processes import SingleProcess
+
+    with pytest.raises(Killed):
+        run_train_ranker(config, SingleProcess(torch.device("cpu")), KilledAtStep7())
+    told = train_in_process(config)
+    assert told.summary().started_at == 6
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_a_finished_ranker_is_left_alone(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    config = ranker_config(scene_shards, scores, tmp_path / "ranker")
+    first = train_in_process(config)
+    before = files_of(tmp_path / "ranker")
+    again = train_in_process(config)
+    assert not again.reports()
+    assert again.summary().best == first.summary().best
+    assert again.summary().started_at == again.summary().steps
+    assert files_of(tmp_path / "ranker") == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": 1}, r"seed: there it is 0, asked for 1"),
+        ({"loss": "list_net"}, r"loss: there it is 'list_mle', asked for 'list_net'"),
+        ({"width": 32}, r"ranker\.width: there it is 16, asked for 32"),
+        ({"split": "key"}, r"split: there it is 'shard', asked for 'key'"),
+    ],
+)
+def test_other_settings_for_the_same_folder_are_refused(
+    settings: dict[str, object], message: str, scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker"), stop_at=1)
+    with pytest.raises(ValueError, match="was begun with other settings") as refusal:
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", **settings))
+    assert message.replace("\\", "") in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accumulate": 3}, r"batch_size: expected a multiple of 1 workers times accumulate 3, came 4"),
+        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most 4 epochs, came 9"),
+        ({"heads": 3}, r"ranker width: expected a multiple of 3 heads and of 4, came 16"),
+        ({"base_learning_rate": 1e12, "warmup_epochs": 0}, r"loss became nan|not finite|infinite or NaN|same score"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    settings: dict[str, object], message: str, scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", **settings))
+
+
+def test_settings_that_were_refused_do_not_stand_in_the_way_of_right_ones(
+    scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", batch_size=5, accumulate=2))
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", batch_size=6, accumulate=2, epochs=1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"symmetric": False, "lists": 2},
+        {"symmetric": False, "head": "cls"},
+        {"head": "cls"},
+        {"loss": "rank_net", "sublist": 3},
+        {"loss": "focused", "split": "key", "validation": 0.3},
+        {"loss": "pointwise", "accumulate": 2},
+        {"loss": "list_net", "precision": "bf16"},
+        {"clip_norm": 0.5, "lists": 1},
+    ],
+    ids=str,
+)
+def test_every_way_of_training_ends_in_a_ranker(
+    settings: dict[str, object], scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    told = train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", epochs=1, **settings))
+    assert told.summary().steps == told.reports()[-1].step
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    assert PatchRanker.from_pretrained(tmp_path / "ranker").rank(images).isfinite().all()
+
+
+def test_accumulating_changes_rounding_alone(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "whole"))
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "parts", accumulate=2))
+    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-4) for name in whole)
+
+
+def test_a_ranker_starts_from_an_mae_where_asked(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    mae = MaskedAutoencoder(SMALL)
+    save_mae(mae, str(tmp_path / "other-mae"), {})
+    settings = {"init": str(tmp_path / "other-mae"), "base_learning_rate": 1e-9, "epochs": 1, "warmup_epochs": 0}
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", **settings))
+    begun_as = mae.state_dict()["blocks.0.attn.qkv.weight"]
+    assert torch.allclose(weights_of(tmp_path / "ranker")["blocks.0.attn.qkv.weight"], begun_as, atol=1e-6)
+    assert json.loads((tmp_path / "ranker/training.json").read_text())["init"] is not None
+
+
+def test_the_mae_is_not_needed_nor_the_index_of_the_tars(
+    scene_shards: Path, small_mae: Path, scores: Path, tmp_path: Path
+) -> None:
+    (scene_shards / "index.json").unlink()
+    settings = PatchStore.open(str(scores), CONTENT).settings
+    assert str(small_mae) not in json.dumps(settings)
+    train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", epochs=1))
+
+
+def test_the_published_recipe_is_the_papers() -> None:
+    config = TrainRankerConfig(shards=["a"], scores="b", out="c", preset="published")
+    recipe = Recipe.of_epochs(config.recipe(), 1_281_167, processes=8, accumulate=1, precision="fp16")
+    assert recipe == Recipe(
+        steps=epoch_end(400, 1_281_167, 4096),
+        batch_size=4096,
+        base_learning_rate=1.5e-4,
+        warmup_steps=epoch_end(40, 1_281_167, 4096),
+        weight_decay=0.06,
+        precision="fp16",
+    )
+    architecture = config.architecture(224, 16)
+    assert (architecture.width, architecture.depth, architecture.heads, architecture.head) == (384, 12, 6, "cls")
+    assert (PRESETS["published"].symmetric, PRESETS["published"].loss) == (False, "list_mle")
+
+
+def test_flags_win_over_the_preset() -> None:
+    config = TrainRankerConfig(shards=["a"], scores="b", out="c", preset="published", epochs=3, symmetric=True)
+    assert (config.recipe().epochs, config.recipe().symmetric, config.recipe().batch_size) == (3, True, 4096)
+
+
+def test_places_threads_and_how_often_it_saves_are_free_to_change_on_the_way(
+    scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    whole = train_in_process(ranker_config(scene_shards, scores, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(ranker_config(scene_shards, scores, tmp_path / "parts"), stop_at=4)
+    moved = {
+        name: Path(shutil.move(path, tmp_path / name))
+        for name, path in (("t", scene_shards), ("p", tmp_path / "parts"))
+    }
+    copied = Path(shutil.copytree(scores, tmp_path / "s"))
+    other = ranker_config(moved["t"], copied, moved["p"], decode_threads=1, checkpoint_every=3)
+    assert train_in_process(other).summary().best == whole.summary().best
+    assert files_of(moved["p"]) == files_of(tmp_path / "whole")

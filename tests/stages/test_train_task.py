@@ -1,0 +1,455 @@
+"""`train-task` in one process: what it learns, from which patches, what it refuses, and goes on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from random_maes import DEEPER, random_mae
+from ranked_tars import GRID, INFO, scene_fields, score_of, view_of, write_ranked
+from ranker_training import Told
+from scoring import files_of
+from small_models import SMALL
+from task_runs import COLOURS, QUARTER, TARS, judge, painted, points_at_paint, summary_of, task_config, train_task
+
+from stages.density.mae import MaskedAutoencoder
+from stages.density.mae_checkpoints import save_mae
+from stages.images.decoding import decode_image
+from stages.images.views import render
+from stages.tasks.batches import TaskBatch, TaskBatches
+from stages.tasks.models import load_task
+from stages.tasks.runs import TaskRun
+from stages.tasks.table import TASKS
+from stages.train_task import PRESETS, TrainTaskConfig, prepare_task, run_train_task
+from stages.training.loop import Recipe
+from stages.training.processes import SingleProcess
+from storage.locations import locate
+from storage.shard_files import read_shard
+from storage.shard_index import ShardEntry
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven scenes, one of which cannot be used, with ranks of two views each."""
+    folder = tmp_path_factory.mktemp("ranked")
+    write_ranked(folder, {**TARS, "c": ["bad", "c1"]}, views=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def deeper_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two blocks, so that one can be dropped."""
+    folder = tmp_path_factory.mktemp("deeper")
+    save_mae(random_mae(DEEPER), str(folder), {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.train_task.REPORT_EVERY", 1)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[TaskBatch]:
+    """All batches that a model is trained on."""
+    batches, found = TaskBatches.batches, []
+
+    def noting(self: TaskBatches, *args: Any, **kwargs: Any) -> Iterator[TaskBatch]:
+        for batch in batches(self, *args, **kwargs):
+            found.append(batch)
+            yield batch
+
+    monkeypatch.setattr(TaskBatches, "batches", noting)
+    return found
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "task.safetensors")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_learns(task: Any, ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 12, "base_learning_rate": 0.5, "label_smoothing": 0.0, "flip": False}
+    told = train_task(task_config(ranked, small_mae, tmp_path, task=task, **settings), TaskRun("topk", 0.75, 0))
+    losses = [report.loss for report in told.reports()]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_colours_are_learnt_from_all_patches(small_mae: Path, tmp_path: Path) -> None:
+    write_ranked(tmp_path, {"a": [f"k{n}" for n in range(24)]}, change=painted(range(16)), info=None)
+    write_ranked(tmp_path / "others", {"b": [f"k{n}" for n in range(24, 48)]}, change=painted(range(16)), info=None)
+    run = TaskRun("full", 1.0, 0)
+    train_task(learning(tmp_path, small_mae), run)
+    assert judge(tmp_path / "others", tmp_path / "out" / run.name).metrics["top-1"] == 1
+
+
+def test_kept_patches_are_all_that_a_model_is_trained_and_judged_on(
+    small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One patch alone tells the class: the one with the highest score. The lowest four are the same in all images."""
+    monkeypatch.setattr("ranked_tars.score_of", points_at_paint)
+    write_ranked(tmp_path, {"a": [f"k{n}" for n in range(48)]}, change=painted(), info=None)
+    write_ranked(tmp_path / "others", {"b": [f"k{n}" for n in range(48, 96)]}, change=painted(), info=None)
+    config, top, low = learning(tmp_path, small_mae), QUARTER, TaskRun("lowest", 0.25, 0)
+    for run in (top, low):
+        train_task(config, run)
+    chance = 1 / len(COLOURS)
+    for model, select, expected in (
+        (top, None, 1.0),
+        (top, "lowest", chance),
+        (low, None, chance),
+    ):
+        found = judge(tmp_path / "others", tmp_path / "out" / model.name, select=select)
+        assert found.metrics["top-1"] == expected, (model, select)
+
+
+def learning(folder: Path, mae: Path) -> TrainTaskConfig:
+    settings = {"epochs": 12, "batch_size": 12, "base_learning_rate": 0.3, "layer_decay": 1.0}
+    return task_config(folder, mae, folder / "out", **settings)
+
+
+@pytest.mark.parametrize(("select", "flip"), [("topk", True), ("lowest", True), ("topk", False)])
+def test_stored_views_are_seen_mirrored_or_not_and_what_is_kept_moves_along(
+    select: Any, flip: bool, ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+) -> None:
+    train_task(task_config(ranked, small_mae, tmp_path, epochs=6, batch_size=12, flip=flip), TaskRun(select, 0.25, 0))
+    tars = [ShardEntry(str(ranked / f"tars/{name}.tar")) for name in "abc"]
+    images = {sample.key: sample.image for tar in tars for sample in read_shard(tar) if sample.key != "bad"}
+    looks = {}
+    for key, image in images.items():
+        for number in range(2):
+            pixels = render(decode_image(image), view_of(key, number), GRID.image_size)
+            order = np.argsort(score_of(key, number))
+            kept = np.zeros(GRID.n_patches, bool)
+            kept[order[-4:] if select == "topk" else order[:4]] = True
+            looks[pixels.tobytes()] = key, number, False, kept
+            turned = kept.reshape(GRID.side, GRID.side)[:, ::-1].ravel()
+            looks[np.ascontiguousarray(pixels[:, ::-1]).tobytes()] = key, number, True, turned
+    came = []
+    for batch in seen:
+        for image, kept in zip(batch.images.permute(0, 2, 3, 1).numpy(), batch.kept.numpy(), strict=True):
+            *what, expected = looks[np.ascontiguousarray(image).tobytes()]
+            assert kept.tolist() == np.flatnonzero(expected).tolist()
+            came.append(tuple(what))
+    mirrored = {False, True} if flip else {False}
+    assert {what[1:] for what in came} == set(product((0, 1), mirrored))
+    epochs = [sorted(key for key, *_ in came[start : start + 12]) for start in range(0, len(came), 12)]
+    assert epochs == [sorted(images)] * 6, "each image once in an epoch"
+
+
+def test_random_patches_are_drawn_anew_in_each_epoch_and_for_each_seed(
+    small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+) -> None:
+    write_ranked(tmp_path, {"a": ["a1"]})
+    settings = {"epochs": 8, "batch_size": 1, "flip": False}
+    for seed in (0, 1):
+        train_task(task_config(tmp_path, small_mae, tmp_path / "out", **settings), TaskRun("random", 0.25, seed))
+    kept = [tuple(batch.kept[0].tolist()) for batch in seen]
+    assert len(set(kept[:8])) > 4
+    assert kept[:8] != kept[8:]
+    assert {len(set(each)) for each in kept} == {4}
+
+
+def test_images_with_the_same_key_in_different_tars_are_told_apart(
+    small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+) -> None:
+    """Keys are unique in a tar alone: many people number the images of each."""
+    numbers = count()
+    write_ranked(tmp_path, {"a": ["0", "1"], "b": ["0", "1"]}, change=lambda *_: scene_fields(f"scene {next(numbers)}"))
+    train_task(task_config(tmp_path, small_mae, tmp_path / "out", flip=False))
+    for batch in seen:
+        assert len({image.numpy().tobytes() for image in batch.images}) == 4
+
+
+INTERRUPTED: list[tuple[Any, dict[str, Any]]] = [
+    ("topk", {}),
+    ("random", {"mixup": 0.8, "drop_path": 0.5, "accumulate": 2}),
+    ("topk+cluster", {"task": "detect", "drop_path": 0.5}),
+]
+
+
+@pytest.mark.parametrize("stop_at", [1, 4])
+@pytest.mark.parametrize(("select", "settings"), INTERRUPTED, ids=str)
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+    select: Any, settings: dict[str, Any], stop_at: int, ranked: Path, deeper_mae: Path, tmp_path: Path
+) -> None:
+    run = TaskRun(select, 0.5, 3)
+    whole = train_task(task_config(ranked, deeper_mae, tmp_path / "whole", **settings), run)
+    config = task_config(ranked, deeper_mae, tmp_path / "parts", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        train_task(config, run, stop_at)
+    assert not (tmp_path / "parts" / run.name / "task.json").exists()
+    second = train_task(config, run)
+    curve = {report.step: report.loss for report in whole.reports()}
+    assert [report.step for report in second.reports()] == list(range(stop_at + 1, 7))
+    assert all(report.loss == curve[report.step] for report in second.reports())
+    assert summary_of(second).started_at == stop_at
+    weights = f"{run.name}/task.safetensors"
+    assert (tmp_path / "parts" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    assert files_of(tmp_path / "parts").keys() == files_of(tmp_path / "whole").keys()
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    class KilledAtStep5(Told):
+        def __call__(self, event: object) -> None:
+            super().__call__(event)
+            if self.reports() and self.reports()[-1].step == 5:
+                raise Killed
+
+    train_task(task_config(ranked, small_mae, tmp_path / "whole"))
+    config = task_config(ranked, small_mae, tmp_path / "parts", checkpoint_every=2)
+    prepare_task(config, print)
+    with pytest.raises(Killed):
+        run_train_task(config, QUARTER, SingleProcess(torch.device("cpu")), KilledAtStep5())
+    assert summary_of(train_task(config)).started_at == 4
+    weights = f"{QUARTER.name}/task.safetensors"
+    assert (tmp_path / "parts" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+
+
+def test_a_finished_model_is_left_alone(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    config = task_config(ranked, small_mae, tmp_path)
+    train_task(config)
+    before = files_of(tmp_path)
+    again = train_task(config)
+    assert not again.reports()
+    assert (summary_of(again).started_at, summary_of(again).steps) == (6, 6)
+    assert files_of(tmp_path) == before
+    names = {"classes.json", *(f"{QUARTER.name}/{name}" for name in ("task.json", "task.safetensors", "training.json"))}
+    assert set(before) == names
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 3}, "epochs: there it is 2, asked for 3"),
+        ({"flip": False}, "flip: there it is True, asked for False"),
+        ({"preset": "fine-tuning"}, "label_smoothing: there it is"),
+        ({"mixup": 0.3}, "mixup: there it is 0.0, asked for 0.3"),
+        ({"task": "multilabel"}, "task: there it is 'classify', asked for 'multilabel'"),
+        ({"init": None}, "encoder.width: there it is 16, asked for 96"),
+    ],
+    ids=str,
+)
+def test_other_settings_for_the_same_folder_are_refused(
+    settings: dict[str, Any], message: str, ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    """Whether the training there is finished or not."""
+    settings = {"label_smoothing": 0.2, **settings} if "preset" in settings else settings
+    with pytest.raises(KeyboardInterrupt):
+        train_task(task_config(ranked, small_mae, tmp_path), stop_at=1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="was begun with other settings") as refusal:
+            train_task(task_config(ranked, small_mae, tmp_path, **settings))
+        assert message in str(refusal.value)
+        train_task(task_config(ranked, small_mae, tmp_path))
+
+
+def test_another_encoder_to_start_from_and_other_scores_are_other_settings(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    save_mae(MaskedAutoencoder(SMALL), str(tmp_path / "mae"), {})
+    shutil.copytree(ranked / "tars", tmp_path / "tars")
+    write_ranked(tmp_path, {**TARS, "c": ["bad", "c1"]}, views=2, settings={"ranker.depth": 2})
+    train_task(task_config(ranked, small_mae, tmp_path / "out"))
+    for config, message in (
+        (task_config(ranked, tmp_path / "mae", tmp_path / "out"), "init: there it is"),
+        (task_config(tmp_path, small_mae, tmp_path / "out"), "scores: there it is"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train_task(config)
+
+
+def test_places_threads_and_how_often_it_saves_are_free_to_change_on_the_way(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    train_task(task_config(ranked, small_mae, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train_task(task_config(ranked, small_mae, tmp_path / "parts"), stop_at=3)
+    shutil.copytree(ranked, tmp_path / "moved")
+    (tmp_path / "parts").rename(tmp_path / "elsewhere")
+    mae = Path(shutil.copytree(small_mae, tmp_path / "mae"))
+    config = task_config(tmp_path / "moved", mae, tmp_path / "elsewhere", decode_threads=1, checkpoint_every=1)
+    assert summary_of(train_task(config)).started_at == 3
+    weights = f"{QUARTER.name}/task.safetensors"
+    assert (tmp_path / "elsewhere" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+
+
+def test_of_two_processes_each_sees_half_of_every_update(
+    ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+) -> None:
+    def images_by_step(batches: list[TaskBatch]) -> list[set[bytes]]:
+        return [{image.numpy().tobytes() for image in batch.images} for batch in batches]
+
+    train_task(task_config(ranked, small_mae, tmp_path / "alone"))
+    alone = images_by_step(seen)
+    config = task_config(ranked, small_mae, tmp_path / "two")
+    prepare_task(config, print)
+    halves = []
+    for rank in (1, 0):  # the first one finishes the model
+        seen.clear()
+        run_train_task(config, QUARTER, SingleProcess(torch.device("cpu"), rank, count=2), Told())
+        halves.append(images_by_step(seen))
+        assert (tmp_path / "two" / QUARTER.name / "task.json").exists() == (rank == 0)
+    for whole, *parts in zip(alone, *halves, strict=True):
+        assert [len(part) for part in parts] == [2, 2]
+        assert whole == parts[0] | parts[1]
+
+
+def test_settings_that_draw_have_an_effect(ranked: Path, deeper_mae: Path, tmp_path: Path) -> None:
+    """Each differs from the plain training; the same again does not."""
+    kinds: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "again": {},
+        "mixup": {"mixup": 1.0},
+        "drop path": {"drop_path": 0.5},
+        "layer decay": {"layer_decay": 0.1},
+        "smoothing": {"label_smoothing": 0.5},
+        "no clipping": {"clip_norm": 1e6},
+        "no decay": {"weight_decay": 0.0},
+    }
+    found = {}
+    for name, settings in kinds.items():
+        train_task(task_config(ranked, deeper_mae, tmp_path / name, base_learning_rate=0.1, **settings))
+        found[name] = (tmp_path / name / QUARTER.name / "task.safetensors").read_bytes()
+    assert found["plain"] == found.pop("again")
+    assert len(set(found.values())) == len(found)
+
+
+def test_seeds_decide_weights_and_order(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    told = [train_task(task_config(ranked, small_mae, tmp_path, init=None), TaskRun("topk", 0.25, n)) for n in (0, 1)]
+    first, second = (each.reports()[0].loss for each in told)
+    assert first != second
+
+
+def test_an_encoder_starts_from_an_mae_where_asked_and_else_from_scratch(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    still = {"base_learning_rate": 1e-9, "epochs": 1, "warmup_epochs": 0}
+    train_task(task_config(ranked, small_mae, tmp_path / "mae", **still))
+    train_task(task_config(ranked, small_mae, tmp_path / "nano", init=None, **still))
+    name = "blocks.0.attn.qkv.weight"
+    begun_as = safetensors.torch.load_file(small_mae / "mae.safetensors")[name]
+    assert torch.allclose(weights_of(tmp_path / "mae" / QUARTER.name)[f"encoder.vit.{name}"], begun_as, atol=1e-6)
+    saved, model = load_task(locate(tmp_path / "nano" / QUARTER.name))
+    assert (saved.encoder.width, saved.encoder.depth, model.encoder.grid) == (96, 6, 4)
+
+
+def test_what_is_known_of_a_model_stands_beside_it(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    train_task(task_config(ranked, small_mae, tmp_path, task="segment", ignore_classes=[0]))
+    saved, _ = load_task(locate(tmp_path / QUARTER.name))
+    assert (saved.task, saved.run, saved.selector) == ("segment", QUARTER, "ltrp")
+    assert saved.classes.names == tuple(INFO["mask_classes"][1:])
+    assert saved.options.ignore_classes == (0,)
+    assert (saved.recipe["epochs"], saved.recipe["shards.samples"], saved.recipe["views"]) == (2, 12, 2)
+    assert saved.training_seconds is not None
+    assert saved.training_seconds > 0
+    text = (tmp_path / QUARTER.name / "task.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(ranked) not in text
+
+
+@pytest.mark.parametrize(("content", "given", "expected"), [
+    ("ranks", None, "ltrp"),
+    ("scores", None, "mae"),
+    ("scores", "gradients", "gradients"),
+])  # fmt: skip
+def test_a_store_of_scores_serves_as_well_as_one_of_ranks(
+    content: Any, given: str | None, expected: str, small_mae: Path, tmp_path: Path
+) -> None:
+    """Of the same scores the same model; tables call them by what made them, or as asked."""
+    for kind in ("ranks", content):
+        write_ranked(tmp_path / kind, TARS, views=2, content=kind)
+        train_task(task_config(tmp_path / kind, small_mae, tmp_path / kind / "out", selector=given))
+    models = [tmp_path / kind / "out" / QUARTER.name for kind in ("ranks", content)]
+    assert models[0].joinpath("task.safetensors").read_bytes() == models[1].joinpath("task.safetensors").read_bytes()
+    assert judge(tmp_path / content, models[1]).selector == expected
+    assert judge(tmp_path / content, models[1], select="random").selector == "random"
+
+
+def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    evaluation = {"eval_shards": [str(ranked / "tars/b.tar")], "eval_ranks": str(ranked / "ranks")}
+    config = task_config(ranked, small_mae, tmp_path, **evaluation)
+    classes = prepare_task(config, told.append)
+    assert classes.names == tuple(INFO["classes"])
+    assert told == ["reading the truth of 12 samples"]
+
+    class ReadError(Exception):
+        pass
+
+    def read(*_: Any) -> None:
+        raise ReadError
+
+    monkeypatch.setattr("stages.train_task.find_ids", read)
+    assert prepare_task(config, told.append) == classes
+    assert len(told) == 1
+    (tmp_path / "names").write_text("\n".join(f"class {number}" for number in range(8)))
+    for changed in (
+        {"shards": [str(ranked / "tars/a.tar")]},
+        {"eval_shards": [str(ranked / "tars/a.tar")]},
+        {"task": "multilabel"},
+        {"task": "segment", "ignore_classes": [3]},
+        {"class_names": str(tmp_path / "names")},
+    ):
+        with pytest.raises(ReadError):
+            prepare_task(config.model_copy(update=changed), told.append)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "segment", "mixup": 0.8}, r"mixup: expected 0 for segment, whose truth cannot be mixed, came 0\.8"),
+        ({"task": "detect", "mixup": 0.1}, "mixup: expected 0 for detect"),
+        ({"ignore_classes": [3]}, "ignore_classes: expected none for classify, which has no masks"),
+        ({"eval_shards": ["t"]}, "eval_ranks: expected both eval_shards and eval_ranks, or neither"),
+        ({"eval_ranks": "r"}, "eval_shards: expected both eval_shards and eval_ranks, or neither"),
+        ({"batch_size": 5, "accumulate": 2}, "batch_size: expected a multiple of 1 workers times accumulate 2, came 5"),
+        ({"warmup_epochs": 9}, "warmup_epochs: expected at most 2 epochs, came 9"),
+        ({"base_learning_rate": 1e12, "warmup_epochs": 0, "clip_norm": 1e9}, "became nan|not finite|infinite or NaN"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_refused(
+    settings: dict[str, Any], message: str, ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_task(task_config(ranked, small_mae, tmp_path, **settings))
+    assert not list(tmp_path.rglob("task.*"))
+
+
+def test_settings_that_were_refused_do_not_stand_in_the_way_of_right_ones(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        train_task(task_config(ranked, small_mae, tmp_path, batch_size=5, accumulate=2))
+    train_task(task_config(ranked, small_mae, tmp_path, batch_size=6, accumulate=2, epochs=1))
+
+
+def test_the_fine_tuning_preset_is_maes_and_flags_win_over_it() -> None:
+    paths = {"shards": ["a"], "ranks": "b", "out": "c"}
+    config = TrainTaskConfig(task="classify", **paths, preset="fine-tuning", batch_size=512)
+    assert config.recipe() == dataclasses.replace(PRESETS["fine-tuning"], batch_size=512)
+    recipe = Recipe.of_epochs(config.recipe(), 1_281_167, processes=8, accumulate=1, precision="bf16")
+    assert (recipe.learning_rate(recipe.warmup_steps), recipe.weight_decay) == (5e-4 * 512 / 256, 0.05)
+    segment = TrainTaskConfig(task="segment", **paths, preset="fine-tuning")
+    assert (PRESETS["fine-tuning"].mixup, segment.recipe().mixup) == (0.8, 0.0)
+
+
+def test_the_index_of_the_tars_is_not_needed(small_mae: Path, tmp_path: Path) -> None:
+    write_ranked(tmp_path, TARS, info=None)
+    train_task(task_config(tmp_path, small_mae, tmp_path / "out"))
+    noted = json.loads((tmp_path / "out/classes.json").read_text())
+    assert noted["names"] == [str(id_) for id_ in noted["ids"]]
