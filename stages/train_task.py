@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
 from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selector_name
+from stages.selectors import VERSIONS
 from stages.tasks.architecture import begin_encoder
 from stages.tasks.batches import TaskBatches, task_objective
 from stages.tasks.kept_views import KeptViews
@@ -264,6 +265,7 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
     common = task_settings(config, store, shards, start, architecture, classes, precision)
     scores = fingerprint(store.settings)
     settings = {**common, "scores": scores, "select": run.select, "keep_ratio": run.keep_ratio, "seed": run.seed}
+    settings["select.version"] = select_version = VERSIONS.get(run.select)
     if place.exists(MODEL_FILE):
         begin_or_compare(place, SETTINGS_FILE, MODEL_FILE, settings)
         tell(TrainTaskSummary(place.url, optimisation.steps, optimisation.steps))
@@ -322,7 +324,7 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
         done = training.step - started_at
         seconds = (time.monotonic() - since) * training.step / done if done else None
         selector = config.selector or selector_name(store)
-        saved = SavedTask(config.task, run, selector, architecture, classes, options, common, seconds)
+        saved = SavedTask(config.task, run, selector, architecture, classes, options, common, seconds, select_version)
         save_task(place, model, saved)
         delete_checkpoints(checkpoints)
         tell(TrainTaskSummary(place.url, started_at, optimisation.steps))

@@ -256,6 +256,42 @@ def test_other_settings_for_the_same_folder_are_refused(
         train_task(task_config(ranked, small_mae, tmp_path))
 
 
+def begun_before(folder: Path, *names: str) -> None:
+    """Makes a training look as one that was begun when settings did not have these names."""
+    file = folder / "training.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in settings.items() if name not in names}))
+
+
+def test_a_training_on_patches_that_an_earlier_topk_cluster_chose_does_not_go_on(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    mixed, config = TaskRun("topk+cluster", 0.25, 0), task_config(ranked, small_mae, tmp_path)
+    for run in (mixed, QUARTER):
+        with pytest.raises(KeyboardInterrupt):
+            train_task(config, run, stop_at=2)
+        begun_before(tmp_path / run.name, "select.version")
+    with pytest.raises(ValueError, match=r"select\.version: there it is None, asked for 2"):
+        train_task(config, mixed)
+    assert summary_of(train_task(config, QUARTER)).started_at == 2
+
+
+def test_a_model_that_an_earlier_topk_cluster_trained_is_judged_with_a_note(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    run = TaskRun("topk+cluster", 0.25, 0)
+    train_task(task_config(ranked, small_mae, tmp_path), run)
+    assert judge(ranked, tmp_path / run.name).notes == ()
+    file = tmp_path / run.name / "task.json"
+    facts = json.loads(file.read_text())
+    assert facts.pop("select_version") == 2
+    file.write_text(json.dumps(facts))
+    assert judge(ranked, tmp_path / run.name).notes == (
+        "trained on patches that version 1 of topk+cluster chose, judged on those of version 2",
+    )
+    assert judge(ranked, tmp_path / run.name, select="topk").notes == ()
+
+
 def test_another_encoder_to_start_from_and_other_scores_are_other_settings(
     ranked: Path, small_mae: Path, tmp_path: Path
 ) -> None:
