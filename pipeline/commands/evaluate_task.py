@@ -34,6 +34,8 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
     with Display("evaluate-task", "images") as display:
         result = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
     click.echo(_line(result))
+    for note in result.notes:
+        click.echo(f"Note: {note}", err=True)
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
     click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
