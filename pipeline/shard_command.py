@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -12,6 +13,8 @@ from pipeline.execution.executor import Executor
 from pipeline.shard_run import Outcome, make_executor
 from stages.compute.autocast import Precision
 from storage.patch_store import PatchStore
+from storage.shard_files import NAMING
+from storage.text import counted
 
 
 @contextmanager
@@ -43,5 +46,12 @@ def tell_outcome(outcome: Outcome, out: str) -> int:
     if outcome.failures:
         click.echo("To try the failed shards again, run the same command.")
         return 1
-    click.echo(f"Next: ltrp-pipeline verify {out}")
+    if outcome.is_empty:
+        click.echo(
+            f"Error: not one sample of {counted(outcome.shards, 'shard')} can be used, so that {out} holds nothing: "
+            f"expected samples with one image each ({NAMING}); see: ltrp-pipeline status {shlex.quote(out)}",
+            err=True,
+        )
+        return 1
+    click.echo(f"Next: ltrp-pipeline verify {shlex.quote(out)}")
     return 0
