@@ -39,6 +39,7 @@ from stages.images.views import evaluation_view, random_view, render
 from stages.samples.stream import SampleStream, measured
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from storage.json_files import read_json_object
 from storage.locations import locate
 from storage.patch_store import Settings
 from storage.shard_files import Sample, read_shard
@@ -178,7 +179,9 @@ def run_pretrain_mae(
     if place.exists(CONFIG_FILE):
         delete_checkpoints(checkpoints)
         say(f"{place.url}: the MAE is finished, nothing is left to do")
-        loss = json.loads(place.read(CONFIG_FILE))["held_out_loss"]
+        loss = read_json_object(place, CONFIG_FILE).get("held_out_loss")
+        if not isinstance(loss, int | float):
+            raise ValueError(f"{place.url}/{CONFIG_FILE}: held_out_loss: expected a number, got {loss!r}")
         return PretrainMaeSummary(place.url, config.steps, config.steps, loss, {})
 
     held_out = _held_out(shards, architecture.image_size)

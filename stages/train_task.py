@@ -19,6 +19,7 @@ from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selec
 from stages.selectors import VERSIONS
 from stages.tasks.architecture import EncoderConfig, begin_encoder
 from stages.tasks.batches import TaskBatches, task_objective
+from stages.tasks.classes_file import read_classes
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
@@ -30,7 +31,8 @@ from stages.training.loop import Precision, Recipe, Training, TrainingReport, fa
 from stages.training.processes import Processes
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.dense_scores import open_dense, patch_grid
-from storage.locations import Location, locate
+from storage.json_files import read_json_object
+from storage.locations import locate
 from storage.patch_store import PatchStore, Settings, fingerprint
 from storage.shard_index import ShardEntry, expand_shards, index_infos
 from storage.training_folder import begin_or_compare
@@ -237,9 +239,9 @@ def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classe
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
-    noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
+    noted = read_json_object(place, CLASSES_FILE) if place.exists(CLASSES_FILE) else {}
     if noted.get("of") == known:
-        classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
+        classes = read_classes(place, CLASSES_FILE)
     else:
         tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
         found = find_ids(task, options, store, shards, config.decode_threads)
@@ -278,7 +280,7 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
     store = open_dense(config.ranks)
     grid = patch_grid(store)
     shards = join_ranks(expand_shards(config.shards), store)
-    classes = _read_classes(locate(config.out))
+    classes = read_classes(locate(config.out), CLASSES_FILE)
     precision = fastest_precision(device) if config.precision == "auto" else config.precision
     recipe, options = config.recipe(), config.options(grid.image_size)
     torch.manual_seed(run.seed)
@@ -390,8 +392,3 @@ def task_settings(
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": checksum(shards),
     }
-
-
-def _read_classes(place: Location) -> Classes:
-    noted = json.loads(place.read(CLASSES_FILE))
-    return Classes(tuple(noted["ids"]), tuple(noted["names"]))
