@@ -19,6 +19,7 @@ from stages.tasks.task import Classes
 METRICS = ("mAP", "mAP@50", "mAP@75")
 MOST_DETECTIONS = 100
 """Of an image, as COCO counts them."""
+DECIMALS = 12
 
 
 class BoxPrecision:
@@ -92,10 +93,11 @@ class BoxPrecision:
             evaluation.evaluate()
             evaluation.accumulate()
         # (IoU, recall, class, area, most detections), -1 for a class that only occurs where it is ignored.
-        precision = evaluation.eval["precision"][..., 0, 0]
+        # Rounded, since pycocotools' perfect precision is a rounding error below 1.
+        precision = evaluation.eval["precision"][..., 0, 0].round(DECIMALS)
         by_class = {each["id"]: precision[..., place].mean(axis=1) for place, each in enumerate(categories)}
         return {
-            index: (float(values.mean()), float(values[0]), float(values[5]))
+            index: (float(values.mean().round(DECIMALS)), float(values[0]), float(values[5]))
             for index, values in by_class.items()
             if values[0] > -1
         }
