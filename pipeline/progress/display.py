@@ -14,6 +14,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pipeline.streams import reader_is_gone
+
 LINE_SECONDS = 10.0
 RATE_WINDOW_SECONDS = 120.0
 POINT_SECONDS = 2.0
@@ -79,7 +81,7 @@ class Display:
     ) -> None:
         self._title = title
         self._unit = unit
-        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._console = _Console(file=stream or sys.stderr, highlight=False)
         self._stack = ExitStack()
         self._bar: Progress | None = None
         self._clock = clock
@@ -124,6 +126,12 @@ class Display:
     def say(self, line: str) -> None:
         """A line of its own, above the bar."""
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody looks any more: no reason to end a run in the middle, as Rich would, with status 1."""
+        self.quiet = reader_is_gone(self.file)
 
 
 def duration(seconds: float) -> str:
