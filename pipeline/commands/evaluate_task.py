@@ -36,6 +36,8 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
     click.echo(_line(result))
+    for note in result.notes:
+        click.echo(f"Note: {note}", err=True)
     click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
     return 0
 

@@ -50,22 +50,30 @@ class Classify:
         return stack(targets)
 
     def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
-        return Classifier(encoder, len(classes), partial(cross_entropy, label_smoothing=options.label_smoothing))
+        loss = partial(cross_entropy, label_smoothing=options.label_smoothing)
+        return Classifier(encoder, len(classes), loss, options.head_std)
 
     def metric(self, classes: Classes, options: TaskOptions) -> TopAccuracy:
         return TopAccuracy(classes)
 
 
 class Classifier(TaskModel):
-    """A linear layer on the mean of the kept patches' tokens, as MAE's fine-tuning has it (He et al., 2022)."""
+    """A norm and a linear layer on the mean of the kept patches' tokens. As MAE's fine-tuning has it (He et al., 2022),
+    if the encoder has no norm of its own behind its last block."""
 
-    def __init__(self, encoder: KeptPatchEncoder, n_classes: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """`loss`: of logits (B, C) and the targets "classes" (B, C)."""
+    def __init__(
+        self,
+        encoder: KeptPatchEncoder,
+        n_classes: int,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        head_std: float = 0.02,
+    ) -> None:
+        """`loss`: of logits (B, C) and the targets "classes" (B, C); `head_std`: of the head's first weights."""
         super().__init__()
         self.encoder = encoder
         self.norm = nn.LayerNorm(encoder.width, eps=1e-6)
         self.head = nn.Linear(encoder.width, n_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.trunc_normal_(self.head.weight, std=head_std)
         nn.init.zeros_(self.head.bias)
         self.loss = loss
 

@@ -36,6 +36,8 @@ class SavedTask:
     """All settings that the models of one comparison have in common."""
     training_seconds: float | None
     """Of all steps, at the rate of those of the last start."""
+    select_version: int | None = None
+    """`stages.selectors.VERSIONS` when it was trained; None for the first."""
 
 
 def save_task(place: Location, model: TaskModel, saved: SavedTask) -> None:

@@ -45,7 +45,7 @@ class Multilabel:
         return stack(targets)
 
     def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
-        return Classifier(encoder, len(classes), LOSSES[options.multilabel_loss])
+        return Classifier(encoder, len(classes), LOSSES[options.multilabel_loss], options.head_std)
 
     def metric(self, classes: Classes, options: TaskOptions) -> AveragePrecision:
         return AveragePrecision(classes)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,31 @@ def test_the_asymmetric_loss_is_that_of_the_paper():
     logits, targets = generator.normal(0, 3, (5, 7)), generator.integers(0, 2, (5, 7))
     expected = direct_asymmetric_loss(logits, targets)
     assert asymmetric_loss(torch.tensor(logits), torch.tensor(targets)).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("logit", [-6.0, -2.9, -1.0, 0.0, 0.5, 2.0, 8.0])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_the_weight_of_the_asymmetric_loss_has_no_gradient(logit, target):
+    """As in its published code: only the logarithm is derived, by hand here."""
+    logits = torch.tensor([[logit, 0.0], [0.0, 0.0]], requires_grad=True)
+    asymmetric_loss(logits, torch.tensor([[target, 0.0], [0.0, 0.0]])).backward()
+    p = 1 / (1 + math.exp(-logit))
+    shifted = max(p - 0.05, 0)
+    expected = p - 1 if target else shifted**4 * p * (1 - p) / (1 - shifted)
+    assert logits.grad[0, 0].item() == pytest.approx(expected / 2, rel=1e-4)
+
+
+def test_the_asymmetric_loss_and_its_gradient_are_the_published_codes():
+    """What LTRP's AsymmetricLoss (gamma_neg=4, gamma_pos=0, clip=0.05, its weight without gradient) gave in float64."""
+    logits = torch.tensor([[-3.0, -1.0, 0.0, 2.0], [1.0, 3.0, -2.0, 0.5]], requires_grad=True)
+    value = asymmetric_loss(logits, torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 1]]))
+    value.backward()
+    assert value.item() == pytest.approx(3.2882237251612576, rel=1e-5)
+    expected = [
+        [0.0, -0.36552928931500245, 0.00931960227272727, 0.14781031882907797],
+        [0.0663142440547659, 0.15386552887704477, -0.4403985389889412, -0.18877033439907273],
+    ]
+    assert logits.grad.numpy() == pytest.approx(np.array(expected), rel=1e-4)
 
 
 def test_of_one_image_the_asymmetric_loss_is_timms():
