@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.hints import command_line, next_command
 from pipeline.options import given, options_of
 from pipeline.progress.display import Display
 from stages.shard import ShardConfig, run_shard
@@ -53,5 +54,7 @@ def run_shard_command(config: ShardConfig) -> int:
             click.echo(f"  {image.path}: {image.reason}")
     if summary.ignored:
         click.echo(f"{summary.ignored} other files are no images by their names.")
-    click.echo(f"Next: ltrp-pipeline score --shards {config.out} --mae MAE --out SCORES  (or pretrain-mae first)")
+    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", "MAE"))
+    score = command_line("score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES")
+    click.echo(f"Or, with a published MAE: {score}")
     return 0
