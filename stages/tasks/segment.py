@@ -12,7 +12,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from stages.images.decoding import UnusableImage, decode_mask, image_size
+from stages.images.decoding import UnusableImage, decode_mask, image_size, mask_size, orientation_hint
 from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
@@ -43,7 +43,7 @@ class Segment:
         try:
             mask = np.asarray(decode_mask(sample.fields["seg.png"], size))
         except UnusableImage as error:
-            raise ValueError(f"seg.png: {error}") from None
+            raise ValueError(f"seg.png: {error}{_orientation_hint(sample, size)}") from None
         ignored = [id_ for id_ in options.ignore_classes if 0 <= id_ < IGNORED]
         return np.where(np.isin(mask, ignored), np.uint8(IGNORED), mask) if ignored else mask
 
@@ -133,6 +133,14 @@ class ConfusionMatrix:
         true, said = self._counts.sum(axis=1), self._counts.sum(axis=0)
         hit = self._counts.diagonal()
         return {index: float(hit[index] / (true + said - hit)[index]) for index in np.flatnonzero(true).tolist()}
+
+
+def _orientation_hint(sample: Sample, size: tuple[int, int]) -> str:
+    try:
+        found = mask_size(sample.fields["seg.png"])
+    except UnusableImage:
+        return ""
+    return "" if found == size else orientation_hint(sample.image, found)
 
 
 def _likeliest(logits: Tensor, shape: tuple[int, ...]) -> np.ndarray:
