@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from stages.images.decoding import image_size
+from stages.images.decoding import image_size, orientation_hint
 from stages.images.views import View
 from storage.shard_files import Sample
 
@@ -67,7 +67,10 @@ def read_objects(sample: Sample) -> tuple[Object, ...]:
         raise ValueError("json: expected a list of objects, found none")
     told, size = (facts.width, facts.height), image_size(sample.image)
     if None not in told and told != size:
-        raise ValueError(f"json: expected objects of an image of {told[0]}x{told[1]}, came one of {size[0]}x{size[1]}")
+        raise ValueError(
+            f"json: expected objects of an image of {told[0]}x{told[1]}, got one of {size[0]}x{size[1]}"
+            + orientation_hint(sample.image, told)
+        )
     return tuple(Object(each.category, each.bbox, bool(each.iscrowd)) for each in facts.objects)
 
 

@@ -73,7 +73,7 @@ def test_objects_are_read(facts, expected):
         ),
         (
             {"objects": [], "width": 8, "height": 12},
-            "json: expected objects of an image of 8x12, came one of 12x8",
+            "json: expected objects of an image of 8x12, got one of 12x8",
         ),
     ],
 )
