@@ -19,6 +19,7 @@ from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selec
 from stages.selectors import VERSIONS
 from stages.tasks.architecture import EncoderConfig, begin_encoder
 from stages.tasks.batches import TaskBatches, task_objective
+from stages.tasks.classes_file import read_classes
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
@@ -28,9 +29,11 @@ from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from stages.training.processes import Processes
+from stages.training.warmup import fitting_warmup
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.dense_scores import open_dense, patch_grid
-from storage.locations import Location, locate
+from storage.json_files import read_json_object
+from storage.locations import locate
 from storage.patch_store import PatchStore, Settings, fingerprint
 from storage.shard_index import ShardEntry, expand_shards, index_infos
 from storage.training_folder import begin_or_compare
@@ -51,7 +54,7 @@ class TaskRecipe:
     """What a preset decides."""
 
     epochs: int
-    warmup_epochs: int
+    warmup_epochs: float
     batch_size: int
     base_learning_rate: float
     weight_decay: float
@@ -153,7 +156,9 @@ class TrainTaskConfig(BaseModel):
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -189,7 +194,8 @@ class TrainTaskConfig(BaseModel):
             if given.get("mixup"):
                 raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, came {self.mixup}")
             given["mixup"] = 0.0
-        return dataclasses.replace(preset, **given)
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""
@@ -237,9 +243,9 @@ def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classe
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
-    noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
+    noted = read_json_object(place, CLASSES_FILE) if place.exists(CLASSES_FILE) else {}
     if noted.get("of") == known:
-        classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
+        classes = read_classes(place, CLASSES_FILE)
     else:
         tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
         found = find_ids(task, options, store, shards, config.decode_threads)
@@ -278,7 +284,7 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
     store = open_dense(config.ranks)
     grid = patch_grid(store)
     shards = join_ranks(expand_shards(config.shards), store)
-    classes = _read_classes(locate(config.out))
+    classes = read_classes(locate(config.out), CLASSES_FILE)
     precision = fastest_precision(device) if config.precision == "auto" else config.precision
     recipe, options = config.recipe(), config.options(grid.image_size)
     torch.manual_seed(run.seed)
@@ -390,8 +396,3 @@ def task_settings(
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": checksum(shards),
     }
-
-
-def _read_classes(place: Location) -> Classes:
-    noted = json.loads(place.read(CLASSES_FILE))
-    return Classes(tuple(noted["ids"]), tuple(noted["names"]))

@@ -10,6 +10,7 @@ import timm
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from ranker.bounds import refuse_impossible
 from ranker.encoder_weights import load_encoder
 from ranker.network import SIZES
 from ranker.positions import sincos_positions
@@ -38,6 +39,18 @@ class EncoderConfig:
     final_norm: bool = True
     """Whether there is a norm behind the last block. The heads of all tasks begin with one of their own, which takes
     its place otherwise (as MAE's fine-tuning has it)."""
+
+    def __post_init__(self) -> None:
+        numbers = {name: getattr(self, name) for name in ("image_size", "patch_size", "width", "depth", "heads")}
+        refuse_impossible("encoder", {name: value for name, value in numbers.items() if value is not None})
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"encoder image_size: expected a multiple of patch_size {self.patch_size}, got {self.image_size}"
+            )
+        if self.width and self.heads and self.width % self.heads:
+            raise ValueError(f"encoder width: expected a multiple of {self.heads} heads, got {self.width}")
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"encoder drop_path: expected at least 0 and less than 1, got {self.drop_path!r}")
 
     def build(self) -> KeptPatchEncoder:
         """With random weights. Raises ValueError for what is no vision transformer with a CLS token."""

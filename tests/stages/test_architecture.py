@@ -145,8 +145,8 @@ def other(**changed: Tensor | None) -> dict[str, Tensor]:
             r".* found no cls_token \(1, 1, width\)",
         ),
         (other(cls_token=torch.zeros(1, 1, 192)), "patch_embed.proj.weight: expected "),
-        (other(norm__bias=None), r"expected the encoder of an MAE .* came one without \['norm.bias'\]"),
-        (other(norm__bias=torch.full((64,), torch.nan)), "norm.bias: expected numbers, came infinite ones or NaN"),
+        (other(norm__bias=None), r"expected the encoder of an MAE .* got one without \['norm.bias'\]"),
+        (other(norm__bias=torch.full((64,), torch.nan)), "norm.bias: expected finite numbers, got NaN or infinity"),
     ],
 )
 def test_other_weights_are_refused_in_one_line(weights, message, tmp_path: Path) -> None:

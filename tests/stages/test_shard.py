@@ -202,9 +202,9 @@ for out, *moment in json.loads(sys.argv[3]):
 """
 MOMENTS = {
     "within a tar": ("stages.shard", "sample_fields", 35),  # the fourth tar has the 28th to 36th image
-    "a tar is whole but has no name": ("storage.locations", "_flush", 3),
-    "a tar is there but has no receipt": ("storage.locations", "_flush", 4),
-    "all is there but the index": ("storage.locations", "_flush", 15),
+    "a tar is whole but has no name": ("storage.local_files", "_flush", 3),
+    "a tar is there but has no receipt": ("storage.local_files", "_flush", 4),
+    "all is there but the index": ("storage.local_files", "_flush", 15),
 }
 
 

@@ -159,10 +159,10 @@ def test_a_finished_ranker_is_left_alone(scene_shards: Path, scores: Path, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seed": 1}, r"seed: there it is 0, asked for 1"),
-        ({"loss": "list_net"}, r"loss: there it is 'list_mle', asked for 'list_net'"),
-        ({"width": 32}, r"ranker\.width: there it is 16, asked for 32"),
-        ({"split": "key"}, r"split: there it is 'shard', asked for 'key'"),
+        ({"seed": 1}, r"seed: 0 in the folder, 1 now"),
+        ({"loss": "list_net"}, r"loss: 'list_mle' in the folder, 'list_net' now"),
+        ({"width": 32}, r"ranker\.width: 16 in the folder, 32 now"),
+        ({"split": "key"}, r"split: 'shard' in the folder, 'key' now"),
     ],
 )
 def test_other_settings_for_the_same_folder_are_refused(
@@ -179,7 +179,7 @@ def test_other_settings_for_the_same_folder_are_refused(
     ("settings", "message"),
     [
         ({"accumulate": 3}, r"batch_size: expected a multiple of 1 workers times accumulate 3, came 4"),
-        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most 4 epochs, came 9"),
+        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most all epochs, 4, got 9"),
         ({"loss": "focused", "focus_top": 4}, r"focus_top: expected fewer than the 4 patches of a list, got 4"),
         ({"loss": "focused", "focus_top": 2, "sublist": 2}, r"focus_top: expected fewer than the 2 patches of a list"),
         ({"focus_top": 2}, r"focus_top: expected none for the loss list_mle, got 2"),
