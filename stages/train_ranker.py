@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -14,9 +15,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.encoder_weights import load_encoder
-from ranker.losses import LOSSES
+from ranker.losses import FOCUS_TOP, LOSSES, focused
 from ranker.network import SIZES, Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE, WEIGHTS_FILE, encode_ranker
+from stages.density.masks import mask_sizes
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
 from stages.ranking.lists import RankerLists, ranker_objective
@@ -26,6 +28,7 @@ from stages.samples.scored import Split, SplitBy, Survey, join_scores, survey
 from stages.training.encoders import Encoder, read_encoder
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, epoch_end, fastest_precision
 from stages.training.processes import Processes
+from stages.training.warmup import fitting_warmup
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.locations import Location, locate
 from storage.patch_store import PatchStore, Settings, fingerprint
@@ -52,7 +55,7 @@ class RankerRecipe:
     lists: int | None
     """Masks of a view that an image is ranked under at each step; None: all."""
     epochs: int
-    warmup_epochs: int
+    warmup_epochs: float
     batch_size: int
     base_learning_rate: float
     weight_decay: float
@@ -116,6 +119,12 @@ class TrainRankerConfig(BaseModel):
     )
     loss: Loss | None = Field(None, description="Ranking loss; by default 'list_mle', as published.")
     sublist: int | None = Field(None, ge=2, description="Random part of each list that the loss is computed on.")
+    focus_top: int | None = Field(
+        None,
+        ge=1,
+        description="Best patches of a list whose order the loss 'focused' wants; by default 10, as published, or half "
+        "of a list of fewer than 20.",
+    )
     symmetric: bool | None = Field(
         None,
         description="Rank the whole image in training too; otherwise, as published, the visible patches alone.",
@@ -124,7 +133,9 @@ class TrainRankerConfig(BaseModel):
         None, ge=1, description="Masks of a view that an image is ranked under at each step; by default all."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 64.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -149,9 +160,21 @@ class TrainRankerConfig(BaseModel):
         """The preset with what is given instead."""
         preset = PRESETS[self.preset]
         names = [field.name for field in dataclasses.fields(preset)]
-        return dataclasses.replace(
-            preset, **{name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        )
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
+
+    def focus(self, list_length: int) -> int | None:
+        """`focus_top` for lists of so many patches; None for losses without one. Raises ValueError for a number that
+        leaves no other patch, or that the loss does not look at."""
+        if self.recipe().loss != "focused":
+            if self.focus_top is not None:
+                raise ValueError(f"focus_top: expected none for the loss {self.recipe().loss}, got {self.focus_top}")
+            return None
+        length = min(list_length, self.sublist or list_length)
+        if self.focus_top is not None and self.focus_top >= length:
+            raise ValueError(f"focus_top: expected fewer than the {length} patches of a list, got {self.focus_top}")
+        return self.focus_top or min(FOCUS_TOP, math.ceil(length / 2))
 
     def architecture(self, image_size: int, patch_size: int) -> RankerConfig:
         """Raises ValueError for numbers that do not fit each other."""
@@ -190,6 +213,9 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
     architecture = config.architecture(store.settings["mae.image_size"], store.settings["mae.patch_size"])
     encoder = read_encoder(config.init) if config.init else None
     settings = training_settings(config, architecture, encoder, store, shards, split, precision)
+    loss = LOSSES[config.recipe().loss]
+    if top := settings.get("focus_top"):
+        loss = partial(focused, top=top)
     if place.exists(CONFIG_FILE):
         begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
         best = _read_report(place)
@@ -213,7 +239,7 @@ def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Call
     if leads:
         begin_or_compare(place, SETTINGS_FILE, CONFIG_FILE, settings)
     model.to(device)
-    objective = ranker_objective(processes.share_gradients(model), LOSSES[chosen.loss], chosen.symmetric, device)
+    objective = ranker_objective(processes.share_gradients(model), loss, chosen.symmetric, device)
     training = Training(model, objective, recipe, device, processes.average)
     checkpoints = place.child("checkpoints")
     if found := load_checkpoint(checkpoints):
@@ -272,12 +298,15 @@ def training_settings(
 ) -> Settings:
     """All that decides the ranker, and nothing else: no paths, devices or numbers of processes."""
     tars = [[shard.name, shard.nsamples, shard.filesize, shard.md5sum] for shard in shards]
+    focus = config.focus(longest_list(store.settings))
     return {
         "method": METHOD_VERSION,
         **{f"ranker.{name}": value for name, value in dataclasses.asdict(architecture).items()},
         "init": encoder.sha256 if encoder else None,
         **{name: value for name, value in dataclasses.asdict(config.recipe()).items() if name not in ("size", "head")},
         "sublist": config.sublist,
+        # Trainings with this loss that were begun before there was this setting are refused: their loss was another.
+        **({"focus_top": focus} if focus else {}),
         "split": split.by,
         "validation": config.validation,
         "validation_images": config.validation_images,
@@ -289,6 +318,12 @@ def training_settings(
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": hashlib.sha256(json.dumps(tars).encode()).hexdigest(),
     }
+
+
+def longest_list(settings: Settings) -> int:
+    """Of a store of scores: the patches that a mask shows at most."""
+    names = ("masks.kind", "masks", "patches", "masks.ratio")
+    return max(mask_sizes(*(settings[name] for name in names)))
 
 
 class _BestKeeper:

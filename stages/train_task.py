@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
 from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selector_name
-from stages.tasks.architecture import begin_encoder
+from stages.selectors import VERSIONS
+from stages.tasks.architecture import EncoderConfig, begin_encoder
 from stages.tasks.batches import TaskBatches, task_objective
+from stages.tasks.classes_file import read_classes
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
@@ -27,15 +29,21 @@ from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from stages.training.processes import Processes
+from stages.training.warmup import fitting_warmup
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.dense_scores import open_dense, patch_grid
-from storage.locations import Location, locate
+from storage.json_files import read_json_object
+from storage.locations import locate
 from storage.patch_store import PatchStore, Settings, fingerprint
 from storage.shard_index import ShardEntry, expand_shards, index_infos
 from storage.training_folder import begin_or_compare
 
 METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean another model."""
+ENCODER_SETTINGS = ("image_size", "patch_size", "timm", "width", "depth", "heads", "drop_path")
+"""Fields of its architecture that settings name; all others are the recipe's."""
+ASYMMETRIC_SETTINGS = {"asymmetric_loss.weight": "detached"}
+"""Of trainings with that loss: those that were begun without it had gradients through its weight."""
 CLASSES_FILE = "classes.json"
 SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
@@ -46,7 +54,7 @@ class TaskRecipe:
     """What a preset decides."""
 
     epochs: int
-    warmup_epochs: int
+    warmup_epochs: float
     batch_size: int
     base_learning_rate: float
     weight_decay: float
@@ -57,6 +65,22 @@ class TaskRecipe:
     mixup: float
     """0 for tasks that cannot mix images."""
     clip_norm: float | None
+    # Of later versions; earlier ones trained with what is the default here, and settings do not name that.
+    beta2: float = 0.95
+    """AdamW's second; its first is 0.9."""
+    final_norm: bool = True
+    """Of the encoder, as in `stages.tasks.architecture.EncoderConfig`."""
+    head_std: float = 0.02
+    """Of the first weights of the linear head of classify and multilabel."""
+
+    def settings(self) -> Settings:
+        """All that it decides, so that a folder that was begun before there was a field compares equal where its
+        default is meant."""
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
 
 
 PRESETS: dict[str, TaskRecipe] = {
@@ -83,9 +107,14 @@ PRESETS: dict[str, TaskRecipe] = {
         label_smoothing=0.1,
         mixup=0.8,
         clip_norm=None,
+        beta2=0.999,
+        final_norm=False,
+        head_std=2e-5,
     ),
 }
-"""`fine-tuning` is that of MAE's ViT-B on ImageNet (He et al., CVPR 2022, table 9), without RandAugment and CutMix."""
+"""`fine-tuning` is that of MAE's code for ViT-B on ImageNet (facebookresearch/mae, FINETUNE.md), and all but two of its
+numbers are those of the paper (He et al., CVPR 2022, table 9), where the base learning rate is 1e-3 and the layer decay
+0.75. LTRP's code has 5e-4 and 0.65 too, for MS-COCO. docs/method.md says what of it is not here."""
 
 
 class TrainTaskConfig(BaseModel):
@@ -127,7 +156,9 @@ class TrainTaskConfig(BaseModel):
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -158,12 +189,13 @@ class TrainTaskConfig(BaseModel):
         """The preset with what is given instead. Raises ValueError for what the task cannot do."""
         preset = PRESETS[self.preset]
         names = [field.name for field in dataclasses.fields(preset)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
         if not TASKS[self.task].mixes:
             if given.get("mixup"):
                 raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, came {self.mixup}")
             given["mixup"] = 0.0
-        return dataclasses.replace(preset, **given)
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""
@@ -174,6 +206,7 @@ class TrainTaskConfig(BaseModel):
             label_smoothing=self.recipe().label_smoothing,
             multilabel_loss=self.multilabel_loss,
             ignore_classes=tuple(self.ignore_classes),
+            head_std=self.recipe().head_std,
         )
 
 
@@ -210,9 +243,9 @@ def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classe
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
-    noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
+    noted = read_json_object(place, CLASSES_FILE) if place.exists(CLASSES_FILE) else {}
     if noted.get("of") == known:
-        classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
+        classes = read_classes(place, CLASSES_FILE)
     else:
         tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
         found = find_ids(task, options, store, shards, config.decode_threads)
@@ -251,19 +284,23 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
     store = open_dense(config.ranks)
     grid = patch_grid(store)
     shards = join_ranks(expand_shards(config.shards), store)
-    classes = _read_classes(locate(config.out))
+    classes = read_classes(locate(config.out), CLASSES_FILE)
     precision = fastest_precision(device) if config.precision == "auto" else config.precision
     recipe, options = config.recipe(), config.options(grid.image_size)
     torch.manual_seed(run.seed)
-    architecture, encoder, start = begin_encoder(grid, size=config.size, init=config.init, drop_path=recipe.drop_path)
+    architecture, encoder, start = begin_encoder(
+        grid, size=config.size, init=config.init, drop_path=recipe.drop_path, final_norm=recipe.final_norm
+    )
     model = task.model(encoder, classes, options)
     n_images = sum(shard.nsamples or 0 for shard in shards)
     optimisation = Recipe.of_epochs(
         recipe, n_images, processes=processes.count, accumulate=config.accumulate, precision=precision
     )
+    optimisation = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2))
     common = task_settings(config, store, shards, start, architecture, classes, precision)
     scores = fingerprint(store.settings)
     settings = {**common, "scores": scores, "select": run.select, "keep_ratio": run.keep_ratio, "seed": run.seed}
+    settings["select.version"] = select_version = VERSIONS.get(run.select)
     if place.exists(MODEL_FILE):
         begin_or_compare(place, SETTINGS_FILE, MODEL_FILE, settings)
         tell(TrainTaskSummary(place.url, optimisation.steps, optimisation.steps))
@@ -322,7 +359,7 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
         done = training.step - started_at
         seconds = (time.monotonic() - since) * training.step / done if done else None
         selector = config.selector or selector_name(store)
-        saved = SavedTask(config.task, run, selector, architecture, classes, options, common, seconds)
+        saved = SavedTask(config.task, run, selector, architecture, classes, options, common, seconds, select_version)
         save_task(place, model, saved)
         delete_checkpoints(checkpoints)
         tell(TrainTaskSummary(place.url, started_at, optimisation.steps))
@@ -333,7 +370,7 @@ def task_settings(
     store: PatchStore,
     shards: Sequence[ShardEntry],
     start: str | None,
-    architecture: Any,
+    architecture: EncoderConfig,
     classes: Classes,
     precision: Precision,
 ) -> Settings:
@@ -341,14 +378,16 @@ def task_settings(
     views: Settings = {
         name: store.settings[name] for name in ("views", "views.crop", "views.scale") if name in store.settings
     }
+    loss = config.multilabel_loss if config.task == "multilabel" else None
     return {
         "method": METHOD_VERSION,
         "task": config.task,
-        **{f"encoder.{name}": value for name, value in dataclasses.asdict(architecture).items()},
+        **{f"encoder.{name}": getattr(architecture, name) for name in ENCODER_SETTINGS},
         "init": start,
-        **dataclasses.asdict(config.recipe()),
+        **config.recipe().settings(),
         "flip": config.flip,
-        "multilabel_loss": config.multilabel_loss if config.task == "multilabel" else None,
+        "multilabel_loss": loss,
+        **(ASYMMETRIC_SETTINGS if loss == "asymmetric" else {}),
         "ignore_classes": config.ignore_classes,
         "classes": hashlib.sha256(json.dumps([classes.ids, classes.names]).encode()).hexdigest(),
         "precision": precision,
@@ -357,8 +396,3 @@ def task_settings(
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": checksum(shards),
     }
-
-
-def _read_classes(place: Location) -> Classes:
-    noted = json.loads(place.read(CLASSES_FILE))
-    return Classes(tuple(noted["ids"]), tuple(noted["names"]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from storage.locations import Location
-from storage.patch_store import Settings, list_differences
+from storage.json_files import read_json_object
+from storage.location import Location
+from storage.settings import Settings, refuse_differences
 
 
 def begin_or_compare(place: Location, settings_file: str, finished_file: str, settings: Settings) -> None:
@@ -18,20 +19,11 @@ def begin_or_compare(place: Location, settings_file: str, finished_file: str, se
         raise ValueError(f"{place.url}: holds a model that was not made here: name another folder")
     if place.create(settings_file, (json.dumps(settings, indent=2) + "\n").encode()):
         return
-    differences = list_differences(_read_settings(place, settings_file), settings)
-    if differences:
-        raise ValueError(
-            f"{place.url}: the training there was begun with other settings:\n"
-            + "\n".join(f"  {line}" for line in differences)
-            + "\nGo on with its settings, or name another folder"
-        )
-
-
-def _read_settings(place: Location, settings_file: str) -> Settings:
-    try:
-        settings = json.loads(place.read(settings_file))
-    except ValueError as error:
-        raise ValueError(f"{place.url}/{settings_file}: expected JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{place.url}/{settings_file}: expected a JSON object, came {type(settings).__name__}")
-    return settings
+    refuse_differences(
+        place.url,
+        read_json_object(place, settings_file),
+        settings,
+        what="the training there was begun with other settings",
+        advice="Go on with its settings, or name another folder",
+        holder="folder",
+    )
