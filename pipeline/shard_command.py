@@ -10,6 +10,7 @@ import click
 
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import Executor
+from pipeline.hints import next_command, same_command
 from pipeline.shard_run import Outcome, make_executor
 from stages.compute.autocast import Precision
 from storage.patch_store import PatchStore
@@ -44,7 +45,7 @@ def tell_outcome(outcome: Outcome, out: str) -> int:
     for line in outcome.lines():
         click.echo(line)
     if outcome.failures:
-        click.echo("To try the failed shards again, run the same command.")
+        click.echo(f"To try the failed shards again: {same_command()}")
         return 1
     if outcome.is_empty:
         click.echo(
@@ -53,5 +54,5 @@ def tell_outcome(outcome: Outcome, out: str) -> int:
             err=True,
         )
         return 1
-    click.echo(f"Next: ltrp-pipeline verify {shlex.quote(out)}")
+    click.echo(next_command("verify", out))
     return 0

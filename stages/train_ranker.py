@@ -28,6 +28,7 @@ from stages.samples.scored import Split, SplitBy, Survey, join_scores, survey
 from stages.training.encoders import Encoder, read_encoder
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, epoch_end, fastest_precision
 from stages.training.processes import Processes
+from stages.training.warmup import fitting_warmup
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.locations import Location, locate
 from storage.patch_store import PatchStore, Settings, fingerprint
@@ -54,7 +55,7 @@ class RankerRecipe:
     lists: int | None
     """Masks of a view that an image is ranked under at each step; None: all."""
     epochs: int
-    warmup_epochs: int
+    warmup_epochs: float
     batch_size: int
     base_learning_rate: float
     weight_decay: float
@@ -132,7 +133,9 @@ class TrainRankerConfig(BaseModel):
         None, ge=1, description="Masks of a view that an image is ranked under at each step; by default all."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 64.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -157,9 +160,9 @@ class TrainRankerConfig(BaseModel):
         """The preset with what is given instead."""
         preset = PRESETS[self.preset]
         names = [field.name for field in dataclasses.fields(preset)]
-        return dataclasses.replace(
-            preset, **{name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        )
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
 
     def focus(self, list_length: int) -> int | None:
         """`focus_top` for lists of so many patches; None for losses without one. Raises ValueError for a number that

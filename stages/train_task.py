@@ -29,6 +29,7 @@ from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from stages.training.processes import Processes
+from stages.training.warmup import fitting_warmup
 from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
 from storage.dense_scores import open_dense, patch_grid
 from storage.json_files import read_json_object
@@ -53,7 +54,7 @@ class TaskRecipe:
     """What a preset decides."""
 
     epochs: int
-    warmup_epochs: int
+    warmup_epochs: float
     batch_size: int
     base_learning_rate: float
     weight_decay: float
@@ -155,7 +156,9 @@ class TrainTaskConfig(BaseModel):
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -191,7 +194,8 @@ class TrainTaskConfig(BaseModel):
             if given.get("mixup"):
                 raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, came {self.mixup}")
             given["mixup"] = 0.0
-        return dataclasses.replace(preset, **given)
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""

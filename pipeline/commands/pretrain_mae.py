@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
 from pipeline.progress.display import Display, EventFile
 from pipeline.progress.training import TrainingProgress
@@ -43,5 +44,6 @@ def run_pretrain_mae_command(config: PretrainMaeConfig) -> int:
         click.echo(
             f"{len(summary.left_out)} samples could not be used, the first: {next(iter(summary.left_out.items()))}"
         )
-    click.echo(f"Next: ltrp-pipeline score --shards {' --shards '.join(config.shards)} --mae {config.out} --out SCORES")
+    shards = repeated("--shards", config.shards)
+    click.echo(next_command("score", *shards, "--mae", config.out, "--out", "SCORES"))
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
 from pipeline.progress.display import Display, EventFile
 from pipeline.progress.training import TrainingProgress
@@ -66,6 +67,6 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
     for line in quality_table(summary.best.qualities, "on held-out images"):
         click.echo(line)
     click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")
-    shards = " --shards ".join(config.shards)
-    click.echo(f"Next: ltrp-pipeline rank --shards {shards} --ranker {config.out} --out RANKS")
+    shards = repeated("--shards", config.shards)
+    click.echo(next_command("rank", *shards, "--ranker", config.out, "--out", "RANKS"))
     return 0

@@ -29,11 +29,12 @@ from pipeline.execution.events import (
 )
 from pipeline.execution.schedule import Schedule
 from pipeline.progress.display import duration
-from pipeline.ray.cluster import HeadWatch, Share, choose_share
+from pipeline.ray.cluster import HeadWatch, Share, choose_share, room_for, what_is_missing
 from pipeline.ray.failures import took_its_node_along, why_lost
 from pipeline.ray.hiring import Hiring, Worker
-from pipeline.ray.session import ray_session
+from pipeline.ray.session import is_own_instance, ray_session
 from pipeline.ray.worker import Failed, GivenBack, Place
+from stages.compute.devices import resolve_device
 from stages.stage import Receipt, ShardStage
 
 ANSWER_SECONDS = 0.25
@@ -50,7 +51,8 @@ class RayExecutor:
     one for every four cores, on as many nodes as there are at any time. Given a number of actors, it asks Ray for that
     many, which is what makes a cluster with an autoscaler grow.
 
-    A run ends with TimeoutError when no actor had a place for `patience` seconds. An actor that makes no progress for
+    An instance of our own never grows: what it has no room for is refused with ValueError at once. Elsewhere a run
+    ends with TimeoutError when no actor had a place for `patience` seconds. An actor that makes no progress for
     `stall` seconds is ended, and its shard tried elsewhere.
     """
 
@@ -76,6 +78,9 @@ class RayExecutor:
         self._head: HeadWatch
 
     def __enter__(self) -> RayExecutor:
+        self._is_own = is_own_instance(self._address)
+        if self._is_own and (self._device == "cuda" or self._gpus):
+            resolve_device("cuda")  # before Ray is started: waiting is for clusters, which may grow
         self._head = HeadWatch(self._held.enter_context(ray_session(self._address)))
         return self
 
@@ -89,6 +94,8 @@ class RayExecutor:
 
     def run(self, stage: ShardStage, schedule: Schedule) -> Iterator[Event]:
         share = choose_share(self.device(), self._cpus, self._gpus, self._actors)
+        if self._is_own and not room_for(share):
+            raise ValueError(f"no room on this machine for an actor with {share}: {what_is_missing(share)}")
         hiring = Hiring(schedule, share, self._actors, self._patience)
         return _Run(stage, schedule, share, hiring, self._head, self._stall).events()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from stages.compute.autocast import full_precision
 from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
@@ -80,14 +81,16 @@ class Classifier(TaskModel):
     def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
         """Predictions are logits (B, C)."""
         _, tokens = self.encoder(images, kept)
-        logits = self.head(self.norm(tokens.mean(dim=1)))
         if targets is None:
-            return logits
+            with full_precision(images.device):
+                return self.head(self.norm(tokens.float().mean(dim=1)))
+        logits = self.head(self.norm(tokens.mean(dim=1)))
         return {"loss": self.loss(logits, targets["classes"])}
 
 
 class TopAccuracy:
-    """The share of images whose class is the likeliest, or among the five likeliest."""
+    """The share of images whose class is the likeliest, or among the five likeliest; of five classes or fewer it always
+    is among these, which is no number to tell."""
 
     def __init__(self, classes: Classes) -> None:
         self._classes = classes
@@ -107,7 +110,10 @@ class TopAccuracy:
         ]
         if not places:
             return {"top-1": np.nan, "top-5": np.nan}
-        return {f"top-{n}": sum(place < n for place in places) / len(places) for n in (1, 5)}
+        return {
+            f"top-{n}": sum(place < n for place in places) / len(places) if n < len(self._classes) else np.nan
+            for n in (1, 5)
+        }
 
     def by_class(self) -> dict[int, float]:
         return {index: self.compute({index})["top-1"] for index in sorted(set(self._label))}

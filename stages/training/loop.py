@@ -36,7 +36,7 @@ class EpochRecipe(Protocol):
     @property
     def epochs(self) -> int: ...
     @property
-    def warmup_epochs(self) -> int: ...
+    def warmup_epochs(self) -> float: ...
     @property
     def batch_size(self) -> int: ...
     @property
@@ -77,7 +77,7 @@ class Recipe:
                 f"came {recipe.batch_size}"
             )
         if recipe.warmup_epochs > recipe.epochs:
-            raise ValueError(f"warmup_epochs: expected at most {recipe.epochs} epochs, came {recipe.warmup_epochs}")
+            raise ValueError(f"warmup_epochs: expected at most all epochs, {recipe.epochs}, got {recipe.warmup_epochs}")
         return cls(
             steps=epoch_end(recipe.epochs, n_images, recipe.batch_size),
             batch_size=recipe.batch_size,
@@ -98,7 +98,7 @@ class Recipe:
         return peak * 0.5 * (1 + math.cos(math.pi * part_done))
 
 
-def epoch_end(epoch: int, n_images: int, batch_size: int) -> int:
+def epoch_end(epoch: float, n_images: int, batch_size: int) -> int:
     """The number of steps after which `epoch` epochs are complete."""
     return math.ceil(epoch * n_images / batch_size)
 

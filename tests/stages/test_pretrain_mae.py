@@ -207,7 +207,7 @@ def test_an_mae_from_elsewhere_is_not_overwritten(shards: Path, tmp_path: Path) 
         ({"patch_size": 5}, "image_size: expected a multiple of patch_size 5, got 32"),
         ({"heads": 3}, "width: expected a multiple of 3 heads"),
         ({"batch_size": 4, "accumulate": 3}, "batch_size: expected a multiple of accumulate 3, came 4"),
-        ({"warmup_steps": 13}, "warmup_steps: expected at most the 12 steps, came 13"),
+        ({"warmup_steps": 13}, "warmup_steps: expected at most all steps, 12, got 13"),
         ({"mask_ratio": 0.99}, "mask_ratio 0.99 of 16 patches leaves 0 visible"),
         ({"shards": ["nowhere"]}, "nowhere"),
         ({"out": "ftp://host/x"}, "ftp"),

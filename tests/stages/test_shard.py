@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import webdataset
 from pictures import fill, mask, picture, png_with_header
+from PIL import Image
 from pydantic import ValidationError
 from repository import ROOT
 
+from stages.images import decoding
 from stages.shard import ShardConfig, ShardSummary, run_shard
 from storage.locations import is_temporary, locate
 from storage.shard_files import read_shard
@@ -202,9 +204,9 @@ for out, *moment in json.loads(sys.argv[3]):
 """
 MOMENTS = {
     "within a tar": ("stages.shard", "sample_fields", 35),  # the fourth tar has the 28th to 36th image
-    "a tar is whole but has no name": ("storage.local_files", "_flush", 3),
-    "a tar is there but has no receipt": ("storage.local_files", "_flush", 4),
-    "all is there but the index": ("storage.local_files", "_flush", 15),
+    "a tar is whole but has no name": ("storage.local_files", "_flush", 4),
+    "a tar is there but has no receipt": ("storage.local_files", "_flush", 5),
+    "all is there but the index": ("storage.local_files", "_flush", 16),
 }
 
 
@@ -289,6 +291,25 @@ def test_a_folder_with_tars_of_others_is_refused(tmp_path: Path) -> None:
         shard(images=str(tmp_path / "images"), out=str(tmp_path / "out"))
 
 
+def test_an_image_that_does_not_fit_into_memory_is_left_out_and_the_others_are_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "images", "a.png", "c.png")
+    fill(folder, "b.png", data=picture(40, 40))
+    load = decoding._load
+
+    def load_small(image: Image.Image) -> None:
+        if image.width > 32:
+            raise MemoryError
+        load(image)
+
+    monkeypatch.setattr(decoding, "_load", load_small)
+    summary = shard(images=str(folder), out=str(tmp_path / "out"))
+    reason = "not enough memory: 40x40 pixels need about 0 MiB"
+    assert [(each.path, each.reason) for each in summary.left_out] == [("b.png", reason)]
+    assert sorted(all_samples(tmp_path / "out")) == ["a", "c"]
+
+
 # sources and places
 
 
@@ -371,6 +392,8 @@ def test_events_tell_what_is_done(images: Path, tmp_path: Path) -> None:
         ShardConfig(images=str(images), out=str(tmp_path), **MIXED),
         lambda event, facts: events.append((event, facts)),
     )
-    assert events[0] == ("plan", {"images": 46, "ignored": 1, "shards": 6, "done": 0})
+    counts = {"images": 46, "ignored": 1}
+    notes = ("Class folders: 4 classes, bad, class 0, class 1, class 2.",)
+    assert events[0] == ("plan", {**counts, "shards": 6, "done": 0, "notes": notes})
     assert [event for event, _ in events[1:]] == ["shard"] * 6
     assert sum(facts["samples"] + facts["left_out"] for _, facts in events[1:]) == 46

@@ -179,7 +179,7 @@ def test_other_settings_for_the_same_folder_are_refused(
     ("settings", "message"),
     [
         ({"accumulate": 3}, r"batch_size: expected a multiple of 1 workers times accumulate 3, came 4"),
-        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most 4 epochs, came 9"),
+        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most all epochs, 4, got 9"),
         ({"loss": "focused", "focus_top": 4}, r"focus_top: expected fewer than the 4 patches of a list, got 4"),
         ({"loss": "focused", "focus_top": 2, "sublist": 2}, r"focus_top: expected fewer than the 2 patches of a list"),
         ({"focus_top": 2}, r"focus_top: expected none for the loss list_mle, got 2"),

@@ -532,7 +532,7 @@ def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, m
         ({"eval_shards": ["t"]}, "eval_ranks: expected both eval_shards and eval_ranks, or neither"),
         ({"eval_ranks": "r"}, "eval_shards: expected both eval_shards and eval_ranks, or neither"),
         ({"batch_size": 5, "accumulate": 2}, "batch_size: expected a multiple of 1 workers times accumulate 2, came 5"),
-        ({"warmup_epochs": 9}, "warmup_epochs: expected at most 2 epochs, came 9"),
+        ({"warmup_epochs": 9}, "warmup_epochs: expected at most all epochs, 2, got 9"),
         ({"base_learning_rate": 1e12, "warmup_epochs": 0, "clip_norm": 1e9}, "became nan|not finite|infinite or NaN"),
     ],
     ids=str,
