@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.table import TASKS
 from stages.tasks.task import TaskModel
-from stages.training.loop import Recipe, Training
+from stages.training.loop import Training
+from stages.training.recipe import Recipe
 
 DEPTH = 4
 ENCODERS: dict[str, dict[str, Any]] = {
