@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -27,6 +27,8 @@ from stages.samples.stream import measured
 from stages.training.processes import Processes
 from stages.training.recipe import Precision, Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
+from stages.training.warmup import fitting_warmup
+from storage.json_files import read_json_object
 from storage.locations import locate
 from storage.patch_store import Settings
 from storage.shard_checksum import checksum
@@ -40,7 +42,6 @@ DECISIVE = (
     "steps",
     "batch_size",
     "accumulate",
-    "warmup_steps",
     "weight_decay",
     "min_scale",
     "seed",
@@ -51,6 +52,8 @@ SETTINGS_FILE = "pretraining.json"
 PICTURE_FILE = "reconstructions.png"
 BASE_LEARNING_RATES = {"tiny": 0.048}
 """Where the published one does not suit: a small model in few small steps wants 3e-3 for 16 images."""
+USUAL_STEPS = 2000
+USUAL_WARMUP = 50
 HELD_OUT = 16
 """Images that are not trained on, for the last loss and the picture; of few images a quarter."""
 HELD_OUT_MASKS = 8
@@ -82,7 +85,7 @@ class PretrainMaeConfig(BaseModel):
         None, description="Pixels to predict: 'raw', or 'normalized' in each patch; by default the preset's."
     )
     mask_ratio: float = Field(0.75, gt=0, lt=1, description="Part of the patches that is hidden in training.")
-    steps: int = Field(2000, ge=1, description="Updates of the weights.")
+    steps: int = Field(USUAL_STEPS, ge=1, description="Updates of the weights.")
     batch_size: int = Field(16, ge=1, description="Images in an update (4096 in the published recipe).")
     accumulate: int = Field(1, ge=1, description="Parts that an update is computed in, where memory is short.")
     base_learning_rate: float | None = Field(
@@ -90,7 +93,9 @@ class PretrainMaeConfig(BaseModel):
         gt=0,
         description="Learning rate for 256 images in an update; by default 0.048 for 'tiny', else 1.5e-4 as published.",
     )
-    warmup_steps: int = Field(50, ge=0, description="Updates in which the learning rate rises.")
+    warmup_steps: int | None = Field(
+        None, ge=0, description="Updates in which the learning rate rises; by default 50, of few steps a fortieth."
+    )
     weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW.")
     min_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of an image that a random crop takes.")
     seed: int = Field(0, description="Seed of weights, order, crops and masks.")
@@ -115,13 +120,16 @@ class PretrainMaeConfig(BaseModel):
             raise ValueError(
                 f"batch_size: expected a multiple of {of_workers}accumulate {self.accumulate}, got {self.batch_size}"
             )
-        if self.warmup_steps > self.steps:
-            raise ValueError(f"warmup_steps: expected at most the {self.steps} steps, got {self.warmup_steps}")
+        warmup_steps = self.warmup_steps
+        if warmup_steps is None:
+            warmup_steps = math.ceil(fitting_warmup(USUAL_WARMUP, USUAL_STEPS, self.steps))
+        elif warmup_steps > self.steps:
+            raise ValueError(f"warmup_steps: expected at most all steps, {self.steps}, got {warmup_steps}")
         return Recipe(
             steps=self.steps,
             batch_size=self.batch_size,
             base_learning_rate=self.base_learning_rate or BASE_LEARNING_RATES.get(self.preset, 1.5e-4),
-            warmup_steps=self.warmup_steps,
+            warmup_steps=warmup_steps,
             weight_decay=self.weight_decay,
             accumulate=self.accumulate,
             precision=precision,
@@ -193,7 +201,9 @@ class PretrainMae(TrainingStage[MaeBatch]):
         return PretrainMaeSummary(self.place.url, done.started_at, done.steps, loss, left_out=done.left_out)
 
     def found(self) -> PretrainMaeSummary:
-        loss = json.loads(self.place.read(CONFIG_FILE))["held_out_loss"]
+        loss = read_json_object(self.place, CONFIG_FILE).get("held_out_loss")
+        if not isinstance(loss, int | float):
+            raise ValueError(f"{self.place.url}/{CONFIG_FILE}: held_out_loss: expected a number, got {loss!r}")
         return PretrainMaeSummary(self.place.url, self._config.steps, self._config.steps, loss)
 
 
@@ -203,7 +213,7 @@ def pretraining_settings(config: PretrainMaeConfig, shards: Sequence[ShardEntry]
         "method": METHOD_VERSION,
         **{f"mae.{name}": value for name, value in dataclasses.asdict(config.architecture()).items()},
         **{name: getattr(config, name) for name in DECISIVE},
-        "base_learning_rate": config.recipe(precision).base_learning_rate,
+        **{name: getattr(config.recipe(precision), name) for name in ("warmup_steps", "base_learning_rate")},
         "precision": precision,
         "shards": len(shards),
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),

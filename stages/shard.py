@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import MAX_PIXELS, UnusableImage
-from stages.sources.sample_fields import sample_fields
+from stages.images.orientation import UPRIGHT
+from stages.sources.drawn_on import DrawnOn
+from stages.sources.sample_fields import Orientations, PackedSample, sample_fields
 from stages.sources.sample_keys import safe_keys
 from stages.sources.scenes import SMALLEST_SIDE
 from stages.sources.source import Item, Source, find_images
@@ -80,6 +83,16 @@ class ShardConfig(BaseModel):
         description="Make images smaller whose longer side is longer than this, with their boxes, polygons "
         "and masks (run-length coded segments are dropped). Otherwise images keep their original bytes.",
     )
+    orientation: Orientations = Field(
+        "keep",
+        description="Images with an EXIF orientation: 'keep' leaves pixels and tag as they are stored; 'apply' turns "
+        "the pixels upright and encodes them anew.",
+    )
+    drawn_on: DrawnOn = Field(
+        "auto",
+        description="What their annotations were drawn on: the 'upright' picture or the 'stored' pixels; 'auto' goes "
+        "by the sizes that annotations give, and skips images where these do not tell.",
+    )
     shuffle: bool = Field(
         True, description="Mix the order of the images; otherwise they are in the order of their paths."
     )
@@ -101,6 +114,8 @@ class ShardConfig(BaseModel):
             raise ValueError("expected coco or masks, not both")
         if self.scenes is not None and (self.coco is not None or self.masks is not None):
             raise ValueError("coco and masks belong to images, not to scenes")
+        if self.drawn_on != "auto" and self.coco is None and self.masks is None:
+            raise ValueError("drawn_on belongs to coco or masks")
         return self
 
 
@@ -113,7 +128,8 @@ class LeftOutImage:
 @dataclass(frozen=True)
 class ShardSummary:
     """`images` = `samples` + the number `left_out`. `ignored` files are no images by their names. `written`
-    tars were made by this run; the others were there."""
+    tars were made by this run; the others were there. `orientation`: how many images in tars have which by their EXIF,
+    1 excepted; in `unoriented` tars, of an earlier version, nobody has looked."""
 
     out: str
     images: int
@@ -122,6 +138,8 @@ class ShardSummary:
     ignored: int
     shards: tuple[ShardEntry, ...]
     written: int
+    orientation: dict[str, int]
+    unoriented: int
 
 
 @dataclass(frozen=True)
@@ -138,10 +156,12 @@ class PlannedShard:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a finished tar holds, and what not."""
+    """What a finished tar holds, and what not. `orientation` as in `ShardSummary`; None in receipts of versions that
+    did not look."""
 
     entry: ShardEntry
     left_out: tuple[LeftOutImage, ...]
+    orientation: dict[str, int] | None = None
 
 
 def run_shard(config: ShardConfig, report: Report) -> ShardSummary:
@@ -183,6 +203,9 @@ def run_shard(config: ShardConfig, report: Report) -> ShardSummary:
     samples = sum(entry.nsamples or 0 for entry in entries)
     assert samples + len(left_out) == len(source.items), "books do not close"
     info = {**source.facts, "images": len(source.items), "left_out": len(left_out)}
+    orientation = sum((Counter(receipt.orientation) for receipt in receipts.values()), Counter[str]())
+    if orientation:
+        info["orientation"] = dict(sorted(orientation.items()))
     _write_if_new(out, LEFT_OUT, _json([dataclasses.asdict(image) for image in left_out]))
     if samples == 0:
         raise ValueError(f"none of the {len(left_out)} images can be used: {out.url}/{LEFT_OUT} says why")
@@ -191,7 +214,15 @@ def run_shard(config: ShardConfig, report: Report) -> ShardSummary:
             out.delete(path)
     _write_if_new(out, INDEX_NAME, index_bytes(name, info, entries))
     return ShardSummary(
-        out.url, len(source.items), samples, tuple(left_out), source.ignored, tuple(entries), len(missing)
+        out.url,
+        len(source.items),
+        samples,
+        tuple(left_out),
+        source.ignored,
+        tuple(entries),
+        len(missing),
+        dict(sorted(orientation.items())),
+        sum(receipt.orientation is None for receipt in receipts.values()),
     )
 
 
@@ -213,8 +244,8 @@ def _make(
     """Write the tars one after the other, while threads prepare the samples that come next. Decoding is most
     of the work and frees Python's lock."""
 
-    def prepare(image: tuple[str, Item]) -> dict[str, bytes] | str:
-        """The fields of a sample, or why there are none."""
+    def prepare(image: tuple[str, Item]) -> PackedSample | str:
+        """A sample, or why there is none."""
         _, item = image
         try:
             return sample_fields(
@@ -224,30 +255,38 @@ def _make(
                 min_side=config.min_side,
                 max_pixels=config.max_pixels,
                 max_side=config.max_side,
+                orientation=config.orientation,
+                drawn_on=config.drawn_on,
             )
         except UnusableImage as error:
             return str(error)
+        except MemoryError:
+            return "not enough memory to read it"
 
     workers = config.workers or os.cpu_count() or 1
     images = (image for shard in shards for image in shard.images)
     with closing(prefetch(prepare, images, threads=workers, ahead=2 * workers)) as prepared:
         for shard in shards:
             left_out: list[LeftOutImage] = []
-            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out))
-            yield shard, Receipt(entry, tuple(left_out))
+            orientation = Counter[str]()
+            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out, orientation))
+            yield shard, Receipt(entry, tuple(left_out), dict(sorted(orientation.items())))
 
 
 def _usable(
     images: list[tuple[str, Item]],
-    prepared: Iterator[dict[str, bytes] | str],
+    prepared: Iterator[PackedSample | str],
     left_out: list[LeftOutImage],
+    orientation: Counter[str],
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
     # `images` first: what `prepared` yields after them belongs to the next tar
-    for (key, item), fields in zip(images, prepared, strict=False):
-        if isinstance(fields, str):
-            left_out.append(LeftOutImage(item.path, reason=fields))
+    for (key, item), sample in zip(images, prepared, strict=False):
+        if isinstance(sample, str):
+            left_out.append(LeftOutImage(item.path, reason=sample))
         else:
-            yield key, fields
+            if sample.orientation != UPRIGHT:
+                orientation[str(sample.orientation)] += 1
+            yield key, sample.fields
 
 
 def _agree_on_plan(out: Location, config: ShardConfig, source: Source, name: str) -> None:
@@ -263,7 +302,8 @@ def _agree_on_plan(out: Location, config: ShardConfig, source: Source, name: str
         "images": listing.hexdigest()[:16],
     }
     if out.exists(PLAN):
-        before = json.loads(out.read(PLAN))
+        defaults = {name: field.default for name, field in ShardConfig.model_fields.items() if name in settings}
+        before = {**defaults, **json.loads(out.read(PLAN))}  # an earlier version may not have known a setting
         differing = [key for key in sorted({*before, *plan}) if before.get(key) != plan.get(key)]
         if differing:
             what = "; ".join(f"{key}: {before.get(key)!r} then, {plan.get(key)!r} now" for key in differing)
@@ -288,7 +328,8 @@ def _read_receipts(out: Location, shards: list[PlannedShard]) -> dict[str, Recei
             content = json.loads(out.read(shard.receipt))
             entry = ShardEntry(**{**content["entry"], "url": f"{out.url}/{shard.name}"})
             if out.size(shard.name) == entry.filesize:
-                receipts[shard.name] = Receipt(entry, tuple(LeftOutImage(**image) for image in content["left_out"]))
+                left_out = tuple(LeftOutImage(**image) for image in content["left_out"])
+                receipts[shard.name] = Receipt(entry, left_out, content.get("orientation"))
     return receipts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -11,13 +12,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.encoder_weights import load_encoder
-from ranker.losses import LOSSES
+from ranker.losses import FOCUS_TOP, LOSSES, focused
 from ranker.network import SIZES, Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE
+from stages.density.masks import mask_sizes
 from stages.ranking.best_ranker import BEST_FILES, BestRanker, read_report
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts
 from stages.ranking.lists import ListBatch, RankerLists, ranker_objective
+from stages.ranking.recipes import PRESETS, Loss, RankerRecipe
 from stages.ranking.validation import RankerValidation, ValidationReport
 from stages.report import Summary, Tell
 from stages.samples.scored import Split, SplitBy, Survey, join_scores, survey
@@ -25,6 +28,7 @@ from stages.training.encoders import Encoder, read_encoder
 from stages.training.processes import Processes
 from stages.training.recipe import Precision, Recipe, chosen_precision, epoch_end
 from stages.training.run import Done, Ingredients, TrainingStage, train
+from stages.training.warmup import fitting_warmup
 from storage.locations import locate
 from storage.patch_store import PatchStore, Settings, fingerprint
 from storage.scores import CONTENT
@@ -35,55 +39,6 @@ METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean another model."""
 SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
-Loss = Literal["list_mle", "list_net", "rank_net", "pointwise", "focused"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RankerRecipe:
-    """What a preset decides."""
-
-    size: str
-    head: Head
-    loss: Loss
-    symmetric: bool
-    lists: int | None
-    """Masks of a view that an image is ranked under at each step; None: all."""
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    base_learning_rate: float
-    weight_decay: float
-    clip_norm: float | None
-
-
-PRESETS: dict[str, RankerRecipe] = {
-    "small-data": RankerRecipe(
-        size="nano",
-        head="token",
-        loss="list_mle",
-        symmetric=True,
-        lists=None,
-        epochs=20,
-        warmup_epochs=2,
-        batch_size=64,
-        base_learning_rate=4e-3,
-        weight_decay=0.05,
-        clip_norm=1.0,
-    ),
-    "published": RankerRecipe(
-        size="small",
-        head="cls",
-        loss="list_mle",
-        symmetric=False,
-        lists=1,
-        epochs=400,
-        warmup_epochs=40,
-        batch_size=4096,
-        base_learning_rate=1.5e-4,
-        weight_decay=0.06,
-        clip_norm=None,
-    ),
-}
 
 
 class TrainRankerConfig(BaseModel):
@@ -113,6 +68,12 @@ class TrainRankerConfig(BaseModel):
     )
     loss: Loss | None = Field(None, description="Ranking loss; by default 'list_mle', as published.")
     sublist: int | None = Field(None, ge=2, description="Random part of each list that the loss is computed on.")
+    focus_top: int | None = Field(
+        None,
+        ge=1,
+        description="Best patches of a list whose order the loss 'focused' wants; by default 10, as published, or half "
+        "of a list of fewer than 20.",
+    )
     symmetric: bool | None = Field(
         None,
         description="Rank the whole image in training too; otherwise, as published, the visible patches alone.",
@@ -121,7 +82,9 @@ class TrainRankerConfig(BaseModel):
         None, ge=1, description="Masks of a view that an image is ranked under at each step; by default all."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 64.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -146,9 +109,21 @@ class TrainRankerConfig(BaseModel):
         """The preset with what is given instead."""
         preset = PRESETS[self.preset]
         names = [field.name for field in dataclasses.fields(preset)]
-        return dataclasses.replace(
-            preset, **{name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        )
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
+
+    def focus(self, list_length: int) -> int | None:
+        """`focus_top` for lists of so many patches; None for losses without one. Raises ValueError for a number that
+        leaves no other patch, or that the loss does not look at."""
+        if self.recipe().loss != "focused":
+            if self.focus_top is not None:
+                raise ValueError(f"focus_top: expected none for the loss {self.recipe().loss}, got {self.focus_top}")
+            return None
+        length = min(list_length, self.sublist or list_length)
+        if self.focus_top is not None and self.focus_top >= length:
+            raise ValueError(f"focus_top: expected fewer than the {length} patches of a list, got {self.focus_top}")
+        return self.focus_top or min(FOCUS_TOP, math.ceil(length / 2))
 
     def architecture(self, image_size: int, patch_size: int) -> RankerConfig:
         """Raises ValueError for numbers that do not fit each other."""
@@ -211,6 +186,9 @@ class TrainRanker(TrainingStage[ListBatch]):
         model = PatchRankingTransformer(self._architecture)
         if self._encoder:
             load_encoder(model, self._encoder.weights, self._encoder.where)
+        loss = LOSSES[chosen.loss]
+        if top := self.settings.get("focus_top"):
+            loss = partial(focused, top=top)
         epochs = {epoch_end(n + 1, n_images, recipe.batch_size): n + 1 for n in range(chosen.epochs)}
         self._best = self._open_best(known) if self._processes.rank == 0 else None
 
@@ -221,7 +199,7 @@ class TrainRanker(TrainingStage[ListBatch]):
 
         return Ingredients(
             model=model,
-            objective=partial(ranker_objective, loss=LOSSES[chosen.loss], symmetric=chosen.symmetric, device=device),
+            objective=partial(ranker_objective, loss=loss, symmetric=chosen.symmetric, device=device),
             batches=RankerLists(
                 self._store,
                 known.training,
@@ -273,12 +251,15 @@ def training_settings(
     precision: Precision,
 ) -> Settings:
     """All that decides the ranker, and nothing else: no paths, devices or numbers of processes."""
+    focus = config.focus(longest_list(store.settings))
     return {
         "method": METHOD_VERSION,
         **{f"ranker.{name}": value for name, value in dataclasses.asdict(architecture).items()},
         "init": encoder.sha256 if encoder else None,
         **{name: value for name, value in dataclasses.asdict(config.recipe()).items() if name not in ("size", "head")},
         "sublist": config.sublist,
+        # Trainings with this loss that were begun before there was this setting are refused: their loss was another.
+        **({"focus_top": focus} if focus else {}),
         "split": split.by,
         "validation": config.validation,
         "validation_images": config.validation_images,
@@ -290,3 +271,9 @@ def training_settings(
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": checksum(shards),
     }
+
+
+def longest_list(settings: Settings) -> int:
+    """Of a store of scores: the patches that a mask shows at most."""
+    names = ("masks.kind", "masks", "patches", "masks.ratio")
+    return max(mask_sizes(*(settings[name] for name in names)))

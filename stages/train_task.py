@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,76 +13,33 @@ from pydantic import BaseModel, ConfigDict, Field
 from ranker.selection import kept_count
 from stages.report import Message, Summary, Tell
 from stages.samples.ranked import join_ranks, refuse_other_grid, selector_name
+from stages.selectors import VERSIONS
 from stages.tasks.architecture import begin_encoder
 from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
+from stages.tasks.classes_file import read_classes
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
+from stages.tasks.recipes import PRESETS, TaskRecipe
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
+from stages.tasks.settings import task_settings
 from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
 from stages.training.processes import Processes
-from stages.training.recipe import Precision, Recipe, chosen_precision
+from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
+from stages.training.warmup import fitting_warmup
 from storage.dense_scores import open_dense, patch_grid
-from storage.locations import Location, locate
-from storage.patch_store import PatchStore, Settings, fingerprint
+from storage.json_files import read_json_object
+from storage.locations import locate
+from storage.patch_store import PatchStore, fingerprint
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards, index_infos
 
-METHOD_VERSION = 1
-"""Goes up whenever the same settings come to mean another model."""
 CLASSES_FILE = "classes.json"
 SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskRecipe:
-    """What a preset decides."""
-
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    base_learning_rate: float
-    weight_decay: float
-    layer_decay: float
-    """Of a pretrained encoder; without one all layers learn alike."""
-    drop_path: float
-    label_smoothing: float
-    mixup: float
-    """0 for tasks that cannot mix images."""
-    clip_norm: float | None
-
-
-PRESETS: dict[str, TaskRecipe] = {
-    "small-data": TaskRecipe(
-        epochs=20,
-        warmup_epochs=2,
-        batch_size=32,
-        base_learning_rate=8e-3,
-        weight_decay=0.05,
-        layer_decay=0.75,
-        drop_path=0.0,
-        label_smoothing=0.1,
-        mixup=0.0,
-        clip_norm=1.0,
-    ),
-    "fine-tuning": TaskRecipe(
-        epochs=100,
-        warmup_epochs=5,
-        batch_size=1024,
-        base_learning_rate=5e-4,
-        weight_decay=0.05,
-        layer_decay=0.65,
-        drop_path=0.1,
-        label_smoothing=0.1,
-        mixup=0.8,
-        clip_norm=None,
-    ),
-}
-"""`fine-tuning` is that of MAE's ViT-B on ImageNet (He et al., CVPR 2022, table 9), without RandAugment and CutMix."""
 
 
 class TrainTaskConfig(BaseModel):
@@ -126,7 +81,9 @@ class TrainTaskConfig(BaseModel):
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -157,12 +114,13 @@ class TrainTaskConfig(BaseModel):
         """The preset with what is given instead. Raises ValueError for what the task cannot do."""
         preset = PRESETS[self.preset]
         names = [field.name for field in dataclasses.fields(preset)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
         if not TASKS[self.task].mixes:
             if given.get("mixup"):
                 raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, came {self.mixup}")
             given["mixup"] = 0.0
-        return dataclasses.replace(preset, **given)
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""
@@ -173,6 +131,7 @@ class TrainTaskConfig(BaseModel):
             label_smoothing=self.recipe().label_smoothing,
             multilabel_loss=self.multilabel_loss,
             ignore_classes=tuple(self.ignore_classes),
+            head_std=self.recipe().head_std,
         )
 
 
@@ -201,9 +160,9 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
-    noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
+    noted = read_json_object(place, CLASSES_FILE) if place.exists(CLASSES_FILE) else {}
     if noted.get("of") == known:
-        classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
+        classes = read_classes(place, CLASSES_FILE)
     else:
         tell(Message(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples"))
         found = find_ids(task, options, store, shards, config.decode_threads)
@@ -252,26 +211,41 @@ class TrainTask(TrainingStage[TaskBatch]):
         self._grid = patch_grid(store)
         self._shards = join_ranks(expand_shards(config.shards), store)
         self._n_images = sum(shard.nsamples or 0 for shard in self._shards)
-        self._classes = _read_classes(locate(config.out))
+        self._classes = read_classes(locate(config.out), CLASSES_FILE)
         self._options = config.options(self._grid.image_size)
         recipe = config.recipe()
-        self._recipe = Recipe.of_epochs(
+        optimisation = Recipe.of_epochs(
             recipe,
             self._n_images,
             processes=processes.count,
             accumulate=config.accumulate,
             precision=chosen_precision(config.precision, processes.device),
         )
+        self._recipe = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2))
         torch.manual_seed(run.seed)
         self._architecture, encoder, start = begin_encoder(
-            self._grid, size=config.size, init=config.init, drop_path=recipe.drop_path
+            self._grid,
+            size=config.size,
+            init=config.init,
+            drop_path=recipe.drop_path,
+            final_norm=recipe.final_norm,
         )
         self._model = TASKS[config.task].model(encoder, self._classes, self._options)
         self._common = task_settings(
-            config, store, self._shards, start, self._architecture, self._classes, self._recipe.precision
+            config.task,
+            recipe,
+            self._options,
+            store,
+            self._shards,
+            start,
+            self._architecture,
+            self._classes,
+            self._recipe.precision,
+            flip=config.flip,
         )
         own = {"scores": fingerprint(store.settings), "select": run.select, "keep_ratio": run.keep_ratio}
-        self.settings = {**self._common, **own, "seed": run.seed}
+        self._select_version = VERSIONS.get(run.select)
+        self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
 
     def prepare(self) -> Ingredients[TaskBatch]:
         config, run, recipe, grid = self._config, self._run, self._config.recipe(), self._grid
@@ -303,47 +277,19 @@ class TrainTask(TrainingStage[TaskBatch]):
         )
 
     def finish(self, done: Done) -> TrainTaskSummary:
-        config, selector = self._config, self._config.selector or selector_name(self._store)
-        encoder, classes, options = self._architecture, self._classes, self._options
-        saved = SavedTask(config.task, self._run, selector, encoder, classes, options, self._common, done.seconds)
+        saved = SavedTask(
+            self._config.task,
+            self._run,
+            self._config.selector or selector_name(self._store),
+            self._architecture,
+            self._classes,
+            self._options,
+            self._common,
+            done.seconds,
+            self._select_version,
+        )
         save_task(self.place, self._model, saved)
         return TrainTaskSummary(self.place.url, done.started_at, done.steps, left_out=done.left_out)
 
     def found(self) -> TrainTaskSummary:
         return TrainTaskSummary(self.place.url, self._recipe.steps, self._recipe.steps)
-
-
-def task_settings(
-    config: TrainTaskConfig,
-    store: PatchStore,
-    shards: Sequence[ShardEntry],
-    start: str | None,
-    architecture: Any,
-    classes: Classes,
-    precision: Precision,
-) -> Settings:
-    """All that the models of one comparison have in common; no paths, devices or numbers of processes."""
-    views: Settings = {
-        name: store.settings[name] for name in ("views", "views.crop", "views.scale") if name in store.settings
-    }
-    return {
-        "method": METHOD_VERSION,
-        "task": config.task,
-        **{f"encoder.{name}": value for name, value in dataclasses.asdict(architecture).items()},
-        "init": start,
-        **dataclasses.asdict(config.recipe()),
-        "flip": config.flip,
-        "multilabel_loss": config.multilabel_loss if config.task == "multilabel" else None,
-        "ignore_classes": config.ignore_classes,
-        "classes": hashlib.sha256(json.dumps([classes.ids, classes.names]).encode()).hexdigest(),
-        "precision": precision,
-        **views,
-        "shards": len(shards),
-        "shards.samples": sum(shard.nsamples or 0 for shard in shards),
-        "shards.sha256": checksum(shards),
-    }
-
-
-def _read_classes(place: Location) -> Classes:
-    noted = json.loads(place.read(CLASSES_FILE))
-    return Classes(tuple(noted["ids"]), tuple(noted["names"]))

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storage.driver_lock import DriverLock
-from storage.locations import TEMPORARY_SUFFIX, Location
-from storage.patch_store import Settings, list_differences
+from storage.json_files import read_json_object
+from storage.location import TEMPORARY_SUFFIX, Location
+from storage.settings import Settings, refuse_differences
 
 CHECKPOINTS_FOLDER = "checkpoints"
 BEST_FOLDER = "best"
@@ -42,13 +43,14 @@ def compare(place: Location, settings_file: str, finished_file: str, settings: S
         if place.exists(finished_file):
             raise ValueError(f"{place.url}: holds a model that was not made here: name another folder")
         return
-    differences = list_differences(_read_settings(place, settings_file), settings)
-    if differences:
-        raise ValueError(
-            f"{place.url}: the training there was begun with other settings:\n"
-            + "\n".join(f"  {line}" for line in differences)
-            + "\nGo on with its settings, or name another folder"
-        )
+    refuse_differences(
+        place.url,
+        read_json_object(place, settings_file),
+        settings,
+        what="the training there was begun with other settings",
+        advice="Go on with its settings, or name another folder",
+        holder="folder",
+    )
 
 
 @contextmanager
@@ -100,13 +102,3 @@ def remove_empty_folders(place: Location) -> None:
     for folder, _, _ in os.walk(local, topdown=False):
         with suppress(OSError):  # it is not empty
             Path(folder).rmdir()
-
-
-def _read_settings(place: Location, settings_file: str) -> Settings:
-    try:
-        settings = json.loads(place.read(settings_file))
-    except ValueError as error:
-        raise ValueError(f"{place.url}/{settings_file}: expected JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{place.url}/{settings_file}: expected a JSON object, got {type(settings).__name__}")
-    return settings

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
 from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, PretrainMaeSummary, run_pretrain_mae
@@ -44,5 +45,6 @@ def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecu
     click.echo(f"MAE of {summary.steps} steps in {summary.out}, loss on held-out images {summary.held_out_loss:.4f}.")
     click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
     tell_left_out(summary)
-    click.echo(f"Next: ltrp-pipeline score --shards {' --shards '.join(config.shards)} --mae {config.out} --out SCORES")
+    shards = repeated("--shards", config.shards)
+    click.echo(next_command("score", *shards, "--mae", config.out, "--out", "SCORES"))
     return 0

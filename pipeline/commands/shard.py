@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.hints import command_line, next_command
 from pipeline.options import given, options_of
 from pipeline.progress.display import Display
-from stages.shard import ShardConfig, run_shard
+from stages.shard import ShardConfig, ShardSummary, run_shard
 
 
 @click.command()
@@ -51,7 +53,26 @@ def run_shard_command(config: ShardConfig) -> int:
         click.echo(f"{len(summary.left_out)} images left out; {summary.out}/left_out.json says why. The first:")
         for image in summary.left_out[:5]:
             click.echo(f"  {image.path}: {image.reason}")
+    for line in _orientation_lines(summary, config.orientation == "apply"):
+        click.echo(line)
     if summary.ignored:
         click.echo(f"{summary.ignored} other files are no images by their names.")
-    click.echo(f"Next: ltrp-pipeline score --shards {config.out} --mae MAE --out SCORES  (or pretrain-mae first)")
+    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", "MAE"))
+    score = command_line("score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES")
+    click.echo(f"Or, with a published MAE: {score}")
     return 0
+
+
+def _orientation_lines(summary: ShardSummary, turned: bool) -> Iterator[str]:
+    if count := sum(summary.orientation.values()):
+        kinds = ", ".join(f"{kind}: {number}" for kind, number in summary.orientation.items())
+        done = (
+            "turned upright"
+            if turned
+            else "pixels are kept as they are stored, and seen so by models; --orientation apply turns them upright"
+        )
+        images = "1 image has" if count == 1 else f"{count} images have"
+        yield f"{images} an EXIF orientation other than 1 ({kinds}): {done}."
+    if summary.unoriented:
+        tars = "1 tar was" if summary.unoriented == 1 else f"{summary.unoriented} tars were"
+        yield f"{tars} made by an earlier version, which did not look at EXIF orientations."

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
 from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.ranking.table import quality_table
@@ -45,6 +46,6 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
         click.echo(line)
     click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")
     tell_left_out(summary)
-    shards = " --shards ".join(config.shards)
-    click.echo(f"Next: ltrp-pipeline rank --shards {shards} --ranker {config.out} --out RANKS")
+    shards = repeated("--shards", config.shards)
+    click.echo(next_command("rank", *shards, "--ranker", config.out, "--out", "RANKS"))
     return 0

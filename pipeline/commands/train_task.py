@@ -11,6 +11,7 @@ import click
 from pipeline.commands.compare import run_compare_command
 from pipeline.commands.evaluate_task import run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.hints import next_command
 from pipeline.options import given, options_of
 from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.comparison.result import RESULT_FILE
@@ -59,7 +60,10 @@ def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecution
                 _evaluate(_evaluation(config, run, execution))
         if config.eval_ranks is not None:
             return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
-    click.echo(f"Next: ltrp-pipeline evaluate-task --model {config.out}/{runs[0].name} --shards … --ranks … --out …")
+    model = f"{config.out}/{runs[0].name}"
+    click.echo(
+        next_command("evaluate-task", "--model", model, "--shards", "SHARDS", "--ranks", "RANKS", "--out", "OUT")
+    )
     return 0
 
 

@@ -25,10 +25,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import TrainingExecutionConfig
 from pipeline.execution.executor import describe
-from pipeline.ray.session import ray_session
+from pipeline.ray.session import is_own_instance, ray_session
+from stages.compute.devices import resolve_device
 from stages.report import Report, Tell
 from stages.training.processes import Processes, Value
-from storage.locations import Location
+from storage.location import Location
 from storage.training_folder import RAY_FOLDER
 
 POLL_SECONDS = 0.2
@@ -106,6 +107,8 @@ def train_on_ray(train: Train, execution: TrainingExecutionConfig, out: Location
     the first worker has had the time to save. Raises the ValueError of a worker, and ConnectionError or
     ChildProcessError when the workers cannot be started or are lost too often.
     """
+    if execution.device == "cuda" and is_own_instance(execution.ray_address):
+        resolve_device("cuda")  # before Ray is started
     with ray_session(execution.ray_address):
         train_on_workers(train, execution, out, tell)
 

@@ -17,7 +17,7 @@ class EpochRecipe(Protocol):
     @property
     def epochs(self) -> int: ...
     @property
-    def warmup_epochs(self) -> int: ...
+    def warmup_epochs(self) -> float: ...
     @property
     def batch_size(self) -> int: ...
     @property
@@ -58,7 +58,7 @@ class Recipe:
                 f"came {recipe.batch_size}"
             )
         if recipe.warmup_epochs > recipe.epochs:
-            raise ValueError(f"warmup_epochs: expected at most {recipe.epochs} epochs, came {recipe.warmup_epochs}")
+            raise ValueError(f"warmup_epochs: expected at most all epochs, {recipe.epochs}, got {recipe.warmup_epochs}")
         return cls(
             steps=epoch_end(recipe.epochs, n_images, recipe.batch_size),
             batch_size=recipe.batch_size,
@@ -79,7 +79,7 @@ class Recipe:
         return peak * 0.5 * (1 + math.cos(math.pi * part_done))
 
 
-def epoch_end(epoch: int, n_images: int, batch_size: int) -> int:
+def epoch_end(epoch: float, n_images: int, batch_size: int) -> int:
     """The number of steps after which `epoch` epochs are complete."""
     return math.ceil(epoch * n_images / batch_size)
 
@@ -90,7 +90,7 @@ def chosen_precision(asked: Literal["auto", "fp32", "bf16", "fp16"], device: tor
 
 
 def fastest_precision(device: torch.device) -> Precision:
-    """Of those that train well: fp32 on a CPU, bf16 (or else fp16) on a GPU."""
+    """Of those that train well: fp32 on a CPU; on a GPU bf16, or else, where that would be emulated, fp16."""
     if device.type == "cpu":
         return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

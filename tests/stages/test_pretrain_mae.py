@@ -157,10 +157,10 @@ def test_a_finished_mae_is_not_made_again(shards: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"mask_ratio": 0.5}, "mask_ratio: there it is 0.75, asked for 0.5"),
-        ({"width": 32}, "mae.width: there it is 16, asked for 32"),
-        ({"steps": 13}, "steps: there it is 12, asked for 13"),
-        ({"precision": "bf16"}, "precision: there it is 'fp32', asked for 'bf16'"),
+        ({"mask_ratio": 0.5}, "mask_ratio: 0.75 in the folder, 0.5 now"),
+        ({"width": 32}, "mae.width: 16 in the folder, 32 now"),
+        ({"steps": 13}, "steps: 12 in the folder, 13 now"),
+        ({"precision": "bf16"}, "precision: 'fp32' in the folder, 'bf16' now"),
     ],
 )
 @pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
@@ -180,7 +180,7 @@ def test_other_settings_are_refused_with_what_differs(
 
 def test_other_shards_are_refused(shards: Path, tmp_path: Path) -> None:
     pretrain(config(shards, tmp_path))
-    with pytest.raises(ValueError, match=r"shards\.samples: there it is 20, asked for 10"):
+    with pytest.raises(ValueError, match=r"shards\.samples: 20 in the folder, 10 now"):
         pretrain(config(shards / "scenes-0.tar", tmp_path))
 
 
@@ -201,7 +201,7 @@ def test_an_mae_from_elsewhere_is_not_overwritten(shards: Path, tmp_path: Path) 
         ({"patch_size": 5}, "image_size: expected a multiple of patch_size 5, came 32"),
         ({"heads": 3}, "width: expected a multiple of 3 heads"),
         ({"batch_size": 4, "accumulate": 3}, "batch_size: expected a multiple of accumulate 3, got 4"),
-        ({"warmup_steps": 13}, "warmup_steps: expected at most the 12 steps, got 13"),
+        ({"warmup_steps": 13}, "warmup_steps: expected at most all steps, 12, got 13"),
         ({"mask_ratio": 0.99}, "mask_ratio 0.99 of 16 patches leaves 0 visible"),
         ({"shards": ["nowhere"]}, "nowhere"),
         ({"out": "ftp://host/x"}, "ftp"),

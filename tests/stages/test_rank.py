@@ -168,7 +168,7 @@ def test_going_on_with_other_settings_is_refused_and_shows_what_differs(
     shard = scene_shards / "scenes-000003.tar"
     rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks"))
     before = files_of(tmp_path / "ranks")
-    with pytest.raises(ValueError, match=rf"(?m)^  {name}: there it is .*, asked for"):
+    with pytest.raises(ValueError, match=rf"(?m)^  {name}: .* in the store, .* now"):
         rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks", **change))
     assert files_of(tmp_path / "ranks") == before
 
@@ -179,12 +179,12 @@ def test_another_ranker_is_refused_and_a_seed_that_decides_nothing_is_not(
     shard = scene_shards / "scenes-000003.tar"
     rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks"))
     other = write_ranker(tmp_path / "other", seed=1)
-    with pytest.raises(ValueError, match=r"ranker\.weights: there it is"):
+    with pytest.raises(ValueError, match=r"ranker\.weights: .* in the store"):
         rank_in_process(rank_config(shard, other, tmp_path / "ranks"))
     _, outcome = rank_in_process(rank_config(shard, small_ranker, tmp_path / "ranks", seed=7))
     assert (outcome.done_before, outcome.done) == (1, 0)
     rank_in_process(rank_config(shard, small_ranker, tmp_path / "views", views=2))
-    with pytest.raises(ValueError, match="seed: there it is 0, asked for 7"):
+    with pytest.raises(ValueError, match="seed: 0 in the store, 7 now"):
         rank_in_process(rank_config(shard, small_ranker, tmp_path / "views", views=2, seed=7))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from checksums import forget_checksums
 from torch import Tensor
 
 from stages.tasks.architecture import EncoderConfig
@@ -179,7 +180,7 @@ def test_a_description_that_is_damaged_is_refused_in_one_line(damage, tmp_path: 
     save(locate(tmp_path), saved_task())
     path = tmp_path / MODEL_FILE
     path.write_bytes(damage(path.read_bytes()))
-    refused(tmp_path, r"task\.json: expected what train-task writes: ")
+    refused(tmp_path, r"task\.json: (expected (what train-task writes: |a JSON object, got )|not as it was written: )")
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:1000], lambda data: b"no tensors" + data])
@@ -187,7 +188,9 @@ def test_weights_that_are_damaged_are_refused_in_one_line(damage, tmp_path: Path
     save(locate(tmp_path), saved_task())
     path = tmp_path / WEIGHTS_FILE
     path.write_bytes(damage(path.read_bytes()))
-    refused(tmp_path, r"task\.safetensors: expected safetensors: ")
+    refused(tmp_path, r"task\.safetensors: not as it was written: expected SHA-256 ")
+    forget_checksums(tmp_path / MODEL_FILE)
+    refused(tmp_path, r"task\.safetensors: expected a whole safetensors file: ")
 
 
 @pytest.mark.parametrize(
@@ -203,4 +206,6 @@ def test_weights_of_another_model_are_refused_in_one_line(other: dict[str, Any],
     save(locate(tmp_path), saved_task())
     weights = model_of(saved_task(**other)).state_dict()
     (tmp_path / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
-    refused(tmp_path, r"task\.safetensors: expected the weights of the model in task\.json: ")
+    refused(tmp_path, r"task\.safetensors: not as it was written: expected SHA-256 ")
+    forget_checksums(tmp_path / MODEL_FILE)
+    refused(tmp_path, r"task\.safetensors: not the weights of its architecture: ")

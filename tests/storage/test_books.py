@@ -32,7 +32,7 @@ def books(location: Location) -> Books:
 @pytest.mark.parametrize("samples", [4, 6])
 def test_a_record_of_more_or_fewer_samples_than_the_tar_has_cannot_be_made(samples: int) -> None:
     left_out = (LeftOut("bad", "truncated"), LeftOut("worse", "zero bytes"))
-    message = rf"books do not close: {samples} samples in the tar, 3 scored and 2 left out"
+    message = rf"sample counts do not add up: {samples} samples in the tar, 3 scored and 2 skipped"
     with pytest.raises(ValueError, match=message):
         ShardRecord("a", samples, 3, left_out, 1, "", {})
 

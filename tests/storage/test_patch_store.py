@@ -19,7 +19,8 @@ from zarr.core.buffer.cpu import Buffer
 from storage import patch_store
 from storage.books import LeftOut
 from storage.locations import LocalFiles, Location, locate
-from storage.patch_store import PatchStore, encoded_size, list_differences
+from storage.patch_store import PatchStore, encoded_size
+from storage.settings import list_differences
 
 CONTENT = "scores"
 SETTINGS = {"patches": 16, "mae.weights": "5f3c", "masks.ratio": 0.9, "views.scale": None}
@@ -148,7 +149,7 @@ def test_arrays_of_different_length_are_never_written(local_store: PatchStore) -
 
 
 def test_books_that_do_not_close_are_refused_before_anything_is_written(local_store: PatchStore) -> None:
-    with pytest.raises(ValueError, match="shard a: books do not close: 9 samples in the tar, 5 scored and 0 left"):
+    with pytest.raises(ValueError, match="shard a: sample counts do not add up: 9 samples in the tar, 5"):
         local_store.write_shard("a", some_arrays(), samples=9, left_out=[], tar_bytes=1, tar_md5="")
     assert local_store.place.walk("shards") == ["shards/zarr.json"]
 
@@ -207,9 +208,9 @@ def test_other_settings_are_refused_with_a_line_for_each_that_differs(store: Pat
     message = str(caught.value)
     assert store.place.url in message
     assert message.splitlines()[1:-1] == [
-        "  mae.weights: there it is '5f3c', asked for None",
-        "  masks.ratio: there it is 0.9, asked for 0.75",
-        "  seed: there it is None, asked for 3",
+        "  mae.weights: '5f3c' in the store, nothing now",
+        "  masks.ratio: 0.9 in the store, 0.75 now",
+        "  seed: nothing in the store, 3 now",
     ]
     assert {path: store.place.read(path) for path in store.place.walk()} == before
 

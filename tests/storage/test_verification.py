@@ -161,7 +161,7 @@ def write_wrong(**arrays: np.ndarray) -> Callable[[PatchStore], None]:
         (forget, "not in books/shards.json"),
         (change_record(samples=2, scored=1), "expected 1 rows by the record, came 2"),
         (change_record(shard="b"), "is the record of 'b'"),
-        (change_record(scored=3), "books do not close: 3 samples in the tar, 3 scored and 1 left out"),
+        (change_record(scored=3), "sample counts do not add up: 3 samples in the tar, 3 scored and 1 skipped"),
         (change_record(files={}), "no file of this shard"),
         (write_wrong(visible=np.full((2, 1, 2, 2), 9, np.int16)), "visible: expected indices below 4"),
         (write_wrong(score=np.full((2, 1, 2, 2), np.nan, np.float32)), "score: not a number for each"),
