@@ -21,7 +21,7 @@ from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
-from stages.samples.ranked import RankedSample, checksum, join_ranks, read_ranked, refuse_other_grid
+from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
 from stages.selectors import USES_SCORES, VERSIONS, Select
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.models import SavedTask, load_task
@@ -30,10 +30,11 @@ from stages.tasks.survey import find_ids, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS
 from stages.tasks.task import Task
 from stages.tasks.throughput import measure
-from stages.training.loop import fastest_precision
+from stages.training.recipe import fastest_precision
 from storage.dense_scores import PatchGrid, open_dense
 from storage.locations import locate
 from storage.patch_store import PatchStore
+from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
 
 EVALUATION = "evaluation"
