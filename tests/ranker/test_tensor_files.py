@@ -70,7 +70,5 @@ def test_the_kind_of_a_file_is_seen_in_it_whatever_its_name(tmp_path: Path) -> N
 def test_a_checkpoint_without_tensors_is_refused_with_what_it_holds() -> None:
     pickled = io.BytesIO()
     torch.save({"teacher": {"a": torch.ones(2)}, "epoch": 3}, pickled)
-    with pytest.raises(
-        ValueError, match=r"^x: expected tensors by name, under a key .* got epoch, teacher$"
-    ):
+    with pytest.raises(ValueError, match=r"^x: expected tensors by name, under a key .* got epoch, teacher$"):
         read_checkpoint(pickled.getvalue(), "x")

@@ -83,9 +83,7 @@ def test_a_counter_beside_the_encoder_is_no_harm_but_weights_without_values_are_
     torch.save({**weights_of(), "decoder.steps": torch.tensor(3)}, tmp_path / "x.pth")
     assert_starts_a_ranker(str(tmp_path / "x.pth"), weights_of())
     torch.save({**weights_of(), "decoder.gone": torch.zeros(3, device="meta")}, tmp_path / "x.pth")
-    with pytest.raises(
-        ValueError, match=r"x\.pth: decoder\.gone: expected numbers in .* got a tensor without"
-    ):
+    with pytest.raises(ValueError, match=r"x\.pth: decoder\.gone: expected numbers in .* got a tensor without"):
         read_encoder(str(tmp_path / "x.pth"))
 
 
