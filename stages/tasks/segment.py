@@ -12,6 +12,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from stages.compute.autocast import full_precision
 from stages.images.decoding import UnusableImage, decode_mask, image_size, mask_size, orientation_hint
 from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
@@ -88,9 +89,11 @@ class Segmenter(TaskModel):
     def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
         """Predictions are logits (B, C, 4g, 4g)."""
         _, tokens = self.encoder(images, kept)
-        logits = self.decoder(self.tokens(tokens, kept))
+        features = self.decoder[:-1](self.tokens(tokens, kept))
         if targets is None:
-            return logits
+            with full_precision(images.device):
+                return self.decoder[-1](features.float())
+        logits = self.decoder[-1](features)
         mask = targets["mask"].long()
         total = cross_entropy(
             interpolate(logits.float(), self.size, mode="bilinear"),
