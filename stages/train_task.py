@@ -19,13 +19,25 @@ from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selec
 from stages.selectors import VERSIONS
 from stages.tasks.architecture import EncoderConfig, begin_encoder
 from stages.tasks.batches import TaskBatches, task_objective
+from stages.tasks.class_lists import (
+    ClassList,
+    KnownClasses,
+    digest,
+    match_lists,
+    merge_lists,
+    named_by_file,
+    read_class_lists,
+)
+from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
+from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
-from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
+from stages.tasks.survey import read_class_names, read_excluded, read_lines
 from stages.tasks.table import TASKS, TaskName
-from stages.tasks.task import Classes, TaskOptions, names_of
+from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.truths import TruthReader
 from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from stages.training.processes import Processes
 from stages.training.warmup import fitting_warmup
@@ -33,7 +45,7 @@ from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkp
 from storage.dense_scores import open_dense, patch_grid
 from storage.locations import Location, locate
 from storage.patch_store import PatchStore, Settings, fingerprint
-from storage.shard_index import ShardEntry, expand_shards, index_infos
+from storage.shard_index import ShardEntry, expand_shards
 from storage.training_folder import begin_or_compare
 
 METHOD_VERSION = 1
@@ -141,6 +153,7 @@ class TrainTaskConfig(BaseModel):
         description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
     )
     ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: str | None = Field(
         None, description="File of classes, one a line: all metrics are reported without these too."
     )
@@ -199,11 +212,14 @@ class TrainTaskConfig(BaseModel):
         """Raises ValueError for what the task cannot do."""
         if self.ignore_classes and self.task != "segment":
             raise ValueError(f"ignore_classes: expected none for {self.task}, which has no masks")
+        if self.mask_values and self.task != "segment":
+            raise ValueError(f"mask_values: expected none for {self.task}, which has no masks")
         return TaskOptions(
             image_size=image_size,
             label_smoothing=self.recipe().label_smoothing,
             multilabel_loss=self.multilabel_loss,
             ignore_classes=tuple(self.ignore_classes),
+            mask_values=parse_mask_values(self.mask_values),
             head_std=self.recipe().head_std,
         )
 
@@ -224,8 +240,8 @@ Event = TrainingReport | TrainTaskSummary | str
 def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classes:
     """Reads the truth of every image that will be trained or judged on, once, and notes the classes in `config.out`.
 
-    Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores, and
-    the line of `config.exclude_classes` that is no class.
+    Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores;
+    the line of `config.exclude_classes` that is no class; and shards in which there is nothing to learn or to judge.
     """
     task, place = TASKS[config.task], locate(config.out)
     store = open_dense(config.ranks)
@@ -233,28 +249,45 @@ def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classe
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
     evaluation = join_evaluation(config)
+    lists, eval_lists = (read_class_lists(task, each) for each in (given, evaluation[1] if evaluation else []))
+    names = read_class_names(config.class_names) if config.class_names else None
+    if names:
+        named_by_file(lists, ClassList(str(config.class_names), names))  # refuses numbers of several meanings
+    merged = merge_lists(lists)
+    for note in merged.notes:
+        tell(note)
     known = {
         "task": config.task,
         "ignore_classes": config.ignore_classes,
-        "class_names": read_class_names(config.class_names) if config.class_names else None,
+        "mask_values": config.mask_values,
+        "class_names": names,
+        "index_names": digest(lists, eval_lists),
+        "exclude_classes": read_lines(config.exclude_classes) if config.exclude_classes else None,
         "shards": checksum(shards),
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
     noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
-    if noted.get("of") == known:
+    is_known, threads = noted.get("of") == known, config.decode_threads
+    if is_known:
         classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
     else:
         tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
-        found = find_ids(task, options, store, shards, config.decode_threads)
-        names = read_class_names(config.class_names) if config.class_names else names_of(task, index_infos(given))
-        classes = choose_classes(found, names, config.ignore_classes)
-        if evaluation:
-            refuse_unknown(find_ids(task, options, *evaluation, config.decode_threads), classes)
+        truths = TruthReader(task, options, merged.numbers)
+        classes = classes_to_learn(truths, store, shards, names or merged.names, threads, tell)
+    # A mistake there is not to show after hours of training.
+    excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
+    if evaluation:
+        own = dict(zip(classes.ids, classes.names, strict=True))
+        training = KnownClasses("the shards to train on", own, merged.names, options.ignore_classes)
+        matched = match_lists(eval_lists, training)
+        for note in matched.notes:
+            tell(note)
+        if not is_known:
+            refuse_unjudgeable(TruthReader(task, options, matched.numbers), *evaluation, classes, excluded, threads)
+    if not is_known:
         noted = {"of": known, **dataclasses.asdict(classes)}
         place.write(CLASSES_FILE, (json.dumps(noted, indent=1) + "\n").encode())
-    if config.exclude_classes:
-        read_excluded(config.exclude_classes, classes)  # a mistake there is not to show after hours of training
     return classes
 
 
@@ -281,7 +314,9 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
     task, place, device = TASKS[config.task], locate(config.out).child(run.name), processes.device
     store = open_dense(config.ranks)
     grid = patch_grid(store)
-    shards = join_ranks(expand_shards(config.shards), store)
+    given = expand_shards(config.shards)
+    shards = join_ranks(given, store)
+    merged = merge_lists(read_class_lists(task, given))
     classes = _read_classes(locate(config.out))
     precision = fastest_precision(device) if config.precision == "auto" else config.precision
     recipe, options = config.recipe(), config.options(grid.image_size)
@@ -339,6 +374,7 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
         mixup=recipe.mixup,
         seed=run.seed,
         threads=config.decode_threads,
+        numbers=merged.numbers,
     ).batches(
         optimisation.batch_size // (processes.count * optimisation.accumulate),
         training.step * optimisation.accumulate,
@@ -357,7 +393,10 @@ def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, 
         done = training.step - started_at
         seconds = (time.monotonic() - since) * training.step / done if done else None
         selector = config.selector or selector_name(store)
-        saved = SavedTask(config.task, run, selector, architecture, classes, options, common, seconds, select_version)
+        names = tuple(sorted(merged.names.items()))
+        saved = SavedTask(
+            config.task, run, selector, architecture, classes, options, common, seconds, select_version, names
+        )
         save_task(place, model, saved)
         delete_checkpoints(checkpoints)
         tell(TrainTaskSummary(place.url, started_at, optimisation.steps))
@@ -387,6 +426,8 @@ def task_settings(
         "multilabel_loss": loss,
         **(ASYMMETRIC_SETTINGS if loss == "asymmetric" else {}),
         "ignore_classes": config.ignore_classes,
+        # Named where there are some: earlier versions had none.
+        **({"mask_values": dict(parse_mask_values(config.mask_values))} if config.mask_values else {}),
         "classes": hashlib.sha256(json.dumps([classes.ids, classes.names]).encode()).hexdigest(),
         "precision": precision,
         **views,

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from stages.tasks.architecture import EncoderConfig
+from stages.tasks.class_lists import KnownClasses
 from stages.tasks.runs import TaskRun
 from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskModel, TaskOptions
@@ -38,6 +39,15 @@ class SavedTask:
     """Of all steps, at the rate of those of the last start."""
     select_version: int | None = None
     """`stages.selectors.VERSIONS` when it was trained; None for the first."""
+    index_names: tuple[tuple[int, str], ...] | None = None
+    """Numbers and names of the classes in the index of the training shards; empty where it has no names, None where
+    that is not known."""
+
+    def known_classes(self, where: str) -> KnownClasses:
+        """As other shards are matched with them."""
+        names = dict(zip(self.classes.ids, self.classes.names, strict=True))
+        index_names = None if self.index_names is None else dict(self.index_names)
+        return KnownClasses(where, names, index_names, self.options.ignore_classes)
 
 
 def save_task(place: Location, model: TaskModel, saved: SavedTask) -> None:
