@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from pipeline.hints import same_command
+from pipeline.packages import refuse_others_packages
 from pipeline.streams import prepare_streams, reader_is_gone
 
 COMMANDS = {
@@ -65,6 +66,7 @@ class Group(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _messages():
+            refuse_others_packages()
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -123,7 +125,7 @@ def _messages() -> Iterator[None]:
 
 def _explained(error: Exception) -> click.ClickException:
     if isinstance(error, ImportError):
-        return click.ClickException(f"{error}; expected all that ltrp-pipeline needs: pip install ltrp-pipeline")
+        return click.ClickException(f"{error}; the commands need: pip install 'ltrp-pipeline[all]'")
     # torch has errors of its own where memory is short, and is not imported for their sake
     is_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     if isinstance(error, (ValueError, OSError, MemoryError)) or is_memory:

@@ -99,7 +99,7 @@ def test_a_users_mistake_is_one_message_and_not_a_traceback(
         (BrokenPipeError(32, "Broken pipe"), 1, "Error: [Errno 32] Broken pipe\n"),  # a socket's: output is read
         (MemoryError(), 1, "Error: MemoryError\n"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "Error: DefaultCPUAllocator: can't allocate"),
-        (ModuleNotFoundError("No module named 'zarr'"), 1, "Error: No module named 'zarr'; expected all that"),
+        (ModuleNotFoundError("No module named 'zarr'"), 1, "Error: No module named 'zarr'; the commands need: pip"),
         (TypeError("no\nnumber"), 70, "Error: a fault of ltrp-pipeline: TypeError: no number; LTRP_PIPELINE_DEBUG=1 "),
         (KeyError("mae"), 70, "Error: a fault of ltrp-pipeline: KeyError: 'mae'; "),
         (AssertionError(), 70, "Error: a fault of ltrp-pipeline: AssertionError; "),
