@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pictures import encoded
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
+from pydantic import ValidationError
 from turned_pictures import (
     BAR,
     BAR_BOX,
@@ -29,6 +31,7 @@ from turned_pictures import (
     upright_mask,
 )
 
+from pipeline.cli import main
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view
 from stages.shard import ShardConfig, ShardSummary, run_shard
@@ -329,3 +332,48 @@ def test_a_folder_of_an_earlier_version_goes_on_and_says_where_nobody_looked(tmp
     assert (summary.unoriented, sum(summary.orientation.values())) == (0, 7)
     with pytest.raises(ValueError, match="orientation: 'keep' then, 'apply' now"):
         pack(tmp_path, shard_size=4, orientation="apply")
+
+
+# what people are told
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        ("keep", "7 images have an EXIF orientation other than 1 (2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1): pixels are "
+                 "kept as they are stored, and seen so by models; --orientation apply turns them upright."),
+        ("apply", "7 images have an EXIF orientation other than 1 (2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1): turned "
+                  "upright."),
+    ],
+)  # fmt: skip
+def test_the_command_tells_of_orientations(orientation: str, expected: str, tmp_path: Path) -> None:
+    write_photographs(tmp_path)
+    arguments = ["--images", str(tmp_path / "images"), "--out", str(tmp_path / "out"), "--orientation", orientation]
+    result = CliRunner().invoke(main, ["shard", *arguments])
+    assert result.exit_code == 0, result.output
+    assert expected in result.output.splitlines()
+
+
+def test_what_annotations_were_drawn_on_is_not_asked_where_there_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="drawn_on belongs to coco or masks"):
+        ShardConfig(images="images", out="out", drawn_on="upright")
+
+
+@pytest.mark.parametrize("orientation", QUARTERS)
+def test_annotations_of_the_upright_picture_in_a_tar_of_others_are_refused_saying_so(orientation: int) -> None:
+    facts = {"objects": [], "width": WIDTH, "height": HEIGHT}
+    image, mask = photograph(orientation), encoded(upright_mask())
+    fields = {"png": image, "json": json.dumps(facts).encode(), "seg.png": mask}
+    hint = (
+        f"; by its EXIF orientation {orientation} it is 48x36 upright: annotations are expected in pixels as they are "
+        "stored, as shard writes them"
+    )
+    messages = {
+        "detect": "json: expected objects of an image of 48x36, got one of 36x48",
+        "segment": "seg.png: the mask is 48x36, the image 36x48",
+    }
+    for task, message in messages.items():
+        for image, expected in ((fields["png"], message + hint), (encoded(np.zeros((48, 36), np.uint8)), message)):
+            with pytest.raises(ValueError, match=r".") as caught:
+                TASKS[task].read_truth(Sample("a", {**fields, "png": image}), TaskOptions(image_size=32))
+            assert str(caught.value) == expected
