@@ -13,7 +13,7 @@ from ranker import PatchRanker
 from stages.ranking.facts import read_facts
 from stages.ranking.score_maps import draw_held_out, draw_score_maps
 from stages.samples.scored import held_out, join_scores
-from stages.tasks.table import TaskName
+from stages.settings.choices import TaskName
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards
