@@ -20,10 +20,15 @@ from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
+<<<<<<< HEAD
 from stages.samples.ranked import RankedSample, checksum, join_ranks, read_ranked, refuse_other_grid
 from stages.selectors import USES_SCORES, VERSIONS
 from stages.settings.choices import Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
+=======
+from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
+from stages.selectors import USES_SCORES, VERSIONS, Select
+>>>>>>> main
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
@@ -31,10 +36,11 @@ from stages.tasks.survey import find_ids, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS
 from stages.tasks.task import Task
 from stages.tasks.throughput import measure
-from stages.training.loop import fastest_precision
+from stages.training.recipe import fastest_precision
 from storage.dense_scores import PatchGrid, open_dense
 from storage.locations import locate
 from storage.patch_store import PatchStore
+from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
 
 EVALUATION = "evaluation"

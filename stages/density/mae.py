@@ -164,6 +164,9 @@ class MaskedAutoencoder(nn.Module):
         hidden = self.decode(self.decoder_input(latent, visible, masked))
         return self.decoder_pred(hidden[:, -masked.shape[1] :]), masked
 
+    def forward(self, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        return self.reconstruct(images, visible)
+
     def target(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) → what the decoder is to predict (B, L, P)."""
         patches = patchify(images, self.config.patch_size)

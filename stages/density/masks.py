@@ -15,8 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
+<<<<<<< HEAD
 from stages.compute.randomness import draws_for, permutation
 from stages.settings.choices import Masking
+=======
+from stages.compute.randomness import Draws, draws_for, permutation
+
+Masking = Literal["partition", "random"]
+>>>>>>> main
 
 PADDING = -1
 """Fills the last column of `visible` for a mask that shows one patch less than the largest."""
@@ -70,3 +76,10 @@ def draw_masks(
         visible[number, :size] = np.sort(deck[dealt : dealt + size])
         dealt += size
     return visible
+
+
+def draw_visible(draws: Draws, n_images: int, n_patches: int, n_visible: int) -> np.ndarray:
+    """(n_images, n_visible) int64: for each image the sorted indices of as many patches, for training. More images
+    change nothing for the first."""
+    order = np.argsort(draws.random_raw((n_images, n_patches)), axis=1, kind="stable")
+    return np.sort(order[:, :n_visible], axis=1)

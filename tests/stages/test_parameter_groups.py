@@ -16,7 +16,8 @@ from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.table import TASKS
 from stages.tasks.task import TaskModel
 from stages.train_task import PRESETS
-from stages.training.loop import Recipe, Training
+from stages.training.loop import Training
+from stages.training.recipe import Recipe
 
 DEPTH = 4
 MATRIX = [("weight", 0.05), ("bias", 0.0)]

@@ -306,7 +306,7 @@ def test_a_store_of_scores_is_no_place_for_ranks(
 ) -> None:
     score_in_process(score_config(scene_shards / "scenes-000003.tar", small_mae, tmp_path / "scores"))
     result = call_rank(scene_shards, small_ranker, tmp_path / "scores")
-    assert "scores: expected a store of ranks in format 1, came scores in format 1" in str(result.exception)
+    assert "scores: expected a store of ranks in format 1, got scores in format 1" in str(result.exception)
 
 
 def test_the_command_says_what_it_did_and_what_comes_next_and_again_has_nothing_to_do(

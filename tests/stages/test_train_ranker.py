@@ -17,7 +17,7 @@ from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.ranking.validation import RANKER
 from stages.train_ranker import PRESETS, TrainRankerConfig
-from stages.training.loop import Recipe, epoch_end
+from stages.training.recipe import Recipe, epoch_end
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 

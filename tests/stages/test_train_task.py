@@ -25,13 +25,15 @@ from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.images.decoding import decode_image
 from stages.images.views import render
+from stages.report import Message, Report
 from stages.tasks.batches import TaskBatch, TaskBatches
 from stages.tasks.models import load_task
 from stages.tasks.runs import TaskRun
 from stages.tasks.table import TASKS
 from stages.train_task import PRESETS, TrainTaskConfig, prepare_task, run_train_task
-from stages.training.loop import Recipe, Training
+from stages.training.loop import Training
 from stages.training.processes import SingleProcess
+from stages.training.recipe import Recipe
 from storage.locations import locate
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
@@ -290,7 +292,7 @@ def test_fine_tuning_is_maes_where_a_training_decides_it(
             super().__init__(model, objective, recipe, *others)
             made.append((model.head.weight.detach().clone(), self.optimizer.defaults))
 
-    monkeypatch.setattr("stages.train_task.Training", Noted)
+    monkeypatch.setattr("stages.training.run.Training", Noted)
     train_task(task_config(ranked, deeper_mae, tmp_path / "fine", **FINE_TUNING))
     train_task(task_config(ranked, deeper_mae, tmp_path / "small"))
     (fine, fine_options), (small, small_options) = made
@@ -495,12 +497,12 @@ def test_a_store_of_scores_serves_as_well_as_one_of_ranks(
 
 
 def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    told: list[Report] = []
     evaluation = {"eval_shards": [str(ranked / "tars/b.tar")], "eval_ranks": str(ranked / "ranks")}
     config = task_config(ranked, small_mae, tmp_path, **evaluation)
     classes = prepare_task(config, told.append)
     assert classes.names == tuple(INFO["classes"])
-    assert told == ["reading the truth of 12 samples"]
+    assert told == [Message("reading the truth of 12 samples")]
 
     class ReadError(Exception):
         pass

@@ -340,8 +340,8 @@ def test_a_folder_of_an_earlier_version_goes_on_and_says_where_nobody_looked(tmp
 @pytest.mark.parametrize(
     ("orientation", "expected"),
     [
-        ("keep", "7 images have an EXIF orientation other than 1 (2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1): pixels are "
-                 "kept as they are stored, and seen so by models; --orientation apply turns them upright."),
+        ("keep", "7 images have an EXIF orientation other than 1 (2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1): pixels "
+                 "are kept as they are stored, and seen so by models; --orientation apply turns them upright."),
         ("apply", "7 images have an EXIF orientation other than 1 (2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1): turned "
                   "upright."),
     ],

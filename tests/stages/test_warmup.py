@@ -12,7 +12,7 @@ from task_runs import QUARTER, summary_of, task_config, train_task
 from stages.pretrain_mae import PretrainMaeConfig
 from stages.train_ranker import TrainRankerConfig
 from stages.train_task import TrainTaskConfig
-from stages.training.loop import Recipe
+from stages.training.recipe import Recipe
 
 
 def mae_recipe(**settings: Any) -> Recipe:
