@@ -20,15 +20,10 @@ from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
-<<<<<<< HEAD
-from stages.samples.ranked import RankedSample, checksum, join_ranks, read_ranked, refuse_other_grid
+from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
 from stages.selectors import USES_SCORES, VERSIONS
 from stages.settings.choices import Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
-=======
-from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
-from stages.selectors import USES_SCORES, VERSIONS, Select
->>>>>>> main
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost

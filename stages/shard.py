@@ -26,22 +26,14 @@ from typing import Any
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import UnusableImage
 from stages.images.orientation import UPRIGHT
-<<<<<<< HEAD
 from stages.settings.shard import ShardConfig
-from stages.sources.sample_fields import PackedSample, sample_fields
-from stages.sources.sample_keys import safe_keys
-from stages.sources.source import Item, Source, find_images
-=======
 from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, write_plan
 from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
-from stages.sources.drawn_on import DrawnOn
-from stages.sources.sample_fields import Orientations, PackedSample, sample_fields
-from stages.sources.scenes import SMALLEST_SIDE
+from stages.sources.sample_fields import PackedSample, sample_fields
 from stages.sources.source import Item, SkippedObject
 from stages.sources.table import find_images
 from stages.sources.wording import counted, some_of
 from storage.driver_lock import DriverLock
->>>>>>> main
 from storage.locations import Location, is_temporary, locate
 from storage.shard_files import write_shard
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes

@@ -15,14 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-<<<<<<< HEAD
-from stages.compute.randomness import draws_for, permutation
-from stages.settings.choices import Masking
-=======
 from stages.compute.randomness import Draws, draws_for, permutation
-
-Masking = Literal["partition", "random"]
->>>>>>> main
+from stages.settings.choices import Masking
 
 PADDING = -1
 """Fills the last column of `visible` for a mask that shows one patch less than the largest."""
