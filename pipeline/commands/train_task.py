@@ -16,8 +16,8 @@ from pipeline.options import given, options_of
 from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.comparison.result import RESULT_FILE
 from stages.evaluate_task import EvaluateTaskConfig
+from stages.settings.choices import TaskName
 from stages.tasks.runs import TaskRun, plan_runs
-from stages.tasks.table import TaskName
 from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
 from storage.locations import locate
 from storage.training_folder import sole_trainer

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from stages.settings.choices import KeepRatios, Selects
-from stages.settings.settings import Seeds, Settings
+from stages.settings.stage_settings import Seeds, StageSettings
 
 
-class CoverageConfig(Settings):
+class CoverageConfig(StageSettings):
     """Settings of `coverage`."""
 
     GROUPS: ClassVar = {

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.settings import Seed, Settings
+from stages.settings.stage_settings import Seed, StageSettings
 
 
-class EvaluateRankerConfig(Settings):
+class EvaluateRankerConfig(StageSettings):
     """Settings of `evaluate-ranker`."""
 
     GROUPS: ClassVar = {

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from stages.settings.choices import Select
-from stages.settings.settings import Settings
+from stages.settings.stage_settings import StageSettings
 
 
-class EvaluateTaskConfig(Settings):
+class EvaluateTaskConfig(StageSettings):
     """Settings of `evaluate-task`."""
 
     GROUPS: ClassVar = {

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.settings import Seed, Settings
+from stages.settings.stage_settings import Seed, StageSettings
 
 
-class RankConfig(Settings):
+class RankConfig(StageSettings):
     """Settings of `rank`."""
 
     GROUPS: ClassVar = {

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from stages.settings.choices import Distance, Masking, Removal
-from stages.settings.settings import Seed, Settings
+from stages.settings.stage_settings import Seed, StageSettings
 
 
-class ScoreConfig(Settings):
+class ScoreConfig(StageSettings):
     """Settings of `score`."""
 
     GROUPS: ClassVar = {

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from stages.settings.choices import DrawnOn, Orientations
-from stages.settings.settings import Settings
+from stages.settings.stage_settings import StageSettings
 
 SMALLEST_SIDE = 32
 """Of a built-in scene."""
@@ -15,7 +15,7 @@ MAX_PIXELS = 178_956_970
 """Where Pillow itself refuses, without a setting that is not global: 512 MiB as RGB."""
 
 
-class ShardConfig(Settings):
+class ShardConfig(StageSettings):
     """What to make tars of, and how."""
 
     GROUPS: ClassVar = {

@@ -29,8 +29,8 @@ from stages.images.orientation import (
     turned_size,
 )
 from stages.images.rgb import to_rgb
-from stages.settings.choices import Orientations
-from stages.sources.drawn_on import DrawnOn, drawn_upright, refuse_other_sizes
+from stages.settings.choices import DrawnOn, Orientations
+from stages.sources.drawn_on import drawn_upright, refuse_other_sizes
 from stages.sources.source import Example
 from stages.sources.turned_objects import DECIMALS, run_length_size, turned_object
 

@@ -6,7 +6,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from stages.settings.choices import KeepRatios, Selects
-from stages.tasks.runs import Seeds, TaskRun, plan_runs
+from stages.settings.stage_settings import Seeds
+from stages.tasks.runs import TaskRun, plan_runs
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 
 
-class Settings(BaseModel):
+class StageSettings(BaseModel):
     """The settings of a stage. A field's description is its help, and the comment beside it in pipeline.yaml."""
 
     # Most of a run's classes are never asked to validate: what that takes is made when it is first needed.
