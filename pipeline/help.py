@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+PROGRAM = "ltrp-pipeline"
 OTHERS = "Options"
 GROUPS = ("Data", "Model", "Recipe", "Execution", "Advanced", OTHERS)
 """Headings, in the order in which help shows them."""
@@ -21,7 +22,7 @@ class GroupedOption(click.Option):
 
 
 class Command(click.Command):
-    """A command with examples, each a line that can be pasted."""
+    """A command with examples: what follows `ltrp-pipeline` in a line that can be pasted."""
 
     def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,7 +42,7 @@ class Command(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+                    formatter.write(f"{'':{formatter.current_indent}}{PROGRAM} {example}\n")
 
 
 def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:

@@ -70,13 +70,15 @@ def told_default(model: type[BaseModel], name: str) -> str:
     if field.default is not None:
         return _word(field.default)
     presets: Mapping[str, Any] = getattr(model, "PRESETS", {})
-    told = {preset: _word(getattr(values, name, None)) for preset, values in presets.items()}
-    first = next(iter(told.values()), "")
-    return "; ".join([*filter(None, [first]), *(f"{preset}: {word}" for preset, word in told.items() if word != first)])
+    told = {preset: _word(getattr(values, name)) for preset, values in presets.items() if hasattr(values, name)}
+    if not told:
+        return ""
+    first, *_ = told.values()
+    return "; ".join([first, *(f"{preset}: {word}" for preset, word in told.items() if word != first)])
 
 
 def _word(value: object) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _option(model: type[BaseModel], name: str) -> Callable[[Command], Command]:

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import KeepRatios, Selects
-from stages.settings.stage_settings import Seeds, StageSettings
+from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 
 
 class CoverageConfig(StageSettings):

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from stages.settings.choices import Select
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What random generators take."""
 
 
+def _are_ratios(ratios: list[float]) -> list[float]:
+    for ratio in ratios:
+        if not 0 < ratio <= 1:
+            raise ValueError(f"keep ratio: expected more than 0 and at most 1, got {ratio!r}")
+    return ratios
+
+
+KeepRatios = Annotated[list[float], Field(min_length=1), AfterValidator(_are_ratios)]
+Selects = Annotated[list[Select], Field(min_length=1)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 
 

@@ -59,7 +59,7 @@ class TrainRankerConfig(StageSettings):
         description="Rank the whole image in training too; otherwise the visible patches alone.",
     )
     lists: int | None = Field(
-        None, ge=1, description="Masks of a view that an image is ranked under at each step; by default all."
+        None, ge=1, description="Masks of a view that an image is ranked under at each step; none: all."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images.")
     warmup_epochs: int | None = Field(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import KeepRatios, Selects, TaskName
-from stages.settings.stage_settings import Seeds, StageSettings
+from stages.settings.choices import TaskName
+from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.recipes import PRESETS, TaskRecipe
 from stages.training.warmup import fitting_warmup
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from stages.settings.choices import KeepRatios, Selects
-from stages.settings.stage_settings import Seeds
+from stages.settings.stage_settings import KeepRatios, Seeds, Selects
 from stages.tasks.runs import TaskRun, plan_runs
 
 
