@@ -44,7 +44,7 @@ class RunLengthCode(BaseModel):
         """Raises ValueError unless it codes a mask of an image of this size."""
         if self.size != [height, width]:
             raise ValueError(f"size: expected [{height}, {width}], height and width of the image, got {self.size}")
-        lengths = _lengths(self.counts) if isinstance(self.counts, str) else self.counts
+        lengths = run_lengths(self.counts)
         if min(lengths, default=0) < 0 or sum(lengths) != width * height:
             raise ValueError(f"counts: expected runs of {width * height} pixels in all, got {sum(lengths)}")
 
@@ -77,6 +77,11 @@ class WrittenObject(ObjectField):
         for number, polygon in enumerate(self.segmentation if isinstance(self.segmentation, list) else []):
             if len(polygon) % 2:
                 raise ValueError(f"polygons.{number}: expected pairs of x and y, got {len(polygon)} numbers")
+
+
+def run_lengths(counts: list[int] | str) -> list[int]:
+    """Of a run-length code, from numbers or letters. Raises ValueError as `_lengths`."""
+    return _lengths(counts) if isinstance(counts, str) else counts
 
 
 def _lengths(letters: str) -> list[int]:

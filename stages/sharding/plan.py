@@ -67,7 +67,8 @@ def refuse_other_plan(out: Location, source: Source, settings: Mapping[str, Any]
         before = read_json_object(out, PLAN)
     except ValueError as error:
         raise ValueError(f"{error}; it says what the tars there were made of: give another --out") from None
-    differing = [key for key in sorted({*before, *plan}) if before.get(key, defaults.get(key)) != plan.get(key)]
+    before = {**{key: value for key, value in defaults.items() if key in plan}, **before}
+    differing = [key for key in sorted({*before, *plan}) if before.get(key) != plan.get(key)]
     if differing:
         what = "; ".join(f"{key}: {before.get(key)!r} then, {plan.get(key)!r} now" for key in differing)
         raise ValueError(

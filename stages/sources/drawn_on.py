@@ -16,41 +16,35 @@ from stages.images.orientation import UPRIGHT, Size
 DrawnOn = Literal["auto", "upright", "stored"]
 
 
-def refuse_other_sizes(loaded: LoadedImage, told: Sequence[Size]) -> None:
-    """Raises `UnusableImage` if annotations tell a size that the image has neither way."""
+def refuse_other_size(loaded: LoadedImage, told: Size) -> None:
+    """Raises `UnusableImage` if annotations are for a size that the image has neither way."""
     stored, upright = loaded.stored_size, loaded.upright_size
-    for size in told:
-        if size not in (stored, upright):
-            turned = "" if stored == upright else f" ({_text(upright)} upright)"
-            raise UnusableImage(f"{_text(stored)}{turned}, but its annotations are for {_text(size)}")
+    if told not in (stored, upright):
+        turned = "" if stored == upright else f" ({_text(upright)} upright)"
+        raise UnusableImage(f"{_text(stored)}{turned}, but its annotations are for {_text(told)}")
 
 
-def drawn_upright(loaded: LoadedImage, told: Sequence[Size], objects: Sequence[dict[str, Any]], said: DrawnOn) -> bool:
-    """Whether annotations that tell these sizes were drawn on the upright picture; what was `said` decides where sizes
-    cannot. Raises `UnusableImage` where neither tells, or where they do not agree."""
+def drawn_upright(loaded: LoadedImage, told: Size | None, objects: Sequence[dict[str, Any]], said: DrawnOn) -> bool:
+    """Whether annotations were drawn on the upright picture: by the size that they are `told` to be for, and where that
+    cannot tell by what was `said`. Raises `UnusableImage` where neither tells, or where they contradict each other."""
     if loaded.orientation == UPRIGHT:
         return False
     stored, upright = loaded.stored_size, loaded.upright_size
-    by_size = {size == upright for size in told} if stored != upright else set[bool]()
     what = f"EXIF orientation {loaded.orientation}"
-    if len(by_size) > 1:
-        raise UnusableImage(
-            f"{what}: its annotations are for {_text(stored)}, as it is stored, and for {_text(upright)}, upright"
-        )
-    if not by_size:
+    if told is None or stored == upright:
         if said == "auto":
             raise UnusableImage(
                 f"{what}: nothing tells whether its annotations were drawn on the upright picture or on the stored "
                 "pixels; say it with --drawn-on upright or --drawn-on stored"
             )
         return said == "upright"
-    (is_upright,) = by_size
-    told_size, other_size = (upright, stored) if is_upright else (stored, upright)
-    sized = f"{what}: its annotations are for {_text(told_size)}, as it is {'upright' if is_upright else 'stored'}"
+    is_upright = told == upright
+    other = stored if is_upright else upright
+    sized = f"{what}: its annotations are for {_text(told)}, as it is {'upright' if is_upright else 'stored'}"
     if said == "auto":
-        if objects and not _fit(objects, told_size) and _fit(objects, other_size):
+        if not _fit(objects, told) and _fit(objects, other):
             raise UnusableImage(
-                f"{sized}, but their boxes fit into {_text(other_size)} alone: correct the size, or say how they were "
+                f"{sized}, but their boxes fit into {_text(other)} alone: correct the size, or say how they were "
                 "drawn with --drawn-on"
             )
     elif (said == "upright") != is_upright:

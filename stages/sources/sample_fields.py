@@ -29,9 +29,9 @@ from stages.images.orientation import (
     turned_size,
 )
 from stages.images.rgb import to_rgb
-from stages.sources.drawn_on import DrawnOn, drawn_upright, refuse_other_sizes
+from stages.sources.drawn_on import DrawnOn, drawn_upright, refuse_other_size
 from stages.sources.source import Example
-from stages.sources.turned_objects import DECIMALS, run_length_size, turned_object
+from stages.sources.turned_objects import DECIMALS, turned_object
 
 JPEG_QUALITY = 95
 LOSSY = ("jpg", "jpeg", "webp")
@@ -97,18 +97,16 @@ def _annotations(
 ) -> tuple[Image.Image | None, list[dict[str, Any]] | None, bool]:
     """Mask and objects for the pixels of `loaded.image` after a `turn`, whichever way they were drawn; and whether they
     had to be turned for that. Raises `UnusableImage` for those of an image of another size."""
-    objects, mask = example.objects, None
-    told = [] if example.size is None else [example.size]
-    refuse_other_sizes(loaded, told)
+    objects, mask, told = example.objects, None, example.size
+    if told is not None:
+        refuse_other_size(loaded, told)
     if example.mask is not None:
         mask = _decoded_mask(example.mask, loaded, max_pixels)
-        told.append(mask.size)
+        told = mask.size
     if loaded.orientation == UPRIGHT or (mask is None and not objects):
         return mask, objects, False
 
-    coded = [size for each in objects or [] if (size := run_length_size(each)) is not None]
-    refuse_other_sizes(loaded, coded)
-    is_upright = drawn_upright(loaded, told + coded, objects or [], drawn_on)
+    is_upright = drawn_upright(loaded, told, objects or [], drawn_on)
     if is_upright == (loaded.lies == UPRIGHT or turn != UPRIGHT):
         return mask, objects, False
     by = reversed_orientation(loaded.orientation) if is_upright else loaded.orientation
