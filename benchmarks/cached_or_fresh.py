@@ -42,7 +42,8 @@ from stages.ranking.validation import RANKER, SELECTED_BY, RankerValidation
 from stages.samples.scored import ScoredSample, Split, SplitShards, held_out, join_scores, survey
 from stages.samples.stream import SampleStream
 from stages.score import ScoreConfig, ScoreStage, score_settings
-from stages.training.loop import Recipe, Training
+from stages.training.loop import Training
+from stages.training.recipe import Recipe
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_files import Sample, read_shard

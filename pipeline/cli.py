@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import shlex
 import signal
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import click
+
+from pipeline.hints import same_command
+from pipeline.streams import prepare_streams, reader_is_gone
 
 COMMANDS = {
     "shard": "Pack images into webdataset tars with an index.",
@@ -34,23 +37,39 @@ COMMANDS = {
 """In the order of the flow. Each stands in the module of its name, imported when called: some bring torch along."""
 
 DEBUG_VARIABLE = "LTRP_PIPELINE_DEBUG"
+READER_GONE = 128 + signal.SIGPIPE
+"""Exit status of what shells show for programs whose reader ended."""
+
+
+class Fault(click.ClickException):
+    """A mistake of ours."""
+
+    exit_code = 70  # EX_SOFTWARE of sysexits.h: not 1, which says that a shard failed or a store is damaged
+
+    def __init__(self, error: Exception) -> None:
+        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+        super().__init__(f"a fault of ltrp-pipeline: {what}; {DEBUG_VARIABLE}=1 shows where; please report it")
 
 
 class Group(click.Group):
     """Commands whose users see messages, never tracebacks (unless they set LTRP_PIPELINE_DEBUG)."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        stopped_by = _stop_on_sigterm()
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        prepare_streams()
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            command = shlex.join(["ltrp-pipeline", *sys.argv[1:]])
-            click.echo(f"\nStopped. What is finished is kept; to go on: {command}", err=True)
-            ctx.exit(128 + (stopped_by or [signal.SIGINT])[0])
-        except (ValueError, OSError, MemoryError) as error:
-            if os.environ.get(DEBUG_VARIABLE):
+            return super().main(*args, **kwargs)
+        except BrokenPipeError:  # while a message was written
+            if not reader_is_gone():
                 raise
-            raise click.ClickException(str(error) or type(error).__name__) from None
+            raise SystemExit(READER_GONE) from None
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _messages():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _messages():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -81,6 +100,35 @@ def main() -> None:
     all of it: run, with the settings in pipeline.yaml; to see it work: demo
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """What goes wrong inside becomes a message and an exit status."""
+    stopped_by = _stop_on_sigterm()
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. What is finished is kept; to go on: {same_command()}", err=True)
+        raise click.exceptions.Exit(128 + (stopped_by or [signal.SIGINT])[0]) from None
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            raise click.exceptions.Exit(READER_GONE) from None
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        raise _explained(error) from None
+
+
+def _explained(error: Exception) -> click.ClickException:
+    if isinstance(error, ImportError):
+        return click.ClickException(f"{error}; expected all that ltrp-pipeline needs: pip install ltrp-pipeline")
+    # torch has errors of its own where memory is short, and is not imported for their sake
+    is_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if isinstance(error, (ValueError, OSError, MemoryError)) or is_memory:
+        return click.ClickException(str(error) or type(error).__name__)
+    return Fault(error)
 
 
 def _stop_on_sigterm() -> list[int]:

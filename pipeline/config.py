@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import click
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.options import WORD_FOR_NONE
@@ -109,28 +109,25 @@ class PipelineFile:
         found = Path(path or DEFAULT_FILE)
         if path is None and not found.exists():
             return cls(DEFAULT_FILE, {})
-        try:
-            return cls(str(found), yaml.safe_load(found.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ValueError(f"{found}: {error.strerror or error}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{found}: not YAML: {' '.join(str(error).split())}") from None
+        from pipeline.yaml_file import read_yaml  # here, since help needs no YAML
+
+        return cls(str(found), read_yaml(str(found)))
 
     def section(self, name: str, flags: Mapping[str, Any]) -> Any:
         """The settings of section `name`, with `flags` in the place of what stands there.
 
-        Raises ValueError with a line for each setting that is wrong: where it stands, what was expected, what came.
+        Raises ValueError with a line for each setting that is wrong: where it stands, what was expected, what it got.
         """
         return self._validate(name, {**self.sections.get(name, {}), **flags}, flags)
 
     def _checked(self, content: Any) -> dict[str, dict[str, Any]]:
         if not isinstance(content, dict):
-            raise ValueError(f"{self.path}: expected sections {', '.join(SECTIONS)}, came {type(content).__name__}")
+            raise ValueError(f"{self.path}: expected sections {', '.join(SECTIONS)}, got {type(content).__name__}")
         for name, section in content.items():
             if name not in SECTIONS:
-                raise ValueError(f"{self.path}: {_unknown(str(name), SECTIONS)}")
+                raise ValueError(f"{self.path}: {_unknown(name, SECTIONS)}")
             if not isinstance(section, dict):
-                raise ValueError(f"{self.path}: {name}: expected settings, came {section!r}")
+                raise ValueError(f"{self.path}: {name}: expected settings, got {_short.repr(section)}")
             self._validate(name, section, {}, may_lack=True)
         return content
 
@@ -159,16 +156,24 @@ class PipelineFile:
             return f"{flag} is missing: give it, or {name}.{first} in {self.path}"
         if problem["type"] == "extra_forbidden":
             return f"{self.path}: {name}: {_unknown(first, model.model_fields)}"
+        if problem["type"] == "invalid_key":
+            return f"{self.path}: {name}: expected names of settings, got {_short.repr(problem['input'])}"
         message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if problem["type"] == "value_error":
             return f"{place}: {message}" if path else f"{name}: {message}"
-        return f"{place}: expected {message}, came {problem['input']!r}"
+        return f"{place}: expected {message}, got {_short.repr(problem['input'])}"
 
 
-def _unknown(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+_short = reprlib.Repr()
+"""In a line, however much it is."""
+_short.maxstring = _short.maxother = _short.maxlong = 80
+
+
+def _unknown(name: object, known: Mapping[str, Any]) -> str:
+    name = name if isinstance(name, str) else _short.repr(name)
+    near = difflib.get_close_matches(name[:80], known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-    return f"{name} is unknown: {hint}"
+    return f"{name[:80]} is unknown: {hint}"
 
 
 config_option = click.option(

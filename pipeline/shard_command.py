@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -9,9 +10,12 @@ import click
 
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import Executor
+from pipeline.hints import next_command, same_command
 from pipeline.shard_run import Outcome, make_executor
 from stages.compute.autocast import Precision
 from storage.patch_store import PatchStore
+from storage.shard_files import NAMING
+from storage.text import counted
 
 
 @contextmanager
@@ -41,7 +45,14 @@ def tell_outcome(outcome: Outcome, out: str) -> int:
     for line in outcome.lines():
         click.echo(line)
     if outcome.failures:
-        click.echo("To try the failed shards again, run the same command.")
+        click.echo(f"To try the failed shards again: {same_command()}")
         return 1
-    click.echo(f"Next: ltrp-pipeline verify {out}")
+    if outcome.is_empty:
+        click.echo(
+            f"Error: not one sample of {counted(outcome.shards, 'shard')} can be used, so that {out} holds nothing: "
+            f"expected samples with one image each ({NAMING}); see: ltrp-pipeline status {shlex.quote(out)}",
+            err=True,
+        )
+        return 1
+    click.echo(next_command("verify", out))
     return 0

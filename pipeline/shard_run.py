@@ -6,7 +6,8 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import chain
 
 from pipeline.config import ExecutionConfig
 from pipeline.execution.events import Event, ShardDone, ShardFailed
@@ -19,7 +20,9 @@ from storage.books import Failure
 from storage.driver_lock import DriverLock
 from storage.locations import locate
 from storage.patch_store import PatchStore
+from storage.reasons import add_reasons, most_frequent
 from storage.shard_index import ShardEntry
+from storage.text import counted, printable
 
 NOTE_SECONDS = 1.0
 """Between two notes of what is running for the lock, which passes them on every few seconds."""
@@ -37,17 +40,22 @@ class Outcome:
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
     failures: list[Failure] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    is_empty: bool = False
+    """Whether the shards are done and not one sample of them could be used, in this run or before."""
 
     def lines(self) -> list[str]:
         """The summary that a run ends with."""
-        lines = [f"{self.done_before + self.done} of {self.shards} shards are done ({self.done} in this run)."]
+        are = "is" if self.shards == 1 else "are"
+        done = self.done_before + self.done
+        lines = [f"{done} of {counted(self.shards, 'shard')} {are} done ({self.done} in this run)."]
         if self.done:
             rate = self.samples / self.seconds
-            lines.append(f"{self.scored} samples in {duration(self.seconds)}: {rate:.2f} samples/s.")
-        for reason, count in self.left_out.most_common():
-            lines.append(f"{count} samples left out: {reason}")
+            lines.append(f"{counted(self.scored, 'sample')} in {duration(self.seconds)}: {rate:.2f} samples/s.")
+        for reason, count in most_frequent(self.left_out):
+            lines.append(f"{counted(count, 'sample')} left out: {reason}")
         for failure in self.failures:
-            lines.append(f"shard {failure.shard} set aside after {failure.attempts} attempts: {failure.reason}")
+            attempts = counted(failure.attempts, "attempt")
+            lines.append(f"shard {printable(failure.shard)} set aside after {attempts}: {failure.reason}")
         return lines
 
 
@@ -78,8 +86,25 @@ def run_shards(
 ) -> Outcome:
     """Processes every shard that has no record yet. Raises StoreBusy when another driver is at it.
 
-    `start_executor` is not called when there is nothing to do.
+    `start_executor` is not called when there is nothing to do. FileNotFoundError when the store vanishes meanwhile.
     """
+    try:
+        outcome = _run_shards(stage, store, shards, start_executor, config)
+    except OSError:
+        store.refuse_vanished()  # which is why whatever it was went wrong
+        raise
+    if not outcome.scored and not outcome.failures:
+        outcome.is_empty = not _holds_results(store, {shard.name for shard in shards})
+    return outcome
+
+
+def _run_shards(
+    stage: ShardStage,
+    store: PatchStore,
+    shards: Sequence[ShardEntry],
+    start_executor: Callable[[], Executor],
+    config: ExecutionConfig,
+) -> Outcome:
     with ExitStack() as stack:
         lock = stack.enter_context(DriverLock(store.place))
         store.sweep()
@@ -96,17 +121,20 @@ def run_shards(
         started = time.monotonic()
         noted = started - NOTE_SECONDS
         for event in _told_of_its_end(executor.run(stage, schedule), events):
+            if isinstance(event, ShardFailed):
+                store.refuse_vanished()  # or each shard would fail of the same
             progress.tell(event)
             if time.monotonic() - noted >= NOTE_SECONDS:
                 noted = time.monotonic()
                 lock.running = schedule.running()
             if lock.lost:
+                store.refuse_vanished()
                 raise ConnectionError(f"{store.place.url}: another driver took over; this one stops")
             if isinstance(event, ShardDone):
                 outcome.done += 1
                 outcome.samples += event.receipt.samples
                 outcome.scored += event.receipt.scored
-                outcome.left_out.update(event.receipt.left_out)
+                add_reasons(outcome.left_out, event.receipt.left_out)
             elif isinstance(event, ShardFailed) and event.set_aside:
                 outcome.failures.append(Failure(event.shard, event.attempt, event.reason))
                 store.books.set_aside(outcome.failures[-1])
@@ -122,8 +150,16 @@ def _told_of_its_end(run: Iterator[Event], events: EventFile) -> Iterator[Event]
     try:
         yield from run
     except (OSError, ValueError) as error:
-        events.write("run_stopped", reason=describe(error))
+        with suppress(OSError):  # on a full disk, say: the first error is the one to tell
+            events.write("run_stopped", reason=describe(error))
         raise
+
+
+def _holds_results(store: PatchStore, shards: set[str]) -> bool:
+    """Whether any sample of these shards has results. Most often the first record tells."""
+    done = sorted(store.books.done() & shards)
+    records = chain(map(store.books.record, done[:1]), store.books.records(done[1:]))
+    return any(record.scored for record in records)
 
 
 def _default_event_file(store: PatchStore) -> str:

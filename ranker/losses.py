@@ -12,7 +12,9 @@ than K, and gives a scalar: the mean over lists. All are computed in float32.
 | focused | the top in its order, and all of the top before all of the rest | K² |
 
 list_mle sees the order alone. The others see the densities' size: those of L1 are of the order of 0.01 to 0.1, so that
-list_net's target is almost even, and `TIE` calls many pairs equal. They are the published losses as they are.
+list_net's target is almost even, and `TIE` calls many pairs equal. They are the published losses as they are
+(irsLu/ltrp), but for rank_net, which fails there: each pair of a list counts once here, where its formula would count
+both orders, and each patch with itself. list_mle has no 1e-10 in its logarithms, and exponentials do not overflow.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ RankingLoss = Callable[[Tensor, Tensor], Tensor]
 
 TIE = 1e-3
 """Densities closer than this count as equal in pairs (published code)."""
-TOP_SHARE = 0.5
-"""Part of a list whose order the focused loss cares for."""
+FOCUS_TOP = 10
+"""Patches of a list whose order the focused loss cares for (published command)."""
 
 
 def list_mle(scores: Tensor, density: Tensor) -> Tensor:
@@ -60,14 +62,14 @@ def pointwise(scores: Tensor, density: Tensor) -> Tensor:
     return error.square().sum() / shown.sum().clamp(min=1)
 
 
-def focused(scores: Tensor, density: Tensor) -> Tensor:
-    """ListMLE within the top `TOP_SHARE` of each list, plus RankNet between these and the rest (published code)."""
+def focused(scores: Tensor, density: Tensor, top: int = FOCUS_TOP) -> Tensor:
+    """ListMLE within the `top` densest of each list, plus half of RankNet between these and the rest (published code).
+    A list that is no longer than `top` has no rest, of which the published code would take the mean: NaN."""
     shown = density.isfinite()
-    top_count = (shown.sum(dim=-1, keepdim=True) * TOP_SHARE).ceil()
     place = _masked(density.float(), shown).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-    in_top = shown & (place < top_count)
+    in_top = shown & (place < top)
     within = _list_mle(scores.float(), density.masked_fill(~in_top, torch.nan)).mean()
-    return within + _rank_net(scores.float(), density, in_top[..., :, None] & ~in_top[..., None, :])
+    return within + _rank_net(scores.float(), density, in_top[..., :, None] & ~in_top[..., None, :]) / 2
 
 
 LOSSES: dict[str, RankingLoss] = {

@@ -13,6 +13,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from ranker.bounds import refuse_impossible, refuse_impossible_eps
 from ranker.positions import sincos_positions
 
 Head = Literal["cls", "token"]
@@ -33,19 +34,17 @@ class RankerConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "patch_size", "width", "depth", "heads"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value > 0):
-                raise ValueError(f"ranker {name}: expected a whole number above 0, came {value!r}")
-        if not (isinstance(self.norm_eps, float) and self.norm_eps > 0):
-            raise ValueError(f"ranker norm_eps: expected a number above 0, came {self.norm_eps!r}")
+        refuse_impossible(
+            "ranker", {name: getattr(self, name) for name in ("image_size", "patch_size", "width", "depth", "heads")}
+        )
+        refuse_impossible_eps("ranker", self.norm_eps)
         if self.head not in get_args(Head):
-            raise ValueError(f"ranker head: expected one of {', '.join(get_args(Head))}, came {self.head!r}")
+            raise ValueError(f"ranker head: expected one of {', '.join(get_args(Head))}, got {self.head!r}")
         if self.width % self.heads or self.width % 4:
-            raise ValueError(f"ranker width: expected a multiple of {self.heads} heads and of 4, came {self.width}")
+            raise ValueError(f"ranker width: expected a multiple of {self.heads} heads and of 4, got {self.width}")
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"ranker image_size: expected a multiple of patch_size {self.patch_size}, came {self.image_size}"
+                f"ranker image_size: expected a multiple of patch_size {self.patch_size}, got {self.image_size}"
             )
 
     @property

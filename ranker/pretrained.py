@@ -11,24 +11,24 @@ Nothing is unpickled but tensors (and the `argparse.Namespace` of options that t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
 from torch import Tensor
 
+from ranker.digest import FIELD, file_checksums, refuse_other_files, weights_digest
+from ranker.named_tensors import refuse_misfits, without_wrappers
 from ranker.network import PatchRankingTransformer, RankerConfig
-from ranker.pickled_tensors import tensors_by_name, unpickle_tensors
+from ranker.tensor_files import decode_safetensors, encode_safetensors, read_checkpoint
 
 CONFIG_FILE = "ranker.json"
 WEIGHTS_FILE = "ranker.safetensors"
 PUBLISHED_PREFIX = "score_net."
 HEAD_WIDTH = 64  # of an attention head, in all published sizes
+EXPECTED = f"a folder with {CONFIG_FILE}, or a .pth file"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +42,7 @@ class RankerCheckpoint:
     @property
     def sha256(self) -> str:
         """Checksum of the architecture, names, shapes and float32 values."""
-        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self.config), sort_keys=True).encode())
-        for name, tensor in sorted(self.weights.items()):
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().float().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(self.weights, json.dumps(dataclasses.asdict(self.config), sort_keys=True).encode())
 
     def build(self) -> PatchRankingTransformer:
         """The model with these weights, on the CPU."""
@@ -57,37 +53,44 @@ class RankerCheckpoint:
 
 def encode_ranker(model: PatchRankingTransformer, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of our format, by name, in the order in which to write them: with the last the ranker is there."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    description = {"config": dataclasses.asdict(model.config), **facts}
-    return {
-        WEIGHTS_FILE: safetensors.torch.save(weights),
-        CONFIG_FILE: (json.dumps(description, indent=2) + "\n").encode(),
-    }
+    config, weights = dataclasses.asdict(model.config), encode_safetensors(model)
+    description = {"config": config, FIELD: file_checksums(config, weights), **facts}
+    return {WEIGHTS_FILE: weights, CONFIG_FILE: (json.dumps(description, indent=2) + "\n").encode()}
 
 
 def decode_ranker(weights: bytes, description: bytes, where: str) -> RankerCheckpoint:
     """The inverse of `encode_ranker`. Raises ValueError naming the file below `where` that is wrong."""
+    config_url, weights_url = f"{where}/{CONFIG_FILE}", f"{where}/{WEIGHTS_FILE}"
     try:
         facts = json.loads(description)
-        config = RankerConfig(**facts.pop("config"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}/{CONFIG_FILE}: expected a ranker's description: {error}") from None
-    try:
-        tensors = safetensors.torch.load(weights)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{where}/{WEIGHTS_FILE}: expected safetensors: {error}") from None
-    return _checked(RankerCheckpoint(config, tensors, facts), f"{where}/{WEIGHTS_FILE}")
+        if not isinstance(facts, dict) or not isinstance(facts.get("config"), dict):
+            raise ValueError("expected an object with its config")
+        noted = facts.pop("config")
+        config = RankerConfig(**noted)
+    except RecursionError:
+        raise ValueError(f"{config_url}: expected a ranker's description: nested too deeply") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{config_url}: expected a ranker's description: {error}") from None
+    refuse_other_files(facts.pop(FIELD, None), noted, weights, config_url=config_url, weights_url=weights_url)
+    return _checked(RankerCheckpoint(config, decode_safetensors(weights, weights_url), facts), weights_url)
 
 
 def decode_published(data: bytes, where: str) -> RankerCheckpoint:
     """A checkpoint of the published code. Raises ValueError, naming `where`, when it holds no ranker."""
-    weights = {
-        name.removeprefix("module.").removeprefix(PUBLISHED_PREFIX): tensor
-        for name, tensor in tensors_by_name(unpickle_tensors(data, where)).items()
-        if name.removeprefix("module.").startswith(PUBLISHED_PREFIX)
-    }
+    tensors, _ = read_checkpoint(data, where)
+    ranker = without_wrappers({name: each for name, each in tensors.items() if PUBLISHED_PREFIX in name})
+    weights = without_wrappers(
+        {
+            name.removeprefix(PUBLISHED_PREFIX): each
+            for name, each in ranker.items()
+            if name.startswith(PUBLISHED_PREFIX)
+        }
+    )
     if not weights:
-        raise ValueError(f"{where}: expected a published ranker, with weights named {PUBLISHED_PREFIX}*; found none")
+        raise ValueError(
+            f"{where}: expected a published ranker, with weights named {PUBLISHED_PREFIX}*; got "
+            f"{', '.join(sorted(tensors)[:3])}, …"
+        )
     try:
         patches, width = weights["head.weight"].shape
         patch_size = weights["patch_embed.proj.weight"].shape[-1]
@@ -111,22 +114,11 @@ def read_ranker(path: str | Path) -> RankerCheckpoint:
     if place.is_file():
         return decode_published(place.read_bytes(), str(place))
     if not (place / CONFIG_FILE).is_file():
-        raise FileNotFoundError(f"{place}: no ranker there: expected a folder with {CONFIG_FILE}, or a .pth file")
+        raise FileNotFoundError(f"{place}: no ranker there: expected {EXPECTED}")
     return decode_ranker((place / WEIGHTS_FILE).read_bytes(), (place / CONFIG_FILE).read_bytes(), str(place))
 
 
 def _checked(checkpoint: RankerCheckpoint, where: str) -> RankerCheckpoint:
     """Raises ValueError unless the weights are those of the architecture, and numbers."""
-    with torch.device("meta"):
-        expected = PatchRankingTransformer(checkpoint.config).state_dict()
-    missing, unknown = expected.keys() - checkpoint.weights.keys(), checkpoint.weights.keys() - expected.keys()
-    if missing or unknown:
-        raise ValueError(
-            f"{where}: not the weights of this ranker: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}"
-        )
-    for name, tensor in sorted(checkpoint.weights.items()):
-        if tensor.shape != expected[name].shape:
-            raise ValueError(f"{where}: {name}: expected {tuple(expected[name].shape)}, came {tuple(tensor.shape)}")
-        if not tensor.isfinite().all():
-            raise ValueError(f"{where}: {name}: expected numbers, came infinite ones or NaN")
+    refuse_misfits(partial(PatchRankingTransformer, checkpoint.config), checkpoint.weights, where)
     return checkpoint

@@ -17,7 +17,7 @@ from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
-from stages.selectors import USES_SCORES
+from stages.selectors import USES_SCORES, VERSIONS
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.objects import Object
@@ -107,6 +107,7 @@ def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]
             task=NAME,
             selector=(config.selector or selector_name(store)) if run.select in USES_SCORES else run.select,
             select=run.select,
+            select_version=VERSIONS.get(run.select),
             keep_ratio=run.keep_ratio,
             patches=grid.n_patches,
             kept=kept_count(grid.n_patches, run.keep_ratio),

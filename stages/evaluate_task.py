@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -21,8 +21,8 @@ from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
-from stages.samples.ranked import RankedSample, checksum, join_ranks, read_ranked, refuse_other_grid
-from stages.selectors import USES_SCORES, Select
+from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
+from stages.selectors import USES_SCORES, VERSIONS, Select
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
@@ -30,10 +30,11 @@ from stages.tasks.survey import find_ids, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS
 from stages.tasks.task import Task
 from stages.tasks.throughput import measure
-from stages.training.loop import fastest_precision
+from stages.training.recipe import fastest_precision
 from storage.dense_scores import PatchGrid, open_dense
 from storage.locations import locate
 from storage.patch_store import PatchStore
+from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
 
 EVALUATION = "evaluation"
@@ -135,6 +136,7 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
         task=saved.task,
         selector=saved.selector if select in USES_SCORES else select,
         select=select,
+        select_version=VERSIONS.get(select),
         keep_ratio=ratio,
         patches=grid.n_patches,
         kept=kept,
@@ -148,7 +150,14 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
         judged_on=judged_on(shards, store),
         training_seconds=saved.training_seconds,
         throughput=throughput,
+        notes=tuple(_notes(saved, select)),
     )
+
+
+def _notes(saved: SavedTask, select: Select) -> Iterator[str]:
+    trained, judged = saved.select_version or 1, VERSIONS.get(select, 1)
+    if select == saved.run.select and trained != judged:
+        yield f"trained on patches that version {trained} of {select} chose, judged on those of version {judged}"
 
 
 def judged_on(shards: Sequence[ShardEntry], store: PatchStore) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -26,9 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import MAX_PIXELS, UnusableImage
+from stages.images.orientation import UPRIGHT
 from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, write_plan
 from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
-from stages.sources.sample_fields import sample_fields
+from stages.sources.drawn_on import DrawnOn
+from stages.sources.sample_fields import Orientations, PackedSample, sample_fields
 from stages.sources.scenes import SMALLEST_SIDE
 from stages.sources.source import Item, SkippedObject
 from stages.sources.table import find_images
@@ -82,6 +85,16 @@ class ShardConfig(BaseModel):
         description="Make images smaller whose longer side is longer than this, with their boxes, polygons "
         "and masks (run-length coded segments are dropped). Otherwise images keep their original bytes.",
     )
+    orientation: Orientations = Field(
+        "keep",
+        description="Images with an EXIF orientation: 'keep' leaves pixels and tag as they are stored; 'apply' turns "
+        "the pixels upright and encodes them anew.",
+    )
+    drawn_on: DrawnOn = Field(
+        "auto",
+        description="What their annotations were drawn on: the 'upright' picture or the 'stored' pixels; 'auto' goes "
+        "by the sizes that annotations give, and skips images where these do not tell.",
+    )
     shuffle: bool = Field(
         True, description="Mix the order of the images; otherwise they are in the order of their paths."
     )
@@ -103,6 +116,8 @@ class ShardConfig(BaseModel):
             raise ValueError("expected coco or masks, not both")
         if self.scenes is not None and (self.coco is not None or self.masks is not None):
             raise ValueError("coco and masks belong to images, not to scenes")
+        if self.drawn_on != "auto" and self.coco is None and self.masks is None:
+            raise ValueError("drawn_on belongs to coco or masks")
         return self
 
 
@@ -110,7 +125,8 @@ class ShardConfig(BaseModel):
 class ShardSummary:
     """`images` = `samples` + the number `left_out`. `ignored` files are no images by their names. `written`
     tars were made by this run; the others were there. `notes` are lines for people: what the source is, and what is odd
-    about it."""
+    about it. `orientation`: how many images in tars have which by their EXIF, 1 excepted; in `unoriented` tars, of an
+    earlier version, nobody has looked."""
 
     out: str
     images: int
@@ -119,6 +135,8 @@ class ShardSummary:
     ignored: int
     shards: tuple[ShardEntry, ...]
     written: int
+    orientation: dict[str, int]
+    unoriented: int
     notes: tuple[str, ...] = ()
     skipped_objects: tuple[SkippedObject, ...] = ()
 
@@ -174,6 +192,9 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         samples = sum(entry.nsamples or 0 for entry in entries)
         assert samples + len(left_out) == len(source.items), "sample counts do not add up"
         info = {**source.facts, "images": len(source.items), "left_out": len(left_out)}
+        orientation = sum((Counter(receipt.orientation) for receipt in receipts.values()), Counter[str]())
+        if orientation:
+            info["orientation"] = dict(sorted(orientation.items()))
         _write_if_new(out, LEFT_OUT, _json([asdict(image) for image in left_out]))
         if source.skipped_objects:
             _write_if_new(out, SKIPPED_OBJECTS, _json([asdict(each) for each in source.skipped_objects]))
@@ -194,6 +215,8 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         source.ignored,
         tuple(entries),
         len(missing),
+        dict(sorted(orientation.items())),
+        sum(receipt.orientation is None for receipt in receipts.values()),
         notes,
         source.skipped_objects,
     )
@@ -205,8 +228,8 @@ def _make(
     """Write the tars one after the other, while threads prepare the samples that come next. Decoding is most
     of the work and frees Python's lock."""
 
-    def prepare(image: tuple[str, Item]) -> dict[str, bytes] | str:
-        """The fields of a sample, or why there are none."""
+    def prepare(image: tuple[str, Item]) -> PackedSample | str:
+        """A sample, or why there is none."""
         _, item = image
         try:
             return sample_fields(
@@ -216,30 +239,41 @@ def _make(
                 min_side=config.min_side,
                 max_pixels=config.max_pixels,
                 max_side=config.max_side,
+                orientation=config.orientation,
+                drawn_on=config.drawn_on,
             )
         except UnusableImage as error:
             return str(error)
+        except MemoryError:
+            return "not enough memory to read it"
 
     workers = config.workers or os.cpu_count() or 1
     images = (image for shard in shards for image in shard.images)
     with closing(prefetch(prepare, images, threads=workers, ahead=2 * workers)) as prepared:
         for shard in shards:
             left_out: list[LeftOutImage] = []
-            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out))
-            yield shard, Receipt(entry, tuple(left_out), shard.skipped_objects)
+            orientation = Counter[str]()
+            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out, orientation))
+            yield (
+                shard,
+                Receipt(entry, tuple(left_out), shard.skipped_objects, orientation=dict(sorted(orientation.items()))),
+            )
 
 
 def _usable(
     images: list[tuple[str, Item]],
-    prepared: Iterator[dict[str, bytes] | str],
+    prepared: Iterator[PackedSample | str],
     left_out: list[LeftOutImage],
+    orientation: Counter[str],
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
     # `images` first: what `prepared` yields after them belongs to the next tar
-    for (key, item), fields in zip(images, prepared, strict=False):
-        if isinstance(fields, str):
-            left_out.append(LeftOutImage(item.path, reason=fields))
+    for (key, item), sample in zip(images, prepared, strict=False):
+        if isinstance(sample, str):
+            left_out.append(LeftOutImage(item.path, reason=sample))
         else:
-            yield key, fields
+            if sample.orientation != UPRIGHT:
+                orientation[str(sample.orientation)] += 1
+            yield key, sample.fields
 
 
 def _note_wrong_objects(shards: list[PlannedShard], receipts: dict[str, Receipt]) -> list[str]:

@@ -3,89 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
-from stages.samples.ranked import checksum, join_ranks, refuse_other_grid, selector_name
+from stages.report import Message, Summary, Tell
+from stages.samples.ranked import join_ranks, refuse_other_grid, selector_name
+from stages.selectors import VERSIONS
 from stages.tasks.architecture import begin_encoder
-from stages.tasks.batches import TaskBatches, task_objective
+from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
+from stages.tasks.classes_file import read_classes
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
+from stages.tasks.recipes import PRESETS, TaskRecipe
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
+from stages.tasks.settings import task_settings
 from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
 from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions, names_of
-from stages.training.loop import Precision, Recipe, Training, TrainingReport, fastest_precision
 from stages.training.processes import Processes
-from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from stages.training.recipe import Recipe, chosen_precision
+from stages.training.run import Done, Ingredients, TrainingStage, train
+from stages.training.warmup import fitting_warmup
 from storage.dense_scores import open_dense, patch_grid
-from storage.locations import Location, locate
-from storage.patch_store import PatchStore, Settings, fingerprint
+from storage.json_files import read_json_object
+from storage.locations import locate
+from storage.patch_store import PatchStore, fingerprint
+from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards, index_infos
-from storage.training_folder import begin_or_compare
 
-METHOD_VERSION = 1
-"""Goes up whenever the same settings come to mean another model."""
 CLASSES_FILE = "classes.json"
 SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskRecipe:
-    """What a preset decides."""
-
-    epochs: int
-    warmup_epochs: int
-    batch_size: int
-    base_learning_rate: float
-    weight_decay: float
-    layer_decay: float
-    """Of a pretrained encoder; without one all layers learn alike."""
-    drop_path: float
-    label_smoothing: float
-    mixup: float
-    """0 for tasks that cannot mix images."""
-    clip_norm: float | None
-
-
-PRESETS: dict[str, TaskRecipe] = {
-    "small-data": TaskRecipe(
-        epochs=20,
-        warmup_epochs=2,
-        batch_size=32,
-        base_learning_rate=8e-3,
-        weight_decay=0.05,
-        layer_decay=0.75,
-        drop_path=0.0,
-        label_smoothing=0.1,
-        mixup=0.0,
-        clip_norm=1.0,
-    ),
-    "fine-tuning": TaskRecipe(
-        epochs=100,
-        warmup_epochs=5,
-        batch_size=1024,
-        base_learning_rate=5e-4,
-        weight_decay=0.05,
-        layer_decay=0.65,
-        drop_path=0.1,
-        label_smoothing=0.1,
-        mixup=0.8,
-        clip_norm=None,
-    ),
-}
-"""`fine-tuning` is that of MAE's ViT-B on ImageNet (He et al., CVPR 2022, table 9), without RandAugment and CutMix."""
 
 
 class TrainTaskConfig(BaseModel):
@@ -127,7 +81,9 @@ class TrainTaskConfig(BaseModel):
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
     epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(None, ge=0, description="Those in which the learning rate rises; by default 2.")
+    warmup_epochs: int | None = Field(
+        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
     base_learning_rate: float | None = Field(
@@ -158,12 +114,13 @@ class TrainTaskConfig(BaseModel):
         """The preset with what is given instead. Raises ValueError for what the task cannot do."""
         preset = PRESETS[self.preset]
         names = [field.name for field in dataclasses.fields(preset)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
         if not TASKS[self.task].mixes:
             if given.get("mixup"):
                 raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, came {self.mixup}")
             given["mixup"] = 0.0
-        return dataclasses.replace(preset, **given)
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""
@@ -174,23 +131,16 @@ class TrainTaskConfig(BaseModel):
             label_smoothing=self.recipe().label_smoothing,
             multilabel_loss=self.multilabel_loss,
             ignore_classes=tuple(self.ignore_classes),
+            head_std=self.recipe().head_std,
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainTaskSummary:
-    """What `run_train_task` did: nothing if `started_at` is `steps`."""
-
-    out: str
-    started_at: int
-    steps: int
+class TrainTaskSummary(Summary):
+    """What `run_train_task` did."""
 
 
-Event = TrainingReport | TrainTaskSummary | str
-"""What is told while it runs; a string is for people alone, the summary comes last."""
-
-
-def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classes:
+def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
     """Reads the truth of every image that will be trained or judged on, once, and notes the classes in `config.out`.
 
     Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores, and
@@ -210,11 +160,11 @@ def prepare_task(config: TrainTaskConfig, tell: Callable[[str], None]) -> Classe
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
-    noted = json.loads(place.read(CLASSES_FILE)) if place.exists(CLASSES_FILE) else {}
+    noted = read_json_object(place, CLASSES_FILE) if place.exists(CLASSES_FILE) else {}
     if noted.get("of") == known:
-        classes = Classes(tuple(noted["ids"]), tuple(noted["names"]))
+        classes = read_classes(place, CLASSES_FILE)
     else:
-        tell(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
+        tell(Message(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples"))
         found = find_ids(task, options, store, shards, config.decode_threads)
         names = read_class_names(config.class_names) if config.class_names else names_of(task, index_infos(given))
         classes = choose_classes(found, names, config.ignore_classes)
@@ -239,126 +189,107 @@ def join_evaluation(config: TrainTaskConfig) -> tuple[PatchStore, list[ShardEntr
     return store, join_ranks(expand_shards(config.eval_shards), store)
 
 
-def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, tell: Callable[[Event], None]) -> None:
+def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, tell: Tell) -> None:
     """Trains one model into its folder in `config.out`, for the classes that `prepare_task` noted there.
 
-    Goes on from the last checkpoint, whatever the number of processes; does nothing if the model is finished. Is called
-    in each of `processes`; the first one writes and tells. Raises ValueError for settings that do not fit each other or
-    differ from those of an earlier run there, for tars that have changed since they were ranked, and for a loss
-    that is not finite.
+    As `stages.training.run.train`. Raises ValueError for settings that do not fit each other or differ from those of an
+    earlier run there, for tars that have changed since they were ranked, and for a loss that is not finite.
     """
-    task, place, device = TASKS[config.task], locate(config.out).child(run.name), processes.device
-    store = open_dense(config.ranks)
-    grid = patch_grid(store)
-    shards = join_ranks(expand_shards(config.shards), store)
-    classes = _read_classes(locate(config.out))
-    precision = fastest_precision(device) if config.precision == "auto" else config.precision
-    recipe, options = config.recipe(), config.options(grid.image_size)
-    torch.manual_seed(run.seed)
-    architecture, encoder, start = begin_encoder(grid, size=config.size, init=config.init, drop_path=recipe.drop_path)
-    model = task.model(encoder, classes, options)
-    n_images = sum(shard.nsamples or 0 for shard in shards)
-    optimisation = Recipe.of_epochs(
-        recipe, n_images, processes=processes.count, accumulate=config.accumulate, precision=precision
-    )
-    common = task_settings(config, store, shards, start, architecture, classes, precision)
-    scores = fingerprint(store.settings)
-    settings = {**common, "scores": scores, "select": run.select, "keep_ratio": run.keep_ratio, "seed": run.seed}
-    if place.exists(MODEL_FILE):
-        begin_or_compare(place, SETTINGS_FILE, MODEL_FILE, settings)
-        tell(TrainTaskSummary(place.url, optimisation.steps, optimisation.steps))
-        return
+    stage = TrainTask(config, run, processes)
+    train(stage, processes, tell, report_every=REPORT_EVERY, save_every=config.checkpoint_every)
 
-    leads = processes.rank == 0
-    if leads:
-        begin_or_compare(place, SETTINGS_FILE, MODEL_FILE, settings)
-    model.to(device)
-    layer_decay = recipe.layer_decay if config.init else 1.0
-    training = Training(
-        model,
-        task_objective(processes.share_gradients(model), device),
-        optimisation,
-        device,
-        processes.average,
-        parameter_groups(model, recipe.weight_decay, layer_decay),
-    )
-    checkpoints = place.child("checkpoints")
-    if found := load_checkpoint(checkpoints):
-        training.restore(found[1])
-        tell(f"{place.url}: going on after step {training.step} of {optimisation.steps}")
-    started_at, since = training.step, time.monotonic()
-    kept = kept_count(grid.n_patches, run.keep_ratio)
-    tell(
-        f"{n_images} images to train on; {kept} of {grid.n_patches} patches kept ({run.select}); {len(classes)} "
-        f"classes; {optimisation.steps} steps of {optimisation.batch_size} in {precision}"
-    )
-    batches = TaskBatches(
-        task,
-        options,
-        classes,
-        KeptViews(grid, run.select, kept, seed=run.seed, n_views=n_images * store.settings["views"]),
-        store,
-        shards,
-        grid,
-        flip=config.flip,
-        mixup=recipe.mixup,
-        seed=run.seed,
-        threads=config.decode_threads,
-    ).batches(
-        optimisation.batch_size // (processes.count * optimisation.accumulate),
-        training.step * optimisation.accumulate,
-        part=processes.rank,
-        parts=processes.count,
-    )
-    with closing(batches):
-        training.run(
-            batches,
-            report=tell,
-            report_every=REPORT_EVERY,
-            save=partial(save_checkpoint, checkpoints) if leads else lambda step, state: None,
-            save_every=config.checkpoint_every,
+
+class TrainTask(TrainingStage[TaskBatch]):
+    what = "model"
+    settings_file = SETTINGS_FILE
+    finished_file = MODEL_FILE
+
+    def __init__(self, config: TrainTaskConfig, run: TaskRun, processes: Processes) -> None:
+        self._config, self._run, self._processes = config, run, processes
+        self.place = locate(config.out).child(run.name)
+        self._store = store = open_dense(config.ranks)
+        self._grid = patch_grid(store)
+        self._shards = join_ranks(expand_shards(config.shards), store)
+        self._n_images = sum(shard.nsamples or 0 for shard in self._shards)
+        self._classes = read_classes(locate(config.out), CLASSES_FILE)
+        self._options = config.options(self._grid.image_size)
+        recipe = config.recipe()
+        optimisation = Recipe.of_epochs(
+            recipe,
+            self._n_images,
+            processes=processes.count,
+            accumulate=config.accumulate,
+            precision=chosen_precision(config.precision, processes.device),
         )
-    if leads:
-        done = training.step - started_at
-        seconds = (time.monotonic() - since) * training.step / done if done else None
-        selector = config.selector or selector_name(store)
-        saved = SavedTask(config.task, run, selector, architecture, classes, options, common, seconds)
-        save_task(place, model, saved)
-        delete_checkpoints(checkpoints)
-        tell(TrainTaskSummary(place.url, started_at, optimisation.steps))
+        self._recipe = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2))
+        torch.manual_seed(run.seed)
+        self._architecture, encoder, start = begin_encoder(
+            self._grid,
+            size=config.size,
+            init=config.init,
+            drop_path=recipe.drop_path,
+            final_norm=recipe.final_norm,
+        )
+        self._model = TASKS[config.task].model(encoder, self._classes, self._options)
+        self._common = task_settings(
+            config.task,
+            recipe,
+            self._options,
+            store,
+            self._shards,
+            start,
+            self._architecture,
+            self._classes,
+            self._recipe.precision,
+            flip=config.flip,
+        )
+        own = {"scores": fingerprint(store.settings), "select": run.select, "keep_ratio": run.keep_ratio}
+        self._select_version = VERSIONS.get(run.select)
+        self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
 
+    def prepare(self) -> Ingredients[TaskBatch]:
+        config, run, recipe, grid = self._config, self._run, self._config.recipe(), self._grid
+        kept = kept_count(grid.n_patches, run.keep_ratio)
+        n_views = self._n_images * self._store.settings["views"]
+        return Ingredients(
+            model=self._model,
+            objective=partial(task_objective, device=self._processes.device),
+            batches=TaskBatches(
+                TASKS[config.task],
+                self._options,
+                self._classes,
+                KeptViews(grid, run.select, kept, seed=run.seed, n_views=n_views),
+                self._store,
+                self._shards,
+                grid,
+                flip=config.flip,
+                mixup=recipe.mixup,
+                seed=run.seed,
+                threads=config.decode_threads,
+            ),
+            recipe=self._recipe,
+            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if config.init else 1.0),
+            opening=(
+                f"{self._n_images} images to train on; {kept} of {grid.n_patches} patches kept ({run.select}); "
+                f"{len(self._classes)} classes; {self._recipe.steps} steps of {self._recipe.batch_size} in "
+                f"{self._recipe.precision}"
+            ),
+        )
 
-def task_settings(
-    config: TrainTaskConfig,
-    store: PatchStore,
-    shards: Sequence[ShardEntry],
-    start: str | None,
-    architecture: Any,
-    classes: Classes,
-    precision: Precision,
-) -> Settings:
-    """All that the models of one comparison have in common; no paths, devices or numbers of processes."""
-    views: Settings = {
-        name: store.settings[name] for name in ("views", "views.crop", "views.scale") if name in store.settings
-    }
-    return {
-        "method": METHOD_VERSION,
-        "task": config.task,
-        **{f"encoder.{name}": value for name, value in dataclasses.asdict(architecture).items()},
-        "init": start,
-        **dataclasses.asdict(config.recipe()),
-        "flip": config.flip,
-        "multilabel_loss": config.multilabel_loss if config.task == "multilabel" else None,
-        "ignore_classes": config.ignore_classes,
-        "classes": hashlib.sha256(json.dumps([classes.ids, classes.names]).encode()).hexdigest(),
-        "precision": precision,
-        **views,
-        "shards": len(shards),
-        "shards.samples": sum(shard.nsamples or 0 for shard in shards),
-        "shards.sha256": checksum(shards),
-    }
+    def finish(self, done: Done) -> TrainTaskSummary:
+        saved = SavedTask(
+            self._config.task,
+            self._run,
+            self._config.selector or selector_name(self._store),
+            self._architecture,
+            self._classes,
+            self._options,
+            self._common,
+            done.seconds,
+            self._select_version,
+        )
+        save_task(self.place, self._model, saved)
+        return TrainTaskSummary(self.place.url, done.started_at, done.steps, left_out=done.left_out)
 
-
-def _read_classes(place: Location) -> Classes:
-    noted = json.loads(place.read(CLASSES_FILE))
-    return Classes(tuple(noted["ids"]), tuple(noted["names"]))
+    def found(self) -> TrainTaskSummary:
+        return TrainTaskSummary(self.place.url, self._recipe.steps, self._recipe.steps)

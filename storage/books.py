@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -23,13 +23,18 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from storage.locations import Location
-from storage.shard_index import ShardEntry
+from storage.location import Location
+from storage.shard_index import Count, ShardEntry
+from storage.shard_names import refuse_names_alike
+from storage.text import printable
 
 READERS = 64
 AT_A_TIME = 16
 """Records that a reader is given: on a local disk it takes less time to read one than to hand it over."""
 BATCH = 4 * AT_A_TIME * READERS
+
+MOST_REASON = 1000
+"""Characters of why a shard was set aside."""
 
 T = TypeVar("T")
 
@@ -40,6 +45,10 @@ class LeftOut:
 
     key: str
     reason: str
+    """Fit to be printed, and short: it may be that of each of a million samples."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +56,11 @@ class ShardRecord:
     """That a shard is done, and everything needed to prove it."""
 
     shard: str
-    samples: int
+    samples: Count
     """In the tar: as many as were scored and left out together."""
-    scored: int
+    scored: Count
     left_out: tuple[LeftOut, ...]
-    tar_bytes: int
+    tar_bytes: Count
     tar_md5: str
     files: Mapping[str, str]
     """SHA-256 of each file of the shard in the store, by its path below `shards/SHARD/`."""
@@ -59,8 +68,8 @@ class ShardRecord:
     def __post_init__(self) -> None:
         if self.samples != self.scored + len(self.left_out):
             raise ValueError(
-                f"shard {self.shard}: books do not close: {self.samples} samples in the tar, "
-                f"{self.scored} scored and {len(self.left_out)} left out"
+                f"shard {self.shard}: sample counts do not add up: {self.samples} samples in the tar, "
+                f"{self.scored} scored and {len(self.left_out)} skipped"
             )
 
 
@@ -69,8 +78,11 @@ class Failure:
     """Why a shard was set aside."""
 
     shard: str
-    attempts: int
+    attempts: Count
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason, MOST_REASON))
 
 
 _FORMS: dict[Any, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (list[ShardEntry], ShardRecord, Failure)}
@@ -87,8 +99,12 @@ class Books:
         """Notes the shards that are to be done, besides those that are done already; forgets all others. Returns
         `done()`: listing many records twice takes a while.
 
-        Raises ValueError when a tar that was read is, by its index, no longer the same.
+        Raises ValueError when a tar that was read is, by its index, no longer the same, and when the disk takes the
+        names of two shards for one.
         """
+        shards = list(shards)
+        if self.place.exists("ZARR.JSON"):  # which no store has: the disk takes it for zarr.json
+            refuse_names_alike(((shard.name, shard.url) for shard in shards), self.place.url)
         recorded = self.recorded()
         keep = {entry.name: entry for entry in self.shards() if entry.name in recorded}
         for entry in shards:
@@ -115,6 +131,8 @@ class Books:
             return self._read("shards", list[ShardEntry])
         except FileNotFoundError:
             return []
+        except ValueError as error:
+            raise ValueError(f"{error}. Delete it: the next run writes it anew") from None
 
     def done(self) -> set[str]:
         """Names of the shards that are done and not known to be damaged."""
@@ -132,18 +150,37 @@ class Books:
         """Raises FileNotFoundError when it is not done, or ValueError naming the file."""
         record = self._read(f"records/{shard}", ShardRecord)
         if record.shard != shard:
-            raise ValueError(f"{self.place.url}/books/records/{shard}.json: is the record of {record.shard!r}")
+            raise ValueError(
+                f"{self.place.url}/books/records/{shard}.json: is the record of '{printable(record.shard)}'"
+            )
         return record
 
-    def records(self, done: Iterable[str] | None = None) -> Iterator[ShardRecord]:
+    def records(
+        self, done: Iterable[str] | None = None, unreadable: Callable[[str], None] | None = None
+    ) -> Iterator[ShardRecord]:
         """The records of all shards that are done, by name; read several at a time, since in an object store
-        each is a request. Who knows what is `done()` saves listing it."""
+        each is a request. Who knows what is `done()` saves listing it.
+
+        Raises ValueError naming a file that cannot be read, unless `unreadable` is told why instead.
+        """
         names = sorted(self.done() if done is None else done)
         with ThreadPoolExecutor(READERS) as pool:
             for start in range(0, len(names), BATCH):  # the pool holds all results that it was asked for
                 batch = names[start : start + BATCH]
                 parts = [batch[at : at + AT_A_TIME] for at in range(0, len(batch), AT_A_TIME)]
-                yield from chain.from_iterable(pool.map(lambda part: [self.record(name) for name in part], parts))
+                for found in chain.from_iterable(pool.map(lambda part: [self._tried(name) for name in part], parts)):
+                    if isinstance(found, ShardRecord):
+                        yield found
+                    elif unreadable is None:
+                        raise found
+                    else:
+                        unreadable(str(found))
+
+    def _tried(self, name: str) -> ShardRecord | Exception:
+        try:
+            return self.record(name)
+        except (ValueError, OSError) as error:
+            return error
 
     def close(self, record: ShardRecord) -> None:
         """Writes the record: from here on the shard is done."""
@@ -156,11 +193,14 @@ class Books:
         self._write(f"failures/{failure.shard}", dataclasses.asdict(failure))
 
     def failures(self) -> list[Failure]:
-        """Of all shards that were set aside, by name. Raises ValueError naming the file."""
+        """Of all shards that were set aside, by name. One whose file cannot be read has that as its reason."""
         found = []
         for name in sorted(self._listed("failures")):
             with suppress(FileNotFoundError):  # withdrawn in this moment
-                found.append(self._read(f"failures/{name}", Failure))
+                try:
+                    found.append(self._read(f"failures/{name}", Failure))
+                except (ValueError, IsADirectoryError) as error:
+                    found.append(Failure(name, 0, str(error)))
         return found
 
     def mark_damaged(self, shard: str, findings: list[str]) -> None:
@@ -184,9 +224,8 @@ class Books:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise ValueError(
-                f"{self.place.url}/{path}: damaged: {where}: {first['msg']}".replace(": : ", ": ")
-            ) from None
+            told = printable(f"{where}: {first['msg']}".removeprefix(": "))
+            raise ValueError(f"{self.place.url}/{path}: damaged: {told}") from None
 
     def _write(self, name: str, content: Any) -> None:
         data = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

@@ -19,24 +19,33 @@ log = logging.getLogger(__name__)
 
 
 def save_checkpoint(place: Location, step: int, data: bytes, *, keep: int = 2) -> None:
-    """Writes the state after `step` steps, then deletes all but the newest `keep`."""
-    place.write(f"state-{step:08d}.{_checksum(data)}.pt", data)
-    for name in _newest_first(place)[keep:]:
-        place.delete(name)
+    """Writes the state after `step` steps, then deletes all but the newest `keep`.
+
+    Those of later steps, and others of this one, go too: they are damaged, or the training would not have come back to
+    this step.
+    """
+    written = f"state-{step:08d}.{_checksum(data)}.pt"
+    place.write(written, data)
+    earlier = [name for name in _newest_first(place) if _step(name) < step]
+    for name in _newest_first(place):
+        if name != written and name not in earlier[: keep - 1]:
+            place.delete(name)
 
 
 def load_checkpoint(place: Location) -> tuple[int, bytes] | None:
     """The newest whole checkpoint and its step; None if there is none.
 
-    A damaged one is passed over with a warning in the log.
+    A damaged one is skipped, with a warning in the log that names it; where none is whole, another says that the
+    training starts from the beginning.
     """
-    for name in _newest_first(place):
+    names = _newest_first(place)
+    for name in names:
         data = place.read(name)
-        match = _NAME.fullmatch(name)
-        assert match is not None
-        if _checksum(data) == match[2]:
-            return int(match[1]), data
-        log.warning("%s/%s: damaged (its checksum is not that of its name): passed over", place.url, name)
+        if f".{_checksum(data)}." in name:
+            return _step(name), data
+        log.warning("%s/%s: damaged (its checksum is not that of its name): skipped", place.url, name)
+    if names:
+        log.warning("%s: no checkpoint is whole: the training starts from the beginning", place.url)
     return None
 
 
@@ -49,6 +58,10 @@ def delete_checkpoints(place: Location) -> None:
 def _newest_first(place: Location) -> list[str]:
     names = [match for name in place.names() if (match := _NAME.fullmatch(name))]
     return [match[0] for match in sorted(names, key=lambda match: int(match[1]), reverse=True)]
+
+
+def _step(name: str) -> int:
+    return int(name.removeprefix("state-").partition(".")[0])
 
 
 def _checksum(data: bytes) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from storage import ranks, scores
 from storage.patch_store import PatchStore
+from storage.settings import whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +58,18 @@ def open_dense(path: str) -> PatchStore:
 
 
 def patch_grid(store: PatchStore) -> PatchGrid:
-    """The grid of all scores in the store."""
+    """The grid of all scores in the store. Raises ValueError when its settings tell none."""
     model, _ = _KINDS[store.content]
-    return PatchGrid(store.settings[f"{model}.image_size"], store.settings[f"{model}.patch_size"])
+    where = f"{store.place.url}/zarr.json"
+    names = [f"{model}.image_size", f"{model}.patch_size", "patches"]
+    image_size, patch_size, patches = (whole_number(store.settings, name, where) for name in names)
+    grid = PatchGrid(image_size, patch_size)
+    if image_size % patch_size or grid.n_patches != patches:
+        raise ValueError(
+            f"{where}: expected the {patches} patches of a square grid, "
+            f"got images of {image_size} pixels in patches of {patch_size}"
+        )
+    return grid
 
 
 def read_dense(store: PatchStore, shard: str) -> DenseScores:

@@ -20,10 +20,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
-from storage.locations import Location
+from storage.location import Location
+from storage.text import printable
 
 RENEWAL_SECONDS = 5.0
 PATIENCE_SECONDS = 3 * RENEWAL_SECONDS
@@ -31,6 +33,8 @@ PATIENCE_SECONDS = 3 * RENEWAL_SECONDS
 
 _FOLDER = "books/drivers"
 _UNKNOWN_START = "unknown"
+_MOST_BYTES = 2**24
+"""Of a driver's file: it lists the shards under way, of some thousand workers at most."""
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +44,11 @@ class DriverState:
     """What a driver says of itself."""
 
     host: str
-    pid: int
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
     process_started: str
     """Tells a process from a later one of the same number."""
     renewals: int
-    renewed_at: float
+    renewed_at: Annotated[float, Field(allow_inf_nan=False)]
     """Seconds since the epoch, by the driver's clock."""
     running: tuple[str, ...]
     claim: str = ""
@@ -83,13 +87,13 @@ class DriverLock:
     def __enter__(self) -> DriverLock:
         number = 0
         for path in _claims(self.place):
-            state = _read(self.place, path)
+            state = _read(self.place, path, told=True)
             if state and _is_alive(self.place, path, state, self._wait):
                 raise StoreBusy(
-                    f"{self.place.url}: another driver works on it: process {state.pid} on {state.host}. "
+                    f"{self.place.url}: another driver works on it: process {state.pid} on {printable(state.host)}. "
                     "Wait for it or stop it"
                 )
-            number = int(path.rpartition("/")[2].removesuffix(".json"))
+            number = _number(path)
         self._path = f"{_FOLDER}/{number + 1:06d}.json"
         if not self.place.create(self._path, self._state()) and not self._is_mine(self._path):
             raise StoreBusy(f"{self.place.url}: another driver started on it at the same moment")
@@ -97,8 +101,8 @@ class DriverLock:
             self.place.delete(self._path)
             raise StoreBusy(f"{self.place.url}: another driver started on it at the same moment")
         for path in _claims(self.place):
-            if path < self._path:
-                self.place.delete(path)
+            if _number(path) < number + 1:
+                self._bury(path)
         self._thread.start()
         return self
 
@@ -110,6 +114,12 @@ class DriverLock:
         except OSError as error:
             url = f"{self.place.url}/{self._path}"
             log.warning("%s: not removed (%s): the next driver may wait %.0f s", url, error, PATIENCE_SECONDS)
+
+    def _bury(self, path: str) -> None:
+        try:
+            self.place.delete(path)
+        except (IsADirectoryError, PermissionError) as error:  # what is no driver's file does not stand in the way
+            log.warning("%s/%s: passed over: not a driver's file, and not removed (%s)", self.place.url, path, error)
 
     def _renew_until_stopped(self) -> None:
         while not self._stop.wait(RENEWAL_SECONDS):
@@ -150,14 +160,27 @@ def current_driver(place: Location) -> DriverState | None:
 
 
 def _claims(place: Location) -> list[str]:
-    return sorted(f"{_FOLDER}/{name}" for name in place.names(_FOLDER) if re.fullmatch(r"\d{6}\.json", name))
+    names = [name for name in place.names(_FOLDER) if re.fullmatch(r"[0-9]{6,18}\.json", name)]
+    return [f"{_FOLDER}/{name}" for name in sorted(names, key=lambda name: int(name.removesuffix(".json")))]
 
 
-def _read(place: Location, path: str) -> DriverState | None:
+def _number(path: str) -> int:
+    return int(path.rpartition("/")[2].removesuffix(".json"))
+
+
+def _read(place: Location, path: str, *, told: bool = False) -> DriverState | None:
+    """None if it was given back in this moment, or is no driver's, which the log is `told`."""
     try:
+        if (size := place.size(path)) > _MOST_BYTES:
+            raise ValueError(f"{size} bytes")
         return TypeAdapter(DriverState).validate_json(place.read(path), strict=True)
-    except (FileNotFoundError, ValueError):
-        return None  # given back in this moment, or of no driver
+    except FileNotFoundError:
+        return None
+    except (ValueError, IsADirectoryError) as error:
+        if told:
+            reason = "not as a driver writes it" if isinstance(error, ValidationError) else str(error)
+            log.warning("%s/%s: passed over: not a driver's file (%s)", place.url, path, reason)
+        return None
 
 
 def _is_alive(place: Location, path: str, state: DriverState, wait: Callable[[float], None]) -> bool:
@@ -167,7 +190,7 @@ def _is_alive(place: Location, path: str, state: DriverState, wait: Callable[[fl
         "%s: a driver on another machine (process %d on %s) is in its books: waiting %.0f s to see whether it lives",
         place.url,
         state.pid,
-        state.host,
+        printable(state.host),
         PATIENCE_SECONDS,
     )
     # Clocks of two machines may differ by more than our patience: a change is the sign of life, not a time.

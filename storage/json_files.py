@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from storage.locations import Location
+from storage.location import Location
 
 _KINDS = {
     list: "a list",

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TypeVar, cast
 
-from storage.locations import Location, checked_path
+from storage.file_errors import naming
+from storage.location import Location, checked_path
 
 try:
     import obstore
@@ -72,8 +73,10 @@ class ObjectStore(Location):
 
     @contextmanager
     def writer(self, path: str) -> Iterator[BinaryIO]:
-        with tempfile.TemporaryFile() as file:
+        place = f"{tempfile.gettempdir()}, a temporary file for {self.url}/{path}"
+        with naming(place), tempfile.TemporaryFile() as file:
             yield cast(BinaryIO, file)
+            file.flush()
 
             def upload(key: str) -> None:
                 file.seek(0)

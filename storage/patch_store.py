@@ -18,20 +18,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.buffer.cpu import Buffer
-from zarr.storage import MemoryStore
 
+from storage.array_files import decode_arrays, encode_arrays
 from storage.books import Books, LeftOut, ShardRecord
-from storage.locations import TEMPORARY_SUFFIX, Location, locate
+from storage.json_files import read_json_object
+from storage.location import TEMPORARY_SUFFIX, Location
+from storage.locations import locate
+from storage.settings import Settings, fingerprint, refuse_differences
+from storage.text import printable
+
+__all__ = ["PatchStore", "Settings", "encoded_size", "fingerprint"]
 
 FORMAT = 1
 ATTRIBUTE = "ltrp_pipeline"
-ROWS_PER_CHUNK = 4096
-
-Settings = dict[str, Any]
-"""Everything that decides the values in a store: JSON values under dotted names."""
 
 
 class PatchStore:
@@ -51,15 +50,20 @@ class PatchStore:
         contents = [content] if isinstance(content, str) else list(content)
         expected = " or ".join(contents)
         try:
-            attributes = json.loads(place.read("zarr.json"))["attributes"][ATTRIBUTE]
-            found, version, found_settings = attributes["content"], attributes["format"], attributes["settings"]
+            root = read_json_object(place, "zarr.json")
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no store of {expected} there") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: expected a store of {expected}: {error}") from None
+        try:
+            attributes = root["attributes"][ATTRIBUTE]
+            found, version, found_settings = attributes["content"], attributes["format"], dict(attributes["settings"])
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path}/zarr.json: expected a store of {expected}, came something else") from None
+            raise ValueError(f"{path}/zarr.json: expected a store of {expected}, got something else") from None
         if found not in contents or version != FORMAT:
             raise ValueError(
-                f"{path}: expected a store of {expected} in format {FORMAT}, came {found} in format {version}"
+                f"{path}: expected a store of {expected} in format {FORMAT}, "
+                f"got {printable(found, 40)} in format {printable(version, 40)}"
             )
         if attributes.get("fingerprint") != fingerprint(found_settings):
             raise ValueError(f"{path}/zarr.json: damaged: its settings do not match their fingerprint")
@@ -87,11 +91,19 @@ class PatchStore:
 
     def refuse_other(self, settings: Settings) -> None:
         """Raises ValueError listing what differs unless the store was made with `settings`."""
-        if differences := list_differences(self.settings, settings):
-            raise ValueError(
-                f"{self.place.url}: was made with other settings, and values made with different ones do not mix:\n"
-                + "\n".join(f"  {line}" for line in differences)
-                + "\nGo on with its settings, or name another store"
+        refuse_differences(
+            self.place.url,
+            self.settings,
+            settings,
+            what="was made with other settings, and values made with different ones do not mix",
+            advice="Go on with its settings, or name another store",
+        )
+
+    def refuse_vanished(self) -> None:
+        """Raises FileNotFoundError when the store is no longer there."""
+        if not self.place.exists("zarr.json"):
+            raise FileNotFoundError(
+                f"{self.place.url}: the store is gone: its folder was deleted, or its disk unmounted, during the run"
             )
 
     @staticmethod
@@ -103,7 +115,7 @@ class PatchStore:
         if "books" in there:
             raise ValueError(f"{path}/zarr.json: missing, and with it the settings of what is in the store")
         if there:
-            raise ValueError(f"{path}: expected a store, or a new or empty folder; came one with {there[0]}")
+            raise ValueError(f"{path}: expected a store, or a new or empty folder; got one with {printable(there[0])}")
         attributes = {
             "content": content,
             "format": FORMAT,
@@ -122,10 +134,13 @@ class PatchStore:
         tar_bytes: int,
         tar_md5: str,
     ) -> ShardRecord:
-        """Writes the arrays (n, ...) of one shard, then its record: in this order, since it proves them."""
+        """Writes the arrays (n, ...) of one shard, then its record: in this order, since it proves them.
+
+        Raises FileNotFoundError when the store is gone.
+        """
         rows = {len(array) for array in arrays.values()}
         assert len(rows) == 1, f"arrays of different length: {rows}"
-        files = _encode(arrays)
+        files = encode_arrays(arrays)
         record = ShardRecord(
             shard=shard,
             samples=samples,
@@ -135,11 +150,13 @@ class PatchStore:
             tar_md5=tar_md5,
             files={path: _checksum(data) for path, data in files.items()},
         )
+        self.refuse_vanished()
         for path, data in files.items():
             self.place.write(f"shards/{shard}/{path}", data)
         for path in self.place.walk(f"shards/{shard}"):
             if path.removeprefix(f"shards/{shard}/") not in files:
                 self.place.delete(path)  # left by an interrupted write, or by another version of the tar
+        self.refuse_vanished()
         self.books.close(record)
         return record
 
@@ -148,7 +165,8 @@ class PatchStore:
         if root := self.place.local_path():  # an object store has no half-written files
             for folder in (root, root / "shards", root / "books", *(root / "books").glob("*/")):
                 for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-                    path.unlink(missing_ok=True)
+                    if path.is_file():
+                        path.unlink(missing_ok=True)
 
     def read_shard(self, shard: str) -> dict[str, np.ndarray]:
         """All arrays of one shard.
@@ -156,7 +174,25 @@ class PatchStore:
         Raises FileNotFoundError when it is not done, ValueError naming the file that is not as recorded.
         """
         record = self.books.record(shard)
-        return decode_arrays({path: self.read_file(record, path) for path in record.files})
+        return self.decode(record, {path: self.read_file(record, path) for path in record.files})
+
+    def decode(self, record: ShardRecord, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+        """The arrays of a shard from the content of all its files, by path. Raises ValueError naming the file that
+        holds, or claims to hold, what the record and the settings do not allow."""
+        sizes = [self.settings.get("views"), self.settings.get("patches"), self.settings.get("masks", 1)]
+        most = None
+        if all(type(size) is int and size > 0 for size in sizes):  # as check_scores and check_ranks will want it
+            views, patches, masks = sizes
+            most = record.scored * views * max(4, masks * patches)
+        try:
+            return decode_arrays(files, record.scored, most)
+        except ValueError as error:
+            raise ValueError(f"{self.place.url}/shards/{record.shard}/{error}") from None
+
+    def refuse(self, shard: str, findings: Sequence[str]) -> None:
+        """Raises ValueError with the first of `findings` about a shard's arrays, if there are any."""
+        if findings:
+            raise ValueError(f"{self.place.url}/shards/{shard}/{findings[0]}")
 
     def read_file(self, record: ShardRecord, path: str) -> bytes:
         """One of the files of a shard. Raises ValueError naming it when it is missing or not as recorded."""
@@ -174,50 +210,7 @@ class PatchStore:
 
 def encoded_size(arrays: Mapping[str, np.ndarray]) -> int:
     """Bytes that a shard with these arrays takes in a store."""
-    return sum(len(data) for data in _encode(arrays).values())
-
-
-def decode_arrays(files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
-    """The arrays of a shard from all its files, by path."""
-    store = MemoryStore({path: Buffer.from_bytes(data) for path, data in files.items()})
-    group = zarr.open_group(store, mode="r", zarr_format=3)
-    return {name: np.asarray(array[...]) for name, array in group.arrays()}
-
-
-def fingerprint(settings: Settings) -> str:
-    """SHA-256 of the settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def list_differences(stored: Settings, asked: Settings) -> list[str]:
-    """One line for each setting that differs."""
-    return [
-        f"{name}: there it is {stored.get(name)!r}, asked for {asked.get(name)!r}"
-        for name in sorted(stored.keys() | asked.keys())
-        if stored.get(name) != asked.get(name)
-    ]
-
-
-def _encode(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
-    """The files of a Zarr group with these arrays, by path."""
-    buffers: dict[str, Any] = {}
-    group = zarr.create_group(MemoryStore(buffers), zarr_format=3)
-    for name, values in arrays.items():
-        is_text = values.dtype.kind in "OTU"
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=str if is_text else values.dtype,
-            chunks=(max(1, min(len(values), ROWS_PER_CHUNK)), *values.shape[1:]),
-            fill_value=np.nan if values.dtype.kind == "f" else None,
-            compressors=[
-                BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "bitshuffle"),
-                Crc32cCodec(),
-            ],
-            config={"write_empty_chunks": True},
-        )
-        array[...] = values
-    return {name: buffer.to_bytes() for name, buffer in sorted(buffers.items())}
+    return sum(len(data) for data in encode_arrays(arrays).values())
 
 
 def _group_metadata(attributes: dict[str, Any]) -> bytes:

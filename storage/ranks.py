@@ -14,7 +14,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from storage.patch_store import PatchStore, Settings
+from storage.patch_store import PatchStore
+from storage.settings import Settings, whole_number
 from storage.shard_arrays import ShardArrays
 
 CONTENT = "ranks"
@@ -39,12 +40,16 @@ class ShardRanks(ShardArrays):
 def read_ranks(store: PatchStore, shard: str) -> ShardRanks:
     """Ranks of one shard.
 
-    Raises FileNotFoundError when it is not done, ValueError naming the file that is not as recorded.
+    Raises FileNotFoundError when it is not done, ValueError naming the file that is not as recorded or the array that
+    is not as it must be.
     """
-    return ShardRanks.from_arrays(store.read_shard(shard))
+    arrays = store.read_shard(shard)
+    store.refuse(shard, check_ranks(arrays, store.settings)[1])
+    return ShardRanks.from_arrays(arrays)
 
 
 def check_ranks(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
     """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
+    sizes = [whole_number(settings, name, "zarr.json") for name in ("patches", "views")]
     ranks = ShardRanks.from_arrays(arrays)
-    return len(ranks.key), ranks.check(settings["patches"], settings["views"])
+    return len(ranks.key), ranks.check(*sizes)

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from storage.patch_store import PatchStore, Settings
+from storage.patch_store import PatchStore
+from storage.settings import Settings, whole_number
 from storage.shard_arrays import ShardArrays
 
 CONTENT = "scores"
@@ -49,9 +50,12 @@ class ShardScores(ShardArrays):
 def read_scores(store: PatchStore, shard: str) -> ShardScores:
     """Scores of one shard.
 
-    Raises FileNotFoundError when it is not done, ValueError naming the file that is not as recorded.
+    Raises FileNotFoundError when it is not done, ValueError naming the file that is not as recorded or the array that
+    is not as it must be.
     """
-    return ShardScores.from_arrays(store.read_shard(shard))
+    arrays = store.read_shard(shard)
+    store.refuse(shard, check_scores(arrays, store.settings)[1])
+    return ShardScores.from_arrays(arrays)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,5 +92,6 @@ def patch_statistics(scores: ShardScores, n_patches: int) -> PatchStatistics:
 
 def check_scores(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
     """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
+    sizes = [whole_number(settings, name, "zarr.json") for name in ("patches", "views", "masks")]
     scores = ShardScores.from_arrays(arrays)
-    return len(scores.key), scores.check(settings["patches"], settings["views"], settings["masks"])
+    return len(scores.key), scores.check(*sizes)

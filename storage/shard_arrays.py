@@ -15,6 +15,8 @@ from typing import Self
 
 import numpy as np
 
+from storage.text import printable
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardArrays:
@@ -32,7 +34,7 @@ class ShardArrays:
         """Raises ValueError when these are other arrays."""
         expected = {field.name for field in dataclasses.fields(cls)}
         if arrays.keys() != expected:
-            raise ValueError(f"expected arrays {sorted(expected)}, came {sorted(arrays)}")
+            raise ValueError(f"expected arrays {sorted(expected)}, got {printable(sorted(arrays))}")
         return cls(**arrays)
 
     def _check_shapes(self, views: int, others: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[str]:
@@ -40,9 +42,9 @@ class ShardArrays:
         n = len(self.key)
         expected = {"key": ("OTU", (n,)), "box": ("i", (n, views, 4)), "flip": ("b", (n, views)), **others}
         return [
-            f"{name}: expected kind {kinds} and shape {shape}, came {came.dtype.kind} and {came.shape}"
+            f"{name}: expected kind {kinds} and shape {shape}, got {found.dtype.kind} and {found.shape}"
             for name, (kinds, shape) in expected.items()
-            if (came := getattr(self, name)).dtype.kind not in kinds or came.shape != shape
+            if (found := getattr(self, name)).dtype.kind not in kinds or found.shape != shape
         ]
 
     def _check_samples(self) -> list[str]:

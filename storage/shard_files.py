@@ -11,15 +11,23 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from storage.locations import Location, locate
+from storage.location import Location
+from storage.locations import locate
 from storage.shard_index import ShardEntry
+from storage.text import printable
 
 IMAGE_FIELDS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "tif", "tiff", "gif")
+ANNOTATIONS = ("seg", "mask", "label", "depth")
+"""What images of other things are called: "seg.png"."""
+NAMING = "an image is named KEY.jpg: its field is all after the first dot"
+MOST_FIELDS = 1000
+MOST_BYTES = 2**30
+"""Of one sample, which is held in memory. One with more is skipped: most often keys were cut short by early dots."""
 END_OF_ARCHIVE = 1024  # bytes: two empty blocks, says POSIX
 
 
@@ -29,16 +37,34 @@ class Sample:
 
     key: str
     fields: dict[str, bytes]
+    problem: str = ""
+    """Why it cannot be used, if so: its fields are without their bytes."""
 
     @property
     def image(self) -> bytes:
         """The bytes of its one image. ValueError, with the reason alone, if there is none or more than
         one."""
         found = [name for name in IMAGE_FIELDS if name in self.fields]
+        if self.problem:
+            raise ValueError(self.problem)
         if len(found) != 1:
-            held = ", ".join(found or sorted(self.fields)) or "nothing"
-            raise ValueError(f"expected one image, found {len(found)}: the sample holds {held}")
+            raise ValueError(f"expected one image, found {len(found)}: the sample holds {_held(found or self.fields)}")
         return self.fields[found[0]]
+
+
+def _held(fields: Collection[str]) -> str:
+    """For people: the first fields, and where one looks like an image's, how that is to be named."""
+    names = sorted(fields)
+    told = printable(", ".join(names[:4]), 60) or "nothing"
+    if len(names) > 4:
+        told += f" and {len(names) - 4} more"
+    return f"{told}; {NAMING}" if any(map(_looks_like_an_image, names)) else told
+
+
+def _looks_like_an_image(field: str) -> bool:
+    """By its name, although it is none here."""
+    name, dot, ending = field.rpartition(".")
+    return field in ("img", "image", "input") or bool(dot and ending in IMAGE_FIELDS and name not in ANNOTATIONS)
 
 
 def write_shard(location: Location, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> ShardEntry:
@@ -84,7 +110,7 @@ class ShardReader:
         from webdataset.tariterators import base_plus_ext
 
         keys: set[str] = set()
-        sample: Sample | None = None
+        sample: _GrowingSample | None = None
         with locate(self.entry.url).open() as stream:
             file = _Measured(stream)
             with self._tar_errors_named():
@@ -101,21 +127,21 @@ class ShardReader:
                 field = field.lower()
                 if sample is None or sample.key != key:
                     if key in keys:
-                        raise self._wrong(f"key {key!r} comes again after other keys")
+                        raise self._wrong(f"key '{printable(key)}' comes again after other keys")
                     if sample is not None:
-                        yield sample
+                        yield sample.whole()
                     keys.add(key)
-                    sample = Sample(key, {})
+                    sample = _GrowingSample(key)
                 if field in sample.fields:
-                    raise self._wrong(f"key {key!r} has the field {field!r} more than once")
+                    raise self._wrong(f"key '{printable(key)}' has the field '{printable(field)}' more than once")
                 with self._tar_errors_named():
-                    sample.fields[field] = cast(BinaryIO, tar.extractfile(member)).read()
+                    sample.add(field, member.size, cast(BinaryIO, tar.extractfile(member)))
             while file.read(2**20):
                 pass
         self.nsamples, self.nbytes, self.md5 = len(keys), file.nbytes, file.md5.hexdigest()
         self._check_end(tar.offset, file.content_end)
         if sample is not None:
-            yield sample  # only now: had the tar been cut within it, it would look whole
+            yield sample.whole()  # only now: had the tar been cut within it, it would look whole
 
     def _check_end(self, end: int, content_end: int) -> None:
         """`end` is where the archive ends by its members, `content_end` where all bytes after it are 0."""
@@ -138,7 +164,7 @@ class ShardReader:
                 if not member.isdir():
                     break
         if member is not None and (not member.isreg() or member.issparse() or member.size < 0):
-            raise self._wrong(f"member {member.name!r} is not a plain file")
+            raise self._wrong(f"member '{printable(member.name)}' is not a plain file")
         return member
 
     @contextmanager
@@ -146,10 +172,39 @@ class ShardReader:
         try:
             yield
         except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
-            raise self._wrong(f"cut short, damaged, or no tar ({error})") from None
+            raise self._wrong(f"cut short, damaged, or no tar ({printable(error)})") from None
 
     def _wrong(self, what: str) -> ValueError:
         return ValueError(f"{self.entry.url}: {what}")
+
+
+class _GrowingSample:
+    """What has been read of a sample."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.fields: dict[str, bytes] = {}
+        self._nbytes = 0
+        self._is_kept = True
+
+    def add(self, field: str, size: int, content: BinaryIO) -> None:
+        self._nbytes += size
+        self.fields[field] = b""
+        if not self._has_too_much():
+            self.fields[field] = content.read()
+        elif self._is_kept:
+            self._is_kept = False
+            self.fields = dict.fromkeys(self.fields, b"")  # what else it has is read past
+
+    def whole(self) -> Sample:
+        problem = ""
+        if self._has_too_much():
+            got = f"{len(self.fields)} fields of {self._nbytes} bytes"
+            problem = f"expected one image, got {got}: the sample holds {_held(self.fields)}"
+        return Sample(self.key, self.fields, problem)
+
+    def _has_too_much(self) -> bool:
+        return len(self.fields) > MOST_FIELDS or self._nbytes > MOST_BYTES
 
 
 class _Measured:

@@ -9,20 +9,30 @@ that others wrote may leave out `filesize` and `md5sum`, or name tars elsewhere.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from braceexpand import braceexpand
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from storage.locations import Location, checked_path, locate, scheme_of
+from storage.location import Location, checked_path
+from storage.locations import locate, scheme_of
+from storage.shard_names import refuse_unusable
+from storage.text import printable
+
+log = logging.getLogger(__name__)
 
 INDEX_NAME = "index.json"
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of samples or bytes, where it is read from a file."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,8 @@ class ShardEntry:
     """One tar; what its index does not say is None."""
 
     url: str
-    nsamples: int | None = None
-    filesize: int | None = None
+    nsamples: Count | None = None
+    filesize: Count | None = None
     md5sum: str | None = None
 
     @property
@@ -51,8 +61,8 @@ class ShardIndex:
 
 class _Shard(BaseModel):
     url: str
-    nsamples: NonNegativeInt
-    filesize: NonNegativeInt | None = None
+    nsamples: Count
+    filesize: Count | None = None
     md5sum: str | None = Field(None, pattern="^[0-9a-f]{32}$")
 
 
@@ -91,7 +101,7 @@ def read_index(folder: Location, file_name: str = INDEX_NAME) -> ShardIndex:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ValueError(f"{url}: not an index of shards: {field}: {first['msg']}") from None
+        raise ValueError(f"{url}: not an index of shards: {printable(field)}: {printable(first['msg'])}") from None
     shards = []
     for number, shard in enumerate(content.shardlist):
         try:
@@ -123,6 +133,7 @@ def expand_shards(spec: Sequence[str]) -> list[ShardEntry]:
         folder, name = _split(url)
         if name not in _folder(folder, folders).names:
             raise ValueError(f"{url}: no such tar")
+        refuse_unusable(entry.name, url)
         if by_name.setdefault(entry.name, url) != url:
             raise ValueError(f"{by_name[entry.name]} and {url} have the same name, under which results are stored")
     return [found[url] for url in sorted(found)]
@@ -180,7 +191,9 @@ def _expand(pattern: str, folders: dict[str, _Folder]) -> Iterator[ShardEntry]:
         inside = _folder(pattern, folders)
         yield from (inside.index or {}).values()
         for tar in sorted(inside.names):
-            if tar.endswith((".tar", *COMPRESSED)):
+            if tar.startswith(".") and tar.endswith(".tar"):  # as a Mac leaves beside each file on other disks
+                log.warning("%s/%s: passed over, since its name begins with a dot", inside.location.url, tar)
+            elif tar.endswith((".tar", *COMPRESSED)):
                 yield from _expand(f"{inside.location.url}/{tar}", folders)
 
 
@@ -217,7 +230,7 @@ def _without_braces(text: str) -> Iterator[str]:
     try:
         return braceexpand(text)
     except ValueError as error:
-        raise ValueError(f"{text!r}: {error}") from None
+        raise ValueError(f"'{printable(text)}': {error}") from None
 
 
 def _whole_url(folder: Location, base: str, url: str) -> str:
@@ -225,7 +238,7 @@ def _whole_url(folder: Location, base: str, url: str) -> str:
         url = f"{base.rstrip('/')}/{url}"
     is_local = scheme_of(url) == "file" or url.startswith("/")
     if is_local and folder.local_path() is None:
-        raise ValueError(f"{url!r} is a local path, in an index that is not local")
+        raise ValueError(f"{printable(url)} is a local path, in an index that is not local")
     if is_local:
         return locate(url).url
     if scheme_of(url):

@@ -1,19 +1,26 @@
 """Proof that a store is whole: every file against its checksum, every array against its shape, every shard
 against its tar's index.
 
-It reads the store alone, so that it works while a run goes on, and after the tars and the cluster are gone.
+It reads the store alone, so that it works while a run goes on, and after the tars and the cluster are gone. Whatever
+is wrong with one shard is a finding of that shard, and the others are looked at.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 
 from storage.books import ShardRecord
-from storage.patch_store import PatchStore, Settings, decode_arrays
+from storage.patch_store import PatchStore
+from storage.settings import Settings
 from storage.shard_index import ShardEntry
+from storage.text import printable
+
+MOST_FINDINGS = 20
+"""Of one shard: more tell nobody more."""
 
 CheckArrays = Callable[[Mapping[str, np.ndarray], Settings], tuple[int, list[str]]]
 """Arrays and the store's settings → number of rows and what is wrong. Knows what the store holds."""
@@ -28,29 +35,62 @@ class ShardFindings:
 
 
 def verify_shards(store: PatchStore, check_arrays: CheckArrays) -> Iterator[ShardFindings]:
-    """Looks at every shard that has a record, in order of name."""
+    """Looks at every shard that has a record, in order of name.
+
+    A store that no run has opened, since other software wrote it, has no books/shards.json: there the records stand
+    alone. Raises ValueError naming that file when it is damaged, OSError when the store itself cannot be read.
+    """
     expected = {entry.name: entry for entry in store.books.shards()}
     for shard in sorted(store.books.recorded()):
         try:
-            record = store.books.record(shard)
-        except ValueError as error:
-            yield ShardFindings(shard, (str(error),))
-            continue
-        against_index = _compare_with_index(record, expected.get(shard))
-        yield ShardFindings(shard, (*against_index, *_check_files(store, record, check_arrays)))
+            findings = _at_most(_look_at(store, shard, expected, check_arrays))
+        except OSError:
+            store.refuse_vanished()
+            raise
+        yield ShardFindings(shard, findings)
+
+
+def _look_at(
+    store: PatchStore, shard: str, expected: Mapping[str, ShardEntry], check_arrays: CheckArrays
+) -> Iterator[str]:
+    where = f"{store.place.url}/shards/{printable(shard)}"
+    try:
+        record = store.books.record(shard)
+        if expected:
+            yield from _compare_with_index(record, expected.get(shard))
+        yield from _check_files(store, record, check_arrays)
+    except FileNotFoundError as error:
+        store.refuse_vanished()
+        yield str(error)
+    except OSError as error:
+        if error.errno is None:  # of an object store, which was asked for minutes: the next shard would end so too
+            raise
+        store.refuse_vanished()
+        yield f"{where}: cannot be read: {error}"
+    except ValueError as error:
+        yield str(error)
+    except Exception as error:  # whatever it is, the other shards are looked at
+        yield f"{where}: cannot be looked at: {type(error).__name__}: {error}"
+
+
+def _at_most(findings: Iterable[str]) -> tuple[str, ...]:
+    found = iter(findings)
+    told = [printable(finding, 500) for finding in islice(found, MOST_FINDINGS)]
+    more = sum(1 for _ in found)
+    return (*told, f"and {more} more findings") if more else tuple(told)
 
 
 def _compare_with_index(record: ShardRecord, entry: ShardEntry | None) -> Iterator[str]:
     if entry is None:
         yield "not in books/shards.json"
         return
-    for what, index_says, came in (
+    for what, index_says, found in (
         ("samples", entry.nsamples, record.samples),
         ("bytes", entry.filesize, record.tar_bytes),
         ("md5", entry.md5sum, record.tar_md5),
     ):
-        if index_says is not None and index_says != came:
-            yield f"tar: its index says {what} {index_says}, read were {came}"
+        if index_says is not None and index_says != found:
+            yield f"tar: its index says {what} {index_says}, read were {found}"
 
 
 def _check_files(store: PatchStore, record: ShardRecord, check_arrays: CheckArrays) -> Iterator[str]:
@@ -66,11 +106,8 @@ def _check_files(store: PatchStore, record: ShardRecord, check_arrays: CheckArra
             yield str(error)
     if len(files) < len(record.files):
         return  # what cannot be decoded has no shape
-    try:
-        rows, findings = check_arrays(decode_arrays(files), store.settings)
-    except (ValueError, FileNotFoundError) as error:
-        yield str(error)
-        return
-    yield from findings
+    rows, findings = check_arrays(store.decode(record, files), store.settings)
+    for finding in findings:
+        yield f"{store.place.url}/{folder}{finding}"
     if rows != record.scored:
-        yield f"expected {record.scored} rows by the record, came {rows}"
+        yield f"{store.place.url}/{folder}: expected {record.scored} rows by the record, got {rows}"

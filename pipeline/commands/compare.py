@@ -34,13 +34,15 @@ def run_compare_command(results: Sequence[str], out: str) -> int:
 
     found = compare_results(results)
     place = locate(out)
+    tables = {task: comparison_table(task, comparison) for task, comparison in found.items()}
     for task, comparison in found.items():
-        heading, *lines = comparison_table(task, comparison)
-        click.echo("\n".join([heading, *lines, ""]))
+        heading, *lines = tables[task]
         document = [heading, "", f"![{comparison.metric_names[0]} against keep ratio]({task}.png)", *lines]
         place.write(f"{task}.md", ("\n".join(document) + "\n").encode())
         place.write(f"{task}.png", draw_comparison(task, comparison))
     figures = {task: dataclasses.asdict(comparison) for task, comparison in found.items()}
     place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
+    for table in tables.values():
+        click.echo("\n".join([*table, ""]))
     click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)")
     return 0

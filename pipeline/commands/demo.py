@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands.run import run_stages
 from pipeline.config import PipelineFile
+from pipeline.hints import command_line
 from ranker import PatchRanker
 from stages.ranking.facts import read_facts
 from stages.ranking.score_maps import draw_held_out, draw_score_maps
@@ -53,6 +54,7 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     assert facts is not None, "it was trained here"
     unseen = held_out(store, join_scores(shards, store), facts.split, facts.tars)
     draw_held_out(store, unseen.draw(HELD_OUT, seed=0), ranker).save(f"{out}/ranker.png")
+    show = command_line("show", "IMAGE", "--ranker", f"{out}/ranker", "--mae", f"{out}/mae", "--out", "it.png")
     click.echo(f"""
 Made in {out}/:
   shards/                   {scenes} scenes in webdataset tars, with labels, boxes and masks
@@ -62,12 +64,13 @@ Made in {out}/:
   unseen/                   other scenes, and the ranker's score of each of their patches
   coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
   *.events.jsonl            what happened when; ranker/tensorboard/ has the training's curves
-To prove that nothing is missing: ltrp-pipeline verify {out}/scores
-What it sees in your images: ltrp-pipeline show IMAGE --ranker {out}/ranker --mae {out}/mae --out it.png""")
+To prove that nothing is missing: {command_line("verify", f"{out}/scores")}
+What it sees in your images: {show}""")
     if tasks:
         click.echo(f"What tasks can do with the best patches: {out}/classify/classify.md and .png, and so on")
     else:
-        click.echo("What downstream tasks can do with the best patches: ltrp-pipeline demo --tasks")
+        again = command_line("demo", "--out", out, "--tasks")
+        click.echo(f"What downstream tasks can do with the best patches: {again}")
 
 
 def _ranker_file(out: str, scenes: int, steps: int) -> PipelineFile:

@@ -40,13 +40,13 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
     with Display("evaluate-ranker", "images") as display:
         found = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
-    for line in _lines(found):
-        click.echo(line)
     place = locate(config.out)
     place.write(
         FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
     )
     place.write(PLOT_FILE, draw_agreement(found))
+    for line in _lines(found):  # once all is kept: the reader may be gone
+        click.echo(line)
     click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT_FILE}")
     return 0
 

@@ -33,9 +33,11 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
     with Display("evaluate-task", "images") as display:
         result = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
-    click.echo(_line(result))
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
+    click.echo(_line(result))
+    for note in result.notes:
+        click.echo(f"Note: {note}", err=True)
     click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
     return 0
 

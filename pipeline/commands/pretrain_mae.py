@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from functools import partial
 from typing import Any
 
 import click
 
-from pipeline.config import PipelineFile, config_option
+from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display, EventFile
-from pipeline.progress.training import TrainingProgress
-from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, run_pretrain_mae
+from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
+from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, PretrainMaeSummary, run_pretrain_mae
 from storage.locations import locate
+from storage.training_folder import sole_trainer
 
 
 @click.command()
 @config_option
 @options_of(PretrainMaeConfig)
+@options_of(TrainingExecutionConfig, without=("device",))
 @click.pass_context
 def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train a masked autoencoder on shards.
@@ -25,23 +27,24 @@ def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
     For images that no published MAE fits, or where none can be downloaded. Running again goes on from the last
     checkpoint.
     """
-    settings = PipelineFile.read(config).section("pretrain_mae", given(flags, PretrainMaeConfig))
-    ctx.exit(run_pretrain_mae_command(settings))
+    file = PipelineFile.read(config)
+    settings = file.section("pretrain_mae", given(flags, PretrainMaeConfig))
+    execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    ctx.exit(run_pretrain_mae_command(settings, execution))
 
 
-def run_pretrain_mae_command(config: PretrainMaeConfig) -> int:
+def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecutionConfig) -> int:
     """Trains what is not trained yet; returns the exit status."""
-    local = locate(config.out).local_path()
-    events = EventFile(f"{local}.events.jsonl" if local else None)
-    with Display("pretrain-mae", "steps") as display:
-        progress = TrainingProgress(display, events, local / "tensorboard" if local else None)
-        with closing(progress):
-            summary = run_pretrain_mae(config, progress.tell, progress.tell)
+    if config.device != "auto":  # this stage has a setting of its own for it
+        execution = execution.model_copy(update={"device": config.device})
+    out = locate(config.out)
+    train = partial(run_pretrain_mae, from_anywhere(config))
+    with sole_trainer(out) as lock:
+        summary = run_and_show("pretrain-mae", train, execution, out, lock)
+    assert isinstance(summary, PretrainMaeSummary)
     click.echo(f"MAE of {summary.steps} steps in {summary.out}, loss on held-out images {summary.held_out_loss:.4f}.")
     click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
-    if summary.left_out:
-        click.echo(
-            f"{len(summary.left_out)} samples could not be used, the first: {next(iter(summary.left_out.items()))}"
-        )
-    click.echo(f"Next: ltrp-pipeline score --shards {' --shards '.join(config.shards)} --mae {config.out} --out SCORES")
+    tell_left_out(summary)
+    shards = repeated("--shards", config.shards)
+    click.echo(next_command("score", *shards, "--mae", config.out, "--out", "SCORES"))
     return 0

@@ -20,7 +20,7 @@ from pipeline.config import DEFAULT_FILE, PipelineFile
 
 STAGES: dict[str, Callable[[Any, PipelineFile], int]] = {
     "shard": lambda settings, file: run_shard_command(settings),
-    "pretrain_mae": lambda settings, file: run_pretrain_mae_command(settings),
+    "pretrain_mae": lambda settings, file: run_pretrain_mae_command(settings, file.section("training_execution", {})),
     "score": lambda settings, file: run_score(settings, file.section("execution", {})),
     "train_ranker": lambda settings, file: run_train_ranker_command(settings, file.section("training_execution", {})),
     "evaluate_ranker": lambda settings, file: run_evaluate_ranker_command(settings),

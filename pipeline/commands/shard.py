@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.hints import command_line, next_command
 from pipeline.options import given, options_of
 from pipeline.progress.display import Display
 from stages.shard import LEFT_OUT, SKIPPED_OBJECTS, ShardConfig, ShardSummary, run_shard
@@ -59,10 +59,11 @@ def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
                 display.show(done, total, last=done == total)
 
         summary = run_shard(config, report, verify=verify)
-    for line in _lines(summary):
+    for line in (*_lines(summary), *_orientation_lines(summary, config.orientation == "apply")):
         click.echo(line)
-    score = shlex.join(["ltrp-pipeline", "score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES"])
-    click.echo(f"Next: {score}  (or pretrain-mae first)")
+    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", "MAE"))
+    score = command_line("score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES")
+    click.echo(f"Or, with a published MAE: {score}")
     return 0
 
 
@@ -104,3 +105,18 @@ def _are(number: int) -> str:
 
 def _were(number: int) -> str:
     return "was" if number == 1 else "were"
+
+
+def _orientation_lines(summary: ShardSummary, turned: bool) -> Iterator[str]:
+    if count := sum(summary.orientation.values()):
+        kinds = ", ".join(f"{kind}: {number}" for kind, number in summary.orientation.items())
+        done = (
+            "turned upright"
+            if turned
+            else "pixels are kept as they are stored, and seen so by models; --orientation apply turns them upright"
+        )
+        images = "1 image has" if count == 1 else f"{count} images have"
+        yield f"{images} an EXIF orientation other than 1 ({kinds}): {done}."
+    if summary.unoriented:
+        tars = "1 tar was" if summary.unoriented == 1 else f"{summary.unoriented} tars were"
+        yield f"{tars} made by an earlier version, which did not look at EXIF orientations."

@@ -68,6 +68,9 @@ def show(images: tuple[str, ...], out: str, **options: Any) -> None:
 
     Each image is a row: its crop, its score map, and what remains at several keep ratios. With --mae also figure 1 of
     the paper: the reconstruction from few visible patches, that without one of them, and where the two differ.
+
+    Files are shown upright, as their EXIF orientation says; images of tars as they are stored, as score and rank see
+    them.
     """
     from stages.show import ShowConfig, run_show
 

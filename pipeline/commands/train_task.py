@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -12,18 +11,16 @@ import click
 from pipeline.commands.compare import run_compare_command
 from pipeline.commands.evaluate_task import run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.hints import next_command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display, EventFile
-from pipeline.progress.training import TrainingProgress
-from pipeline.shard_run import absolute
-from pipeline.training_run import run_training
+from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.comparison.result import RESULT_FILE
 from stages.evaluate_task import EvaluateTaskConfig
 from stages.tasks.runs import TaskRun, plan_runs
 from stages.tasks.table import TaskName
-from stages.train_task import TrainTaskConfig, TrainTaskSummary, prepare_task, run_train_task
+from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
 from storage.locations import locate
-from storage.shard_index import expand_shards
+from storage.training_folder import sole_trainer
 
 EVALUATION_FILE = "evaluation.json"
 """What a run's result was asked for with: another evaluation is made anew."""
@@ -53,43 +50,21 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
 def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecutionConfig) -> int:
     """Trains and judges what is not yet; returns the exit status."""
     out, runs = locate(config.out), list(plan_runs(config.select, config.keep_ratio, config.seeds))
-    prepare_task(config, lambda text: click.echo(text, err=True))
-    for number, run in enumerate(runs, start=1):
-        _train(config, run, execution, f"{config.task} {number}/{len(runs)}")
+    with sole_trainer(out, [run.name for run in runs]) as lock:
+        prepare_task(config, lambda report: click.echo(report.line, err=True))
+        elsewhere = from_anywhere(config)
+        for number, run in enumerate(runs, start=1):
+            title, train = f"{config.task} {number}/{len(runs)}", partial(run_train_task, elsewhere, run)
+            tell_left_out(run_and_show(title, train, execution, out.child(run.name), lock))
+            if config.eval_ranks is not None:
+                _evaluate(_evaluation(config, run, execution))
         if config.eval_ranks is not None:
-            _evaluate(_evaluation(config, run, execution))
-    if config.eval_ranks is None:
-        click.echo(
-            f"Next: ltrp-pipeline evaluate-task --model {config.out}/{runs[0].name} --shards … --ranks … --out …"
-        )
-        return 0
-    return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
-
-
-def _train(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig, label: str) -> None:
-    summaries: list[TrainTaskSummary] = []
-    place = locate(config.out).child(run.name)
-    local = place.local_path()
-    elsewhere = config.model_copy(  # what workers that run in another folder find the same files under
-        update={
-            "shards": [shard.url for shard in expand_shards(config.shards)],
-            "ranks": absolute(config.ranks),
-            "init": absolute(config.init) if config.init else None,
-            "out": locate(config.out).url,
-        }
+            return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
+    model = f"{config.out}/{runs[0].name}"
+    click.echo(
+        next_command("evaluate-task", "--model", model, "--shards", "SHARDS", "--ranks", "RANKS", "--out", "OUT")
     )
-    with Display(label, "steps") as display:
-        progress = TrainingProgress(
-            display,
-            EventFile(execution.events or (f"{local}.events.jsonl" if local else None)),
-            local / "tensorboard" if local else None,
-            summaries.append,
-        )
-        with closing(progress):
-            run_training(partial(run_train_task, elsewhere, run), execution, place, progress.tell)
-    (summary,) = summaries
-    if summary.started_at == summary.steps:
-        click.echo(f"{summary.out}: the model is finished, nothing is left to do.", err=True)
+    return 0
 
 
 def _evaluate(config: EvaluateTaskConfig) -> None:

@@ -6,6 +6,7 @@ import click
 
 from pipeline.progress.display import Display
 from storage.contents import open_any
+from storage.text import printable
 from storage.verification import verify_shards
 
 
@@ -19,8 +20,10 @@ def verify(ctx: click.Context, store: str) -> None:
     store, so that running `score` or `rank` again repairs just that. Exit status 1: something is damaged or missing.
     """
     opened, content = open_any(store)
-    expected = {entry.name for entry in opened.books.shards()}
     recorded, marked = opened.books.recorded(), opened.books.damaged()
+    # A store that other software wrote may list no shards.
+    listed = {entry.name for entry in opened.books.shards()}
+    expected = listed or recorded
     damaged = 0
     with Display("verify", "shards") as display:
         display.show(0, len(recorded))
@@ -29,12 +32,16 @@ def verify(ctx: click.Context, store: str) -> None:
                 opened.books.mark_damaged(result.shard, list(result.findings))
             damaged += bool(result.findings)
             for finding in result.findings:
-                display.say(f"damaged: {result.shard}: {finding}")
+                display.say(f"damaged: {printable(result.shard)}: {finding}")
             display.show(number, len(recorded), last=number == len(recorded))
     missing = expected - recorded
     click.echo(
         f"{len(recorded) - damaged} of {len(expected)} shards are whole, {damaged} damaged, {len(missing)} missing."
     )
+    if recorded and not listed:
+        click.echo(
+            "The store does not list which shards it should hold (books/shards.json): their records were believed."
+        )
     if damaged or missing:
         click.echo(f"To do these and nothing else, run the {content.command} command again.")
         ctx.exit(1)

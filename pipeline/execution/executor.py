@@ -12,6 +12,8 @@ from typing import Protocol
 from pipeline.execution.events import Event, ShardDone, ShardFailed, ShardProgress, ShardStarted, WorkerReady
 from pipeline.execution.schedule import Schedule
 from stages.stage import Receipt, ShardStage
+from storage.books import MOST_REASON
+from storage.text import printable
 
 
 class Executor(Protocol):
@@ -69,6 +71,6 @@ class InProcessExecutor:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line."""
-    text = " ".join(str(error).split())
+    """An error in one line of bounded length."""
+    text = printable(" ".join(str(error).split()), MOST_REASON)
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")

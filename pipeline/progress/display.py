@@ -14,7 +14,12 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from pipeline.streams import reader_is_gone
+from storage.file_errors import naming
+from storage.text import printable
+
 LINE_SECONDS = 10.0
+MOST_OF_A_LINE = 2000
 RATE_WINDOW_SECONDS = 120.0
 POINT_SECONDS = 2.0
 """Points of a pace that are closer are not worth their memory: at hundreds of shards a second they are many."""
@@ -25,12 +30,15 @@ class EventFile:
 
     def __init__(self, path: str | None) -> None:
         self._path = path
+        self._has_folder = False
 
     def write(self, event: str, **fields: Any) -> None:
         if self._path is None:
             return
-        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "a", encoding="utf-8") as file:
+        if not self._has_folder:  # once: a folder that is deleted later is not to come back half empty
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            self._has_folder = True
+        with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
 
 
@@ -79,7 +87,7 @@ class Display:
     ) -> None:
         self._title = title
         self._unit = unit
-        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._console = _Console(file=stream or sys.stderr, highlight=False)
         self._stack = ExitStack()
         self._bar: Progress | None = None
         self._clock = clock
@@ -122,8 +130,15 @@ class Display:
             self.say(", ".join([f"{self._title}: {count} {self._unit}", *told]))
 
     def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
+        """A line of its own, above the bar. Names in it may be a stranger's."""
+        line = printable(line, MOST_OF_A_LINE, lines=True)
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody looks any more: no reason to end a run in the middle, as Rich would, with status 1."""
+        self.quiet = reader_is_gone(self.file)
 
 
 def duration(seconds: float) -> str:

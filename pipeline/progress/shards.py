@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -55,8 +54,7 @@ class ShardProgressDisplay:
 
     def tell(self, event: Event) -> None:
         """Shows and logs one event."""
-        name = re.sub("(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-        self._events.write(name, **dataclasses.asdict(event))
+        self._events.write(event.event, **dataclasses.asdict(event))
         self._paces.tell(event)
         match event:
             case WorkerReady(worker, place):

@@ -55,7 +55,7 @@ def ray_session(address: str | None) -> Iterator[str]:
                         log_to_driver=False,
                         _temp_dir=str(own_directory),
                     )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises no less where a node is slow to start
             where = {"local": "this machine", "auto": "the cluster of this machine"}.get(address, address)
             # It is known by now that somebody listens there.
             advice = f" ({TOKEN_ADVICE})" if str(error).startswith("Failed to connect") else ""
@@ -65,6 +65,11 @@ def ray_session(address: str | None) -> Iterator[str]:
         finally:
             with _signal_handlers_kept():
                 ray.shutdown()
+
+
+def is_own_instance(address: str | None) -> bool:
+    """Whether `ray_session` would bring up an instance of our own, which has what this machine has and never more."""
+    return _resolve(address, os.environ.get(ADDRESS_VARIABLE, "")) == "local"
 
 
 def _resolve(address: str | None, from_environment: str) -> str:

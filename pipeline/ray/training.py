@@ -25,14 +25,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import TrainingExecutionConfig
 from pipeline.execution.executor import describe
-from pipeline.ray.session import ray_session
-from stages.training.processes import Processes
-from storage.locations import Location
+from pipeline.ray.session import is_own_instance, ray_session
+from stages.compute.devices import resolve_device
+from stages.report import Report, Tell
+from stages.training.processes import Processes, Value
+from storage.location import Location
+from storage.training_folder import RAY_FOLDER
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 60.0
 
-Tell = Callable[[Any], None]
 Train = Callable[[Processes, Tell], None]
 
 
@@ -62,6 +64,12 @@ class RayProcesses:
         *averages, stops = (total / self.count).tolist()
         self.is_stopping = stops > 0
         return values.new_tensor(averages)
+
+    def gather(self, value: Value) -> list[Value]:
+        values: list[Any] = [value] * self.count
+        if self.count > 1:
+            distributed.all_gather_object(values, value)
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +107,8 @@ def train_on_ray(train: Train, execution: TrainingExecutionConfig, out: Location
     the first worker has had the time to save. Raises the ValueError of a worker, and ConnectionError or
     ChildProcessError when the workers cannot be started or are lost too often.
     """
+    if execution.device == "cuda" and is_own_instance(execution.ray_address):
+        resolve_device("cuda")  # before Ray is started
     with ray_session(execution.ray_address):
         train_on_workers(train, execution, out, tell)
 
@@ -113,7 +123,7 @@ def train_on_workers(train: Train, execution: TrainingExecutionConfig, out: Loca
         thread.start()
         try:
             _listen(mailbox, thread, tell)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ConnectionError):  # Ctrl-C, or another run has taken the folder
             ray.get(mailbox.stop.remote())
             _listen(mailbox, thread, lambda message: None, until=time.monotonic() + STOP_SECONDS)
             raise
@@ -124,7 +134,7 @@ def train_on_workers(train: Train, execution: TrainingExecutionConfig, out: Loca
 @contextmanager
 def _notes(out: Location) -> Iterator[str]:
     """Where Ray Train looks whether all workers see the same place; gone afterwards."""
-    notes = out.child("ray-train")
+    notes = out.child(RAY_FOLDER)
     try:
         yield notes.url
     finally:
@@ -184,7 +194,7 @@ def _work(config: dict[str, Any]) -> None:
     os.environ["OMP_NUM_THREADS"] = str(config["threads"])
     processes = RayProcesses(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
 
-    def tell(message: Any) -> None:
+    def tell(message: Report) -> None:
         if processes.rank == 0 and ray.get(config["mailbox"].put.remote(message)):
             processes.is_asked_to_stop = True
         if processes.is_stopping:

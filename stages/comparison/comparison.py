@@ -148,6 +148,10 @@ def _compare_task(found: Found) -> TaskComparison:
     _refuse_different(found, "metrics", lambda result: list(result.metrics))
     with_left = [(url, result) for url, result in found if result.left_metrics is not None]
     _refuse_different(with_left, "excluded", lambda result: sorted(result.excluded))
+    for line in {result.line for _, result in found}:
+        _refuse_different(
+            [each for each in found if each[1].line == line], "select_version", attrgetter("select_version")
+        )
     _refuse_twice(found)
 
     first = found[0][1]
@@ -162,6 +166,7 @@ def _compare_task(found: Found) -> TaskComparison:
     }
     (full,) = lines.pop(FULL, (None,))
     speeds = [result.throughput for _, result in found if result.throughput]
+    own_notes = dict.fromkeys(f"{result.line}: {note}" for _, result in found for note in result.notes)
     comparison = TaskComparison(
         patches=first.patches,
         images=first.images,
@@ -173,7 +178,7 @@ def _compare_task(found: Found) -> TaskComparison:
         measured_on=tuple(sorted({f"{each.device}, {each.batch_size} images at a time" for each in speeds})),
         notes=(),
     )
-    return dataclasses.replace(comparison, notes=tuple(_notes(comparison, some_left=bool(with_left))))
+    return dataclasses.replace(comparison, notes=(*own_notes, *_notes(comparison, some_left=bool(with_left))))
 
 
 def _is_full(result: TaskResult) -> bool:

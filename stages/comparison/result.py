@@ -47,6 +47,8 @@ class TaskResult(BaseModel):
     selector: str
     """Whose scores the patches are chosen by, such as 'ltrp'; `select` itself where none are needed."""
     select: str
+    select_version: int | None = None
+    """`stages.selectors.VERSIONS` when it was judged; None for the first."""
     keep_ratio: float = Field(gt=0, le=1)
     patches: int
     """Of an image."""
@@ -71,6 +73,8 @@ class TaskResult(BaseModel):
     """The same of the images that they were judged on."""
     training_seconds: float | None = None
     throughput: Throughput | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures has to know."""
 
     @property
     def line(self) -> str:

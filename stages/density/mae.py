@@ -15,9 +15,12 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from ranker.bounds import refuse_impossible, refuse_impossible_eps
 from ranker.positions import sincos_positions
 
 PixelTarget = Literal["raw", "normalized"]
+MOST_PATCHES = 2**15 - 1
+"""Stores number patches in int16."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,22 +39,25 @@ class MaeConfig:
     pixel_target: PixelTarget = "normalized"
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if name not in ("norm_eps", "pixel_target") and not (isinstance(value, int) and value > 0):
-                raise ValueError(f"MAE {name}: expected a whole number above 0, came {value!r}")
-        if not (isinstance(self.norm_eps, float) and self.norm_eps > 0):
-            raise ValueError(f"MAE norm_eps: expected a number above 0, came {self.norm_eps!r}")
+        numbers = dataclasses.asdict(self)
+        refuse_impossible_eps("MAE", numbers.pop("norm_eps"))
+        numbers.pop("pixel_target")
+        refuse_impossible("MAE", numbers)
         if self.pixel_target not in get_args(PixelTarget):
-            raise ValueError(f"MAE pixel_target: expected one of {get_args(PixelTarget)}, came {self.pixel_target!r}")
+            raise ValueError(f"MAE pixel_target: expected one of {get_args(PixelTarget)}, got {self.pixel_target!r}")
         for width, heads, part in (
             (self.width, self.heads, "width"),
             (self.decoder_width, self.decoder_heads, "decoder_width"),
         ):
             if width % heads or width % 4:
-                raise ValueError(f"MAE {part}: expected a multiple of {heads} heads and of 4, came {width}")
+                raise ValueError(f"MAE {part}: expected a multiple of {heads} heads and of 4, got {width}")
         if self.image_size % self.patch_size:
             raise ValueError(
-                f"MAE image_size: expected a multiple of patch_size {self.patch_size}, came {self.image_size}"
+                f"MAE image_size: expected a multiple of patch_size {self.patch_size}, got {self.image_size}"
+            )
+        if self.n_patches > MOST_PATCHES:
+            raise ValueError(
+                f"MAE image_size: expected at most {MOST_PATCHES} patches, got {self.grid} x {self.grid} of them"
             )
 
     @property
@@ -157,6 +163,9 @@ class MaskedAutoencoder(nn.Module):
         latent = self.encode(gather_tokens(self.embed(images), visible))
         hidden = self.decode(self.decoder_input(latent, visible, masked))
         return self.decoder_pred(hidden[:, -masked.shape[1] :]), masked
+
+    def forward(self, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        return self.reconstruct(images, visible)
 
     def target(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) → what the decoder is to predict (B, L, P)."""

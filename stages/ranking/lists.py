@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
@@ -54,6 +54,10 @@ class RankerLists:
         self._stream = SampleStream(
             part.shards, lambda shard: part.read(store, shard), self._prepare, seed=seed, threads=threads
         )
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        return self._stream.left_out
 
     def batches(self, size: int, start: int, *, part: int, parts: int) -> Generator[ListBatch, None, None]:
         """As `stages.samples.stream.SampleStream.batches`."""

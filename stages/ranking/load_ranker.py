@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from ranker.pretrained import CONFIG_FILE, WEIGHTS_FILE, RankerCheckpoint, decode_published, decode_ranker
+from ranker.pretrained import CONFIG_FILE, EXPECTED, WEIGHTS_FILE, RankerCheckpoint, decode_published, decode_ranker
 from storage.locations import locate
+from storage.recognition import refuse_part, refuse_what_lies
 
 
 def load_ranker(path: str) -> RankerCheckpoint:
     """The ranker in the folder that `train-ranker` wrote, or a published LTRP checkpoint (.pth), on local disk or in an
     object store.
 
-    Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+    Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
     """
+    refuse_part(path, (CONFIG_FILE, WEIGHTS_FILE))
     place = locate(path)
     if place.exists(CONFIG_FILE):
         if not place.exists(WEIGHTS_FILE):
@@ -19,4 +21,4 @@ def load_ranker(path: str) -> RankerCheckpoint:
         return decode_ranker(place.read(WEIGHTS_FILE), place.read(CONFIG_FILE), place.url)
     if place.exists():
         return decode_published(place.read(), place.url)
-    raise FileNotFoundError(f"{path}: no ranker there: expected a folder with {CONFIG_FILE}, or a .pth file")
+    refuse_what_lies(place, "ranker", EXPECTED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from stages.ranking.comparators import colour_contrast, gradient_energy, positio
 from stages.ranking.evaluation_images import EvaluationBatch
 from stages.ranking.mask_agreement import halves
 from stages.ranking.quality import Estimate, ceiling, estimate, quality
+from stages.report import Curves, Report
 from storage.patch_store import Settings
 
 RANKER = "ranker"
@@ -90,9 +91,10 @@ def rank_images(model: nn.Module, images: Tensor, device: torch.device) -> Tenso
 
 
 @dataclasses.dataclass(frozen=True)
-class ValidationReport:
+class ValidationReport(Report):
     """How good a ranker is after `step` of `steps`, on images that it was not trained on."""
 
+    event: ClassVar[str | None] = "validation"
     epoch: int
     step: int
     steps: int
@@ -104,8 +106,22 @@ class ValidationReport:
     def selected_by(self) -> float:
         return self.qualities[RANKER][SELECTED_BY].mean
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    @property
+    def line(self) -> str:
+        means = {name: found[SELECTED_BY].mean for name, found in self.qualities.items() if SELECTED_BY in found}
+        own = f"{means.pop(RANKER):.3f}"
+        beside = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        best = ", the best so far" if self.is_best else ""
+        return f"epoch {self.epoch}: Kendall's tau inside held-out masks {own}{best} ({beside})"
+
+    @property
+    def curves(self) -> Curves:
+        values = {
+            f"{scoring}/{metric}": each.mean
+            for scoring, found in self.qualities.items()
+            for metric, each in found.items()
+        }
+        return Curves(self.step, values)
 
 
 class RankerValidation:

@@ -30,11 +30,14 @@ class ShownImage:
     """Where it lies."""
     key: str
     read: Callable[[], bytes]
+    upright: bool = False
+    """Whether it is seen as its EXIF orientation says. Samples of tars are not: they are seen as `score` and `rank` see
+    them."""
 
     def decode(self) -> Image.Image:
         """The image as 8-bit RGB. Raises ValueError naming it where it cannot be used."""
         try:
-            return decode_image(self.read())
+            return decode_image(self.read(), upright=self.upright)
         except ValueError as error:
             raise ValueError(f"{self.url}: {error}") from None
 
@@ -65,7 +68,7 @@ def _find(path: str, count: int, except_url: str) -> list[ShownImage]:
                 f"{path}: is an image to show, and would be overwritten: choose another name for the picture"
             )
         name = PurePosixPath(place.url).name
-        return [ShownImage(name, place.url, safe_keys([name])[0], place.read)]
+        return [ShownImage(name, place.url, safe_keys([name])[0], place.read, upright=True)]
     files = place.walk()
     if not files:
         raise FileNotFoundError(f"{path}: no such file or folder, or an empty one")
@@ -73,7 +76,7 @@ def _find(path: str, count: int, except_url: str) -> list[ShownImage]:
     if images:
         keys = safe_keys(images)
         return [
-            ShownImage(file, f"{place.url}/{file}", key, partial(place.read, file))
+            ShownImage(file, f"{place.url}/{file}", key, partial(place.read, file), upright=True)
             for file, key in zip(images, keys, strict=True)
         ]
     if any(file.endswith(".tar") for file in files):

@@ -4,8 +4,6 @@ judged on."""
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -67,12 +65,6 @@ def read_ranked(store: PatchStore, shard: ShardEntry) -> Iterator[RankedSample]:
     dense = read_dense(store, shard.name)
     for sample, row in match_samples(store, shard, {key: row for row, key in enumerate(dense.key.tolist())}):
         yield RankedSample(shard.name, sample, dense.score[row], dense.box[row], dense.flip[row])
-
-
-def checksum(shards: Sequence[ShardEntry]) -> str:
-    """Of what tars (of `join_ranks`) hold, whatever made their scores."""
-    tars = [[shard.name, shard.nsamples, shard.filesize, shard.md5sum] for shard in shards]
-    return hashlib.sha256(json.dumps(tars).encode()).hexdigest()
 
 
 def refuse_other_grid(store: PatchStore, expected: PatchGrid, whose: str) -> None:

@@ -7,7 +7,6 @@ with its reason.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -23,6 +22,7 @@ from stages.images.views import View, evaluation_view, random_view, render
 from stages.stage import Receipt
 from storage.books import LeftOut
 from storage.patch_store import PatchStore
+from storage.reasons import count_reasons
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
 
@@ -90,7 +90,7 @@ def committed_receipt(shard: ShardEntry, store: PatchStore) -> Receipt | None:
 
 
 def _receipt(shard: str, samples: int, left_out: Sequence[LeftOut]) -> Receipt:
-    reasons = Counter(sample.reason for sample in left_out)
+    reasons = count_reasons(sample.reason for sample in left_out)
     return Receipt(shard, samples, samples - len(left_out), dict(reasons))
 
 

@@ -29,3 +29,6 @@ USES_SCORES = frozenset({"topk", "topk+cluster", "lowest"})
 
 DRAWS = frozenset({"random"})
 """Those that look at random numbers: every draw keeps others."""
+
+VERSIONS = {"topk+cluster": 2}
+"""Of those that have come to choose other patches; the first of any is not noted."""

@@ -1,7 +1,9 @@
 """Density-peaks clustering by k nearest neighbours, DPC-KNN (Du, Ding and Jia, Knowledge-Based Systems, 2016).
 
-As in the clustering of tokens (Zeng et al., TCFormer, CVPR 2022), but for equal densities, which are told apart by
-their order and not by random noise, so that clusters depend on the points alone.
+As in the clustering of tokens (Zeng et al., TCFormer, CVPR 2022), whose code LTRP's uses: there a point is the first of
+its own nearest neighbours, so that five of them are four others. One thing differs: that code adds noise, random
+numbers below 1e-6, to densities, so that no two are equal; here equal ones are told apart by their order, and clusters
+depend on the points alone. Unless points tie, or densities are as close as the noise, both find the same centres.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NEIGHBOURS = 5
+"""Of a point, itself among them (published code)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +31,22 @@ class Clusters:
         return np.bincount(self.label, minlength=len(self.centres))
 
 
-def dpc_knn(points: np.ndarray, n_clusters: int, *, neighbours: int = NEIGHBOURS, unit: float = 1.0) -> Clusters:
+def dpc_knn(
+    points: np.ndarray, n_clusters: int, *, neighbours: int = NEIGHBOURS, unit: float | np.ndarray = 1.0
+) -> Clusters:
     """Points (n, d) → 1 ≤ `n_clusters` ≤ n clusters, none of them empty.
 
-    With distances in `unit`s, divided by sqrt(d): a point's density is exp(-mean squared distance to its nearest
-    `neighbours`), itself not among them; its prominence is its density times the distance to the nearest point of
-    higher density (for the densest: to the farthest point). The most prominent are centres, all others belong to the
-    centre nearest to them. Whatever is equal, the first of the points comes first; among centres the more prominent.
+    With coordinates in `unit`s, one or (d,), and distances divided by sqrt(d): a point's density is exp(-mean squared
+    distance to its nearest `neighbours`), itself among them at a distance of 0; its prominence is its density times the
+    distance to the nearest point of higher density (for the densest: to the farthest point). The most prominent are
+    centres, all others belong to the centre nearest to them. Whatever is equal, the first of the points comes first;
+    among centres the more prominent.
     """
     n, d = points.shape
     assert 1 <= n_clusters <= n
-    neighbours = min(neighbours, n - 1)
-    squared = _squared_distances(points)
-    nearest = np.sort(squared + np.diag(np.full(n, np.inf)))[:, :neighbours]
-    sparsity = nearest.sum(axis=1) / (max(neighbours, 1) * d * unit**2)  # minus the logarithm of density
+    squared = _squared_distances(points, unit)
+    nearest = np.sort(squared)[:, :neighbours]
+    sparsity = nearest.sum(axis=1) / (nearest.shape[1] * d)  # minus the logarithm of density
     by_density = np.argsort(sparsity, kind="stable")
 
     denser = squared[np.ix_(by_density, by_density)]
@@ -58,11 +63,15 @@ def dpc_knn(points: np.ndarray, n_clusters: int, *, neighbours: int = NEIGHBOURS
     return Clusters(centres, label)
 
 
-def _squared_distances(points: np.ndarray) -> np.ndarray:
-    """(n, d) → (n, n) float64; exact for whole numbers such as pixels, so that equal distances are equal anywhere."""
-    points = points.astype(np.float64)
-    products = points @ points.T
-    lengths = products.diagonal()
-    squared = np.maximum(lengths[:, None] + lengths - 2 * products, 0)
+def _squared_distances(points: np.ndarray, unit: float | np.ndarray) -> np.ndarray:
+    """(n, d) → (n, n) float64; exact for whole numbers such as pixels until units divide them, so that equal distances
+    are equal on any machine."""
+    squared = np.zeros((len(points), len(points)))
+    units = np.broadcast_to(unit, points.shape[1])
+    for each in sorted(set(units.tolist())):
+        part = points[:, units == each].astype(np.float64)
+        products = part @ part.T
+        lengths = products.diagonal()
+        squared += np.maximum(lengths[:, None] + lengths - 2 * products, 0) / each**2
     np.fill_diagonal(squared, 0)
     return squared

@@ -35,11 +35,13 @@ class LeftOutImage:
 @dataclass(frozen=True)
 class Receipt:
     """What a finished tar holds, and what not. `skipped_objects` counts wrong annotations of its images, which tars of
-    earlier versions hold."""
+    earlier versions hold; `orientation` how many of its images have which orientation by their EXIF, 1 excepted, and is
+    None where an earlier version did not look."""
 
     entry: ShardEntry
     left_out: tuple[LeftOutImage, ...]
     skipped_objects: int = 0
+    orientation: dict[str, int] | None = None
 
 
 class _Entry(BaseModel):
@@ -62,6 +64,7 @@ class _Receipt(BaseModel):
     entry: _Entry
     left_out: list[_LeftOut]
     skipped_objects: NonNegativeInt = 0
+    orientation: dict[str, NonNegativeInt] | None = None
 
 
 def write_receipt(out: Location, shard: PlannedShard, receipt: Receipt) -> None:
@@ -70,6 +73,8 @@ def write_receipt(out: Location, shard: PlannedShard, receipt: Receipt) -> None:
     content = asdict(noted)
     if not receipt.skipped_objects:
         del content["skipped_objects"]
+    if receipt.orientation is None:
+        del content["orientation"]
     out.write(shard.receipt, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
@@ -123,7 +128,7 @@ def _read(out: Location, shard: PlannedShard) -> Receipt:
             f"{counted(samples, 'sample')} and {counted(len(left_out), 'image')} left out"
         )
     entry = ShardEntry(f"{out.url}/{shard.name}", samples, found.entry.filesize, found.entry.md5sum)
-    return Receipt(entry, tuple(left_out), found.skipped_objects)
+    return Receipt(entry, tuple(left_out), found.skipped_objects, found.orientation)
 
 
 def _was_written_later(out: Location, shard: PlannedShard) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 import timm
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
+from ranker.bounds import refuse_impossible
 from ranker.encoder_weights import load_encoder
 from ranker.network import SIZES
 from ranker.positions import sincos_positions
@@ -35,10 +36,38 @@ class EncoderConfig:
     depth: int | None = None
     heads: int | None = None
     drop_path: float = 0.0
+    final_norm: bool = True
+    """Whether there is a norm behind the last block. The heads of all tasks begin with one of their own, which takes
+    its place otherwise (as MAE's fine-tuning has it)."""
+
+    def __post_init__(self) -> None:
+        numbers = {name: getattr(self, name) for name in ("image_size", "patch_size", "width", "depth", "heads")}
+        refuse_impossible("encoder", {name: value for name, value in numbers.items() if value is not None})
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"encoder image_size: expected a multiple of patch_size {self.patch_size}, got {self.image_size}"
+            )
+        if self.width and self.heads and self.width % self.heads:
+            raise ValueError(f"encoder width: expected a multiple of {self.heads} heads, got {self.width}")
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"encoder drop_path: expected at least 0 and less than 1, got {self.drop_path!r}")
 
     def build(self) -> KeptPatchEncoder:
         """With random weights. Raises ValueError for what is no vision transformer with a CLS token."""
-        return KeptPatchEncoder(self._timm(pretrained=False) if self.timm else self._mae())
+        return self._finish(self._timm(pretrained=False) if self.timm else self._mae())
+
+    def begin(self, weights: dict[str, Tensor] | None, where: str) -> KeptPatchEncoder:
+        """With pretrained weights, those of timm's model or `weights` from `where`. Raises ValueError as `build`, and
+        for weights that do not fit."""
+        vit = self._timm(pretrained=True) if weights is None else self._mae()
+        if weights is not None:
+            load_encoder(vit, weights, where)
+        return self._finish(vit)
+
+    def _finish(self, vit: VisionTransformer) -> KeptPatchEncoder:
+        if not self.final_norm:
+            vit.norm = nn.Identity()
+        return KeptPatchEncoder(vit)
 
     def _timm(self, pretrained: bool) -> VisionTransformer:
         # timm resamples position and patch embeddings to these sizes.
@@ -71,26 +100,24 @@ class EncoderConfig:
 
 
 def begin_encoder(
-    grid: PatchGrid, *, size: str, init: str | None, drop_path: float = 0.0
+    grid: PatchGrid, *, size: str, init: str | None, drop_path: float = 0.0, final_norm: bool = True
 ) -> tuple[EncoderConfig, KeptPatchEncoder, str | None]:
     """Architecture, model and the checksum of the weights that it starts from: random ones of `size`, or those of
     `init` as `stages.training.encoders.read_encoder` takes it, which then decides the architecture.
 
     Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
     """
-    sizes: dict[str, Any] = {"image_size": grid.image_size, "patch_size": grid.patch_size, "drop_path": drop_path}
+    sizes: dict[str, Any] = {"image_size": grid.image_size, "patch_size": grid.patch_size}
+    sizes |= {"drop_path": drop_path, "final_norm": final_norm}
     if init is None:
         config = EncoderConfig(**sizes | SIZES[size])
         return config, config.build(), None
     if init.startswith(TIMM):
         config = EncoderConfig(**sizes, timm=init.removeprefix(TIMM))
-        encoder = KeptPatchEncoder(config._timm(pretrained=True))
-        return config, encoder, f"{init} of timm {timm.__version__}"
+        return config, config.begin(None, init), f"{init} of timm {timm.__version__}"
     found = read_encoder(init)
     config = EncoderConfig(**sizes, **_shape(found.weights, found.heads, init))
-    encoder = config.build()
-    load_encoder(encoder.vit, found.weights, init)
-    return config, encoder, found.sha256
+    return config, config.begin(found.weights, init), found.sha256
 
 
 def _shape(weights: dict[str, Any], heads: int | None, where: str) -> dict[str, Any]:

@@ -14,10 +14,14 @@ MARGIN = 0.05
 def asymmetric_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Logits (B, C) and targets (B, C) from 0 to 1 → scalar: sum over classes, mean over images, in float32.
 
+    No gradient flows through the weight of negatives, as in the code of the paper (Alibaba-MIIL/ASL) and of LTRP
+    (`disable_torch_grad_focal_loss`): it only says how much each of them counts.
+
     It is linear in the targets, so that the loss of mixed images is the mixed loss. timm's mixes the exponents
-    instead, and how that is scaled depends on timm's version.
+    instead, and how that is scaled depends on timm's version. Positives are not clamped at 1e-8, where the published
+    loss loses their gradient.
     """
     logits = logits.float()
     shifted = (logits.sigmoid() - MARGIN).clamp(min=0)
-    negative = shifted**FOCUS * (1 - shifted).log()
+    negative = shifted.detach() ** FOCUS * (1 - shifted).log()
     return -(targets * logsigmoid(logits) + (1 - targets) * negative).sum(dim=1).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -63,6 +63,10 @@ class TaskBatches:
         self._stream = SampleStream(
             shards, lambda shard: read_ranked(store, shard), self._prepare, seed=seed, threads=threads
         )
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        return self._stream.left_out
 
     def batches(self, size: int, start: int, *, part: int, parts: int) -> Generator[TaskBatch, None, None]:
         """As `stages.samples.stream.SampleStream.batches`."""

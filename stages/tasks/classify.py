@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from stages.compute.autocast import full_precision
 from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
@@ -50,36 +51,46 @@ class Classify:
         return stack(targets)
 
     def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
-        return Classifier(encoder, len(classes), partial(cross_entropy, label_smoothing=options.label_smoothing))
+        loss = partial(cross_entropy, label_smoothing=options.label_smoothing)
+        return Classifier(encoder, len(classes), loss, options.head_std)
 
     def metric(self, classes: Classes, options: TaskOptions) -> TopAccuracy:
         return TopAccuracy(classes)
 
 
 class Classifier(TaskModel):
-    """A linear layer on the mean of the kept patches' tokens, as MAE's fine-tuning has it (He et al., 2022)."""
+    """A norm and a linear layer on the mean of the kept patches' tokens. As MAE's fine-tuning has it (He et al., 2022),
+    if the encoder has no norm of its own behind its last block."""
 
-    def __init__(self, encoder: KeptPatchEncoder, n_classes: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """`loss`: of logits (B, C) and the targets "classes" (B, C)."""
+    def __init__(
+        self,
+        encoder: KeptPatchEncoder,
+        n_classes: int,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        head_std: float = 0.02,
+    ) -> None:
+        """`loss`: of logits (B, C) and the targets "classes" (B, C); `head_std`: of the head's first weights."""
         super().__init__()
         self.encoder = encoder
         self.norm = nn.LayerNorm(encoder.width, eps=1e-6)
         self.head = nn.Linear(encoder.width, n_classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.trunc_normal_(self.head.weight, std=head_std)
         nn.init.zeros_(self.head.bias)
         self.loss = loss
 
     def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
         """Predictions are logits (B, C)."""
         _, tokens = self.encoder(images, kept)
-        logits = self.head(self.norm(tokens.mean(dim=1)))
         if targets is None:
-            return logits
+            with full_precision(images.device):
+                return self.head(self.norm(tokens.float().mean(dim=1)))
+        logits = self.head(self.norm(tokens.mean(dim=1)))
         return {"loss": self.loss(logits, targets["classes"])}
 
 
 class TopAccuracy:
-    """The share of images whose class is the likeliest, or among the five likeliest."""
+    """The share of images whose class is the likeliest, or among the five likeliest; of five classes or fewer it always
+    is among these, which is no number to tell."""
 
     def __init__(self, classes: Classes) -> None:
         self._classes = classes
@@ -99,7 +110,10 @@ class TopAccuracy:
         ]
         if not places:
             return {"top-1": np.nan, "top-5": np.nan}
-        return {f"top-{n}": sum(place < n for place in places) / len(places) for n in (1, 5)}
+        return {
+            f"top-{n}": sum(place < n for place in places) / len(places) if n < len(self._classes) else np.nan
+            for n in (1, 5)
+        }
 
     def by_class(self) -> dict[int, float]:
         return {index: self.compute({index})["top-1"] for index in sorted(set(self._label))}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
-from torchmetrics.detection import MeanAveragePrecision
 from torchvision.models.detection.fcos import FCOS, FCOSHead  # type: ignore[import-untyped]
 
+from stages.compute.autocast import full_precision
 from stages.images.views import View
+from stages.tasks.box_precision import METRICS, MOST_DETECTIONS, BoxPrecision
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.objects import Object, category_names, read_objects, visible_boxes
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions
@@ -26,8 +27,6 @@ SCALES = (0.5, 1.0, 2.0)
 HEAD_DEPTH = 2
 """Half of FCOS's: its cost is the same however few patches are kept."""
 LEAST_SCORE = 0.05
-MOST_DETECTIONS = 100
-"""Of an image, as COCO counts them."""
 LOSSES = {"classification": "classification", "bbox_regression": "box regression", "bbox_ctrness": "centerness"}
 """torchvision's names and ours."""
 
@@ -35,12 +34,13 @@ Objects = tuple[Object, ...]
 
 
 class Detect:
-    """Field `json` of a sample: its objects. Crowds are not trained on, and finding them counts neither for nor
+    """Field `json` of a sample: its objects. Crowds, and objects of which a view shows less than a quarter, are not
+    trained on: like all that is unmarked they are background there. In evaluation, finding them counts neither for nor
     against."""
 
     name = "detect"
     needs = "json with objects"
-    metric_names: tuple[str, ...] = ("mAP", "mAP@50", "mAP@75")
+    metric_names: tuple[str, ...] = METRICS
     mixes = False
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
@@ -115,18 +115,20 @@ class Detector(TaskModel):
         _, tokens = self.encoder(images, kept)
         # FCOS's own forward resizes and normalises images, and would not hand on what is kept.
         features = self.fcos.backbone(self.tokens(tokens, kept))
-        # Box arithmetic needs float32, also under autocast.
-        said = {name: values.float() for name, values in self.fcos.head(features).items()}
         counts = [each.shape[-1] ** 2 for each in features]
         levels = [
             location_boxes(each.shape[-1], scale * self.encoder.patch_size, images.device)
             for each, scale in zip(features, SCALES, strict=True)
         ]
         if targets is None:
+            with full_precision(images.device):
+                said = self.fcos.head([each.float() for each in features])
             parts = {name: list(values.split(counts, dim=1)) for name, values in said.items()}
             return self.fcos.postprocess_detections(
                 parts, [levels] * len(images), [(self.size, self.size)] * len(images)
             )
+        # Box arithmetic needs float32, also under autocast.
+        said = {name: values.float() for name, values in self.fcos.head(features).items()}
         losses = self.fcos.compute_loss(_unpad(targets), said, [torch.cat(levels)] * len(images), counts)
         return {"loss": sum(losses.values()), **{ours: losses[theirs] for theirs, ours in LOSSES.items()}}
 
@@ -144,56 +146,3 @@ def _unpad(targets: Targets) -> list[dict[str, Tensor]]:
         {"boxes": boxes[labels != PADDING], "labels": labels[labels != PADDING]}
         for boxes, labels in zip(targets["boxes"], targets["labels"], strict=True)
     ]
-
-
-class BoxPrecision:
-    """COCO's average precision: over IoU from 0.5 to 0.95 and at two of them, the mean of the classes that occur.
-
-    True boxes are those that the view shows enough of, as in training. They are compared in pixels of the rendered
-    view, whose scale does not change how boxes overlap.
-    """
-
-    def __init__(self, classes: Classes, size: int) -> None:
-        self._classes = classes
-        self._size = size
-        self._metric = MeanAveragePrecision(extended_summary=True, backend="pycocotools")
-        self._metric.warn_on_many_detections = False
-
-    def update(
-        self, predictions: Sequence[dict[str, Tensor]], truths: Sequence[Objects], views: Sequence[View]
-    ) -> None:
-        targets = []
-        for truth, view in zip(truths, views, strict=True):
-            boxes, chosen = visible_boxes(truth, view, self._size)
-            seen = [truth[index] for index in chosen]
-            targets.append(
-                {
-                    "boxes": torch.from_numpy(boxes),
-                    "labels": torch.tensor([self._classes.index(each.category) for each in seen], dtype=torch.int64),
-                    "iscrowd": torch.tensor([each.is_crowd for each in seen], dtype=torch.int64),
-                }
-            )
-        self._metric.update(list(predictions), targets)
-
-    def compute(self, among: Collection[int] | None = None) -> dict[str, float]:
-        found = [values for index, values in self._precisions().items() if among is None or index in among]
-        means = np.mean(found, axis=0).tolist() if found else [np.nan] * 3
-        return dict(zip(Detect.metric_names, means, strict=True))
-
-    def by_class(self) -> dict[int, float]:
-        return {index: values[0] for index, values in self._precisions().items()}
-
-    def _precisions(self) -> dict[int, tuple[float, float, float]]:
-        """Of each class that occurs: over all IoU, at 0.5 and at 0.75."""
-        if not self._metric.update_called:
-            return {}
-        found = self._metric.compute()
-        # (IoU, recall, class, area, most detections), -1 for a class that does not occur.
-        precision = found["precision"][..., 0, -1]
-        classes = found["classes"].reshape(-1).tolist()
-        by_class = {index: precision[..., place].mean(dim=1) for place, index in enumerate(classes)}
-        return {
-            index: (float(values.mean()), float(values[0]), float(values[5]))
-            for index, values in by_class.items()
-            if values[0] > -1
-        }

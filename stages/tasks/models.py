@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from textwrap import shorten
 from typing import Any
 
-import safetensors.torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
 
+from ranker.digest import FIELD, file_checksums, refuse_other_files
+from ranker.named_tensors import refuse_misfits
+from ranker.tensor_files import decode_safetensors, encode_safetensors
 from stages.tasks.architecture import EncoderConfig
+from stages.tasks.classes_file import refuse_odd_classes
 from stages.tasks.runs import TaskRun
 from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskModel, TaskOptions
+from storage.json_files import read_json_object
 from storage.locations import Location
+from storage.recognition import refuse_what_lies
 
 MODEL_FILE = "task.json"
 WEIGHTS_FILE = "task.safetensors"
@@ -36,38 +41,52 @@ class SavedTask:
     """All settings that the models of one comparison have in common."""
     training_seconds: float | None
     """Of all steps, at the rate of those of the last start."""
+    select_version: int | None = None
+    """`stages.selectors.VERSIONS` when it was trained; None for the first."""
 
 
 def save_task(place: Location, model: TaskModel, saved: SavedTask) -> None:
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    place.write(WEIGHTS_FILE, safetensors.torch.save(weights))
-    place.write(MODEL_FILE, (json.dumps(dataclasses.asdict(saved), indent=1) + "\n").encode())
+    weights, description = encode_safetensors(model), dataclasses.asdict(saved)
+    place.write(WEIGHTS_FILE, weights)
+    description[FIELD] = file_checksums(_deciding(description), weights)
+    place.write(MODEL_FILE, (json.dumps(description, indent=1) + "\n").encode())
 
 
 def load_task(place: Location) -> tuple[SavedTask, TaskModel]:
-    """Raises FileNotFoundError, or ValueError naming the file, what was expected and what came."""
+    """Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got."""
     if not place.exists(MODEL_FILE):
-        raise FileNotFoundError(f"{place.url}: no model of a task there: expected a folder with {MODEL_FILE}")
-    where = f"{place.url}/{MODEL_FILE}"
+        refuse_what_lies(place, "model of a task", f"a folder with {MODEL_FILE}")
+    config_url, weights_url = f"{place.url}/{MODEL_FILE}", f"{place.url}/{WEIGHTS_FILE}"
+    description = read_json_object(place, MODEL_FILE)
     try:
-        saved = TypeAdapter(SavedTask).validate_json(place.read(MODEL_FILE))
-        model = TASKS[saved.task].model(saved.encoder.build(), saved.classes, saved.options)
+        saved = TypeAdapter(SavedTask).validate_json(json.dumps(description), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ValueError(f"{where}: expected what train-task writes: {field}: {first['msg']}") from None
-    except ValueError as error:
-        raise ValueError(f"{where}: expected what train-task writes: {_line(error)}") from None
-    where = f"{place.url}/{WEIGHTS_FILE}"
-    try:
-        weights = safetensors.torch.load(place.read(WEIGHTS_FILE))
-    except SafetensorError as error:
-        raise ValueError(f"{where}: expected safetensors: {_line(error)}") from None
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"{where}: expected the weights of the model in {MODEL_FILE}: {_line(error)}") from None
+        raise ValueError(f"{config_url}: expected what train-task writes: {field}: {first['msg']}") from None
+    refuse_odd_classes(saved.classes, config_url)
+    if not place.exists(WEIGHTS_FILE):
+        raise FileNotFoundError(f"{weights_url}: missing")
+    data = place.read(WEIGHTS_FILE)
+    noted = description.get(FIELD)
+    refuse_other_files(noted, _deciding(description), data, config_url=config_url, weights_url=weights_url)
+    weights = decode_safetensors(data, weights_url)
+
+    def build() -> TaskModel:
+        try:
+            return TASKS[saved.task].model(saved.encoder.build(), saved.classes, saved.options)
+        except (ValueError, RuntimeError) as error:  # of numbers that do not fit each other
+            raise ValueError(f"{config_url}: expected what train-task writes: {_line(error)}") from None
+
+    refuse_misfits(build, weights, weights_url)
+    model = build()
+    model.load_state_dict(weights)
     return saved, model.eval()
+
+
+def _deciding(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What the predictions depend on beside the weights."""
+    return {name: description.get(name) for name in ("task", "encoder", "classes", "options")}
 
 
 def _line(error: Exception) -> str:

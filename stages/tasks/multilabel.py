@@ -45,7 +45,7 @@ class Multilabel:
         return stack(targets)
 
     def model(self, encoder: KeptPatchEncoder, classes: Classes, options: TaskOptions) -> TaskModel:
-        return Classifier(encoder, len(classes), LOSSES[options.multilabel_loss])
+        return Classifier(encoder, len(classes), LOSSES[options.multilabel_loss], options.head_std)
 
     def metric(self, classes: Classes, options: TaskOptions) -> AveragePrecision:
         return AveragePrecision(classes)
@@ -87,11 +87,18 @@ class AveragePrecision:
     def by_class(self) -> dict[int, float]:
         if not self._logits:
             return {}
-        likely, present = torch.cat(self._logits).sigmoid(), torch.from_numpy(np.stack(self._present)).long()
+        logits, present = torch.cat(self._logits), torch.from_numpy(np.stack(self._present))
         return {
-            index: float(binary_average_precision(likely[:, index], present[:, index]))
+            index: average_precision(logits[:, index], present[:, index])
             for index in present.any(dim=0).nonzero()[:, 0].tolist()
         }
+
+
+def average_precision(logits: Tensor, present: Tensor) -> float:
+    """(N,) and (N,) bool → over recall, with the images of equal logits taken together."""
+    # The places among all logits stand for these: torchmetrics would take the sigmoid, which is 1 from 37 up.
+    _, places = torch.unique(logits, return_inverse=True)
+    return float(binary_average_precision(places.double() / len(places), present.long()))
 
 
 def _of_classes(truth: Collection[int], classes: Classes) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from stages.images.decoding import image_size
+from stages.images.decoding import image_size, orientation_hint
 from stages.images.views import View
 from stages.samples.object_fields import CategoryField, Id, ObjectField
 from storage.shard_files import Sample
@@ -54,7 +54,10 @@ def read_objects(sample: Sample) -> tuple[Object, ...]:
         raise ValueError("json: expected a list of objects, found none")
     told, size = (facts.width, facts.height), image_size(sample.image)
     if None not in told and told != size:
-        raise ValueError(f"json: expected objects of an image of {told[0]}x{told[1]}, got one of {size[0]}x{size[1]}")
+        raise ValueError(
+            f"json: expected objects of an image of {told[0]}x{told[1]}, got one of {size[0]}x{size[1]}"
+            + orientation_hint(sample.image, told)
+        )
     return tuple(Object(each.category, each.bbox, bool(each.iscrowd)) for each in facts.objects)
 
 
@@ -79,8 +82,15 @@ def category_names(info: Mapping[str, Any]) -> dict[int, str]:
 
 
 def visible_boxes(objects: tuple[Object, ...], view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes that a view shows enough of (`LEAST_VISIBLE`, `LEAST_SIDE`), cut at its border: (n, 4) float32, left,
-    top, right, bottom in pixels of the view rendered with `size` a side; and which objects they are of, (n,) int64."""
+    """The boxes that a view shows enough of (`LEAST_VISIBLE`, `LEAST_SIDE`), as `cut_boxes` has them: (n, 4) float32;
+    and which objects they are of, (n,) int64."""
+    boxes, is_enough = cut_boxes(objects, view, size)
+    return boxes[is_enough].astype(np.float32), np.flatnonzero(is_enough)
+
+
+def cut_boxes(objects: tuple[Object, ...], view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every box, cut at the border of a view, of no area where it lies outside: (N, 4) float64, left, top, right,
+    bottom in pixels of the view rendered with `size` a side; and whether it shows enough of the box, (N,) bool."""
     x, y, width, height = np.array([each.box for each in objects], np.float64).reshape(-1, 4).T
     scale_x, scale_y = size / view.width, size / view.height
     whole = np.stack([x, y, x + width, y + height], axis=1) - np.tile([view.left, view.top], 2)
@@ -88,11 +98,9 @@ def visible_boxes(objects: tuple[Object, ...], view: View, size: int) -> tuple[n
     boxes = whole.clip(0, size)
     sides = boxes[:, 2:] - boxes[:, :2]
     enough = sides.prod(axis=1) >= LEAST_VISIBLE * (whole[:, 2:] - whole[:, :2]).prod(axis=1)
-    chosen = np.flatnonzero(enough & (sides >= LEAST_SIDE).all(axis=1))
-    boxes = boxes[chosen]
     if view.flip:
         boxes[:, [0, 2]] = size - boxes[:, [2, 0]]
-    return boxes.astype(np.float32), chosen
+    return boxes, enough & (sides >= LEAST_SIDE).all(axis=1)
 
 
 def _read_facts(sample: Sample) -> _Facts:

@@ -11,7 +11,12 @@ from stages.tasks.task import TaskModel
 
 def parameter_groups(model: TaskModel, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
     """Groups for AdamW: each block of the encoder learns `layer_decay` times as fast as the next (timm's layer-wise
-    decay), all else at the full rate; biases, norms, tokens and positions have no weight decay."""
+    decay), what comes before the first block slower still, and all else at the full rate; biases, norms, tokens and
+    positions have no weight decay.
+
+    A norm behind the last block learns as fast as that one. In MAE's fine-tuning it learns at the full rate: there, and
+    here if `EncoderConfig.final_norm` is false, it belongs to the head.
+    """
     vit = model.encoder.vit
     groups = param_groups_layer_decay(
         vit, weight_decay=weight_decay, no_weight_decay_list=vit.no_weight_decay(), layer_decay=layer_decay

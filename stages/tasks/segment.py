@@ -12,7 +12,8 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from stages.images.decoding import UnusableImage, decode_mask, image_size
+from stages.compute.autocast import full_precision
+from stages.images.decoding import UnusableImage, decode_mask, image_size, mask_size, orientation_hint
 from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
@@ -43,7 +44,7 @@ class Segment:
         try:
             mask = np.asarray(decode_mask(sample.fields["seg.png"], size))
         except UnusableImage as error:
-            raise ValueError(f"seg.png: {error}") from None
+            raise ValueError(f"seg.png: {error}{_orientation_hint(sample, size)}") from None
         ignored = [id_ for id_ in options.ignore_classes if 0 <= id_ < IGNORED]
         return np.where(np.isin(mask, ignored), np.uint8(IGNORED), mask) if ignored else mask
 
@@ -88,9 +89,11 @@ class Segmenter(TaskModel):
     def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
         """Predictions are logits (B, C, 4g, 4g)."""
         _, tokens = self.encoder(images, kept)
-        logits = self.decoder(self.tokens(tokens, kept))
+        features = self.decoder[:-1](self.tokens(tokens, kept))
         if targets is None:
-            return logits
+            with full_precision(images.device):
+                return self.decoder[-1](features.float())
+        logits = self.decoder[-1](features)
         mask = targets["mask"].long()
         total = cross_entropy(
             interpolate(logits.float(), self.size, mode="bilinear"),
@@ -133,6 +136,14 @@ class ConfusionMatrix:
         true, said = self._counts.sum(axis=1), self._counts.sum(axis=0)
         hit = self._counts.diagonal()
         return {index: float(hit[index] / (true + said - hit)[index]) for index in np.flatnonzero(true).tolist()}
+
+
+def _orientation_hint(sample: Sample, size: tuple[int, int]) -> str:
+    try:
+        found = mask_size(sample.fields["seg.png"])
+    except UnusableImage:
+        return ""
+    return "" if found == size else orientation_hint(sample.image, found)
 
 
 def _likeliest(logits: Tensor, shape: tuple[int, ...]) -> np.ndarray:

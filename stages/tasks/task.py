@@ -57,6 +57,8 @@ class TaskOptions:
     multilabel_loss: Literal["asymmetric", "bce"] = "asymmetric"
     ignore_classes: tuple[int, ...] = ()
     """Of masks: pixels that count nowhere."""
+    head_std: float = 0.02
+    """Of a linear head's first weights."""
 
 
 class TaskModel(nn.Module):

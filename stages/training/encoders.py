@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import timm
+import torch
 from torch import Tensor
 
-from ranker.pickled_tensors import tensors_by_name, unpickle_tensors
-from stages.density.mae_checkpoints import load_mae
+from ranker.digest import weights_digest
+from ranker.named_tensors import refuse_peculiar
+from ranker.tensor_files import read_checkpoint
+from stages.density.checkpoints.hugging_face import SCHEME
+from stages.density.mae_checkpoints import FAMILIES, load_mae
 from storage.locations import locate
+from storage.recognition import refuse_part
 
 TIMM = "timm:"
+INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""Of counters and indices that may lie beside an encoder."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +33,23 @@ class Encoder:
     @property
     def sha256(self) -> str:
         """Checksum of names, shapes and float32 values."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.weights.items()):
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().float().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_digest(self.weights)
 
 
 def read_encoder(init: str) -> Encoder:
     """`init` is timm:NAME, which timm downloads unless it is there, or whatever `load_mae` reads, or a .pth file of
     facebookresearch/mae without a decoder.
 
-    Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+    Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
     """
     if init.startswith(TIMM):
         return Encoder(_timm_weights(init.removeprefix(TIMM)), init)
-    if init.endswith((".pth", ".pt")):
-        return Encoder(_file_weights(init), init)
+    if not init.startswith(SCHEME) and locate(init).exists():
+        for family in FAMILIES:
+            refuse_part(init, family.files)
+        weights, _ = read_checkpoint(locate(init).read(), init)
+        refuse_peculiar({name: each for name, each in weights.items() if each.dtype not in INTEGERS}, init)
+        return Encoder(weights, init)
     mae = load_mae(init)
     return Encoder(mae.weights, init, mae.config.heads)
 
@@ -53,10 +59,3 @@ def _timm_weights(name: str) -> dict[str, Tensor]:
         return timm.create_model(name, pretrained=True).state_dict()
     except (RuntimeError, ValueError, OSError) as error:  # a name that it does not know; a download that fails
         raise ValueError(f"{TIMM}{name}: expected a pretrained model of timm: {error}") from None
-
-
-def _file_weights(path: str) -> dict[str, Tensor]:
-    found = tensors_by_name(unpickle_tensors(locate(path).read(), path))
-    if not found:
-        raise ValueError(f"{path}: expected the weights of an encoder, found none")
-    return found

@@ -8,7 +8,6 @@ training goes on exactly as if it had never stopped: on a CPU with the same numb
 from __future__ import annotations
 
 import io
-import math
 import signal
 import threading
 import time
@@ -17,102 +16,42 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from stages.compute.autocast import Precision, autocast
+from stages.compute.autocast import autocast
+from stages.report import Curves, Position, Report
+from stages.training.recipe import Recipe
 
 Batch = TypeVar("Batch")
 
 _ADVICE = "expected finite numbers; try a lower learning rate, more warm-up steps or precision fp32"
 
 
-class EpochRecipe(Protocol):
-    """What presets say of a training that is counted in epochs; fields as in `Recipe`."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def warmup_epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def base_learning_rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def clip_norm(self) -> float | None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a model is optimised; the learning rate rises in a line, then falls to 0 in half a cosine."""
-
-    steps: int
-    batch_size: int
-    """Samples in a step, those of all its micro-batches together."""
-    base_learning_rate: float
-    """For 256 samples in a step; the peak is proportional to their number (Goyal et al., 2017)."""
-    warmup_steps: int = 0
-    weight_decay: float = 0.05
-    """Of matrices; biases and norms have none."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip_norm: float | None = None
-    accumulate: int = 1
-    """Micro-batches in a step."""
-    precision: Precision = "fp32"
-
-    @classmethod
-    def of_epochs(
-        cls, recipe: EpochRecipe, n_images: int, *, processes: int, accumulate: int, precision: Precision
-    ) -> Recipe:
-        """For passes over `n_images`, shared by `processes`. Raises ValueError for numbers that do not fit each
-        other."""
-        if recipe.batch_size % (processes * accumulate):
-            raise ValueError(
-                f"batch_size: expected a multiple of {processes} workers times accumulate {accumulate}, "
-                f"came {recipe.batch_size}"
-            )
-        if recipe.warmup_epochs > recipe.epochs:
-            raise ValueError(f"warmup_epochs: expected at most {recipe.epochs} epochs, came {recipe.warmup_epochs}")
-        return cls(
-            steps=epoch_end(recipe.epochs, n_images, recipe.batch_size),
-            batch_size=recipe.batch_size,
-            base_learning_rate=recipe.base_learning_rate,
-            warmup_steps=epoch_end(recipe.warmup_epochs, n_images, recipe.batch_size),
-            weight_decay=recipe.weight_decay,
-            clip_norm=recipe.clip_norm,
-            accumulate=accumulate,
-            precision=precision,
-        )
-
-    def learning_rate(self, step: int) -> float:
-        """The rate of update number `step`, counted from 0."""
-        peak = self.base_learning_rate * self.batch_size / 256
-        if step < self.warmup_steps:
-            return peak * (step + 1) / self.warmup_steps
-        part_done = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
-        return peak * 0.5 * (1 + math.cos(math.pi * part_done))
-
-
-def epoch_end(epoch: int, n_images: int, batch_size: int) -> int:
-    """The number of steps after which `epoch` epochs are complete."""
-    return math.ceil(epoch * n_images / batch_size)
-
-
 @dataclass(frozen=True)
-class TrainingReport:
+class TrainingReport(Report):
     """Where a training is after `step` of `steps`; loss and metrics are means since the last report."""
 
+    event: ClassVar[str | None] = "step"
     step: int
     steps: int
     loss: float
     metrics: dict[str, float]
     learning_rate: float
     samples_per_second: float
+
+    @property
+    def position(self) -> Position:
+        return Position(self.step, self.steps, f"loss {self.loss:.4f}")
+
+    @property
+    def curves(self) -> Curves:
+        values = {"samples_per_second": self.samples_per_second, "loss": self.loss}
+        values |= {"learning_rate": self.learning_rate, **self.metrics}
+        return Curves(self.step, {f"training/{name}": value for name, value in values.items()})
 
 
 class Training(Generic[Batch]):
@@ -260,13 +199,6 @@ class Training(Generic[Batch]):
             first = int((~losses.isfinite()).nonzero()[0])
             step = self.step - (len(losses) - first - 1) // self.recipe.accumulate
             raise ValueError(f"the loss became {losses[first].item()} at step {step}: {_ADVICE}")
-
-
-def fastest_precision(device: torch.device) -> Precision:
-    """Of those that train well: fp32 on a CPU, bf16 (or else fp16) on a GPU."""
-    if device.type == "cpu":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
 @contextmanager

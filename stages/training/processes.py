@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 
 class Processes(Protocol):
@@ -28,6 +30,9 @@ class Processes(Protocol):
     def average(self, values: Tensor) -> Tensor:
         """The mean of `values`, which has one shape in all processes; all must call it."""
 
+    def gather(self, value: Value) -> list[Value]:
+        """The `value` of each process, in their order; all must call it."""
+
 
 @dataclass(frozen=True)
 class SingleProcess:
@@ -42,3 +47,6 @@ class SingleProcess:
 
     def average(self, values: Tensor) -> Tensor:
         return values
+
+    def gather(self, value: Value) -> list[Value]:
+        return [value]

@@ -131,7 +131,7 @@ def test_other_settings_are_refused_with_what_differs(scene_shards: Path, small_
     score(scene_shards, small_mae)
     result = score(scene_shards, small_mae, "scores", "--seed", "5")
     assert result.exit_code == 1
-    assert "seed: there it is 0, asked for 5" in result.output
+    assert "seed: 0 in the store, 5 now" in result.output
 
 
 def test_precision_auto_goes_on_with_what_the_store_has(scene_shards: Path, small_mae: Path) -> None:

@@ -136,7 +136,7 @@ def test_the_hook_tells_the_actors_and_waits_for_their_end(manifest: dict[str, A
     began = time.monotonic()
     subprocess.run(hook, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, timeout=30)
     assert 2 <= time.monotonic() - began < 10
-    executor = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pipeline").glob("ray_*.py"))
+    executor = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pipeline" / "ray").glob("*.py"))
     signal, full, pattern = (tmp_path / "told").read_text().splitlines()
     assert (signal, full) == ("-TERM", "-f")
     (actor,) = re.findall(r"^class (ShardWorker)\b", executor, re.MULTILINE)

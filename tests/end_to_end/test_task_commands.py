@@ -279,7 +279,7 @@ def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_pa
         ("classify", ["--ranks", "nowhere"], "nowhere: no store of scores or ranks there"),
         ("classify", ["--init", "nowhere"], "nowhere"),
         ("classify", ["--batch-size", "5", "--accumulate", "2"], "batch_size: expected a multiple of 1 workers"),
-        ("classify", ["--warmup-epochs", "2"], "warmup_epochs: expected at most 1 epochs, came 2"),
+        ("classify", ["--warmup-epochs", "2"], "warmup_epochs: expected at most all epochs, 1, got 2"),
     ],
     ids=str,
 )

@@ -115,7 +115,7 @@ def shards_of(folder: Path) -> list[ShardEntry]:
 def _scene_fields(number: int) -> dict[str, bytes]:
     return sample_fields(
         f"{number}.png", SCENES.items[number].load(), list(CATEGORIES), min_side=1, max_pixels=MAX_PIXELS, max_side=None
-    )
+    ).fields
 
 
 def scene_fields(key: str) -> dict[str, bytes]:

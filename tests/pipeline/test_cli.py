@@ -91,6 +91,38 @@ def test_a_users_mistake_is_one_message_and_not_a_traceback(
     assert not list(tmp_path.iterdir()), "nothing is left of it"
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (ValueError("a.tar: cut"), 1, "Error: a.tar: cut\n"),
+        (OSError(28, "No space left on device", "a.tar"), 1, "Error: [Errno 28] No space left on device: 'a.tar'\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "Error: [Errno 32] Broken pipe\n"),  # a socket's: output is read
+        (MemoryError(), 1, "Error: MemoryError\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "Error: DefaultCPUAllocator: can't allocate"),
+        (ModuleNotFoundError("No module named 'zarr'"), 1, "Error: No module named 'zarr'; expected all that"),
+        (TypeError("no\nnumber"), 70, "Error: a fault of ltrp-pipeline: TypeError: no number; LTRP_PIPELINE_DEBUG=1 "),
+        (KeyError("mae"), 70, "Error: a fault of ltrp-pipeline: KeyError: 'mae'; "),
+        (AssertionError(), 70, "Error: a fault of ltrp-pipeline: AssertionError; "),
+        (RecursionError("too deep"), 70, "Error: a fault of ltrp-pipeline: RecursionError: too deep; "),
+    ],
+    ids=repr,
+)
+def test_whatever_is_raised_is_a_message_and_our_own_faults_have_a_status_of_their_own(
+    error: Exception, status: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(store: str) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.commands.status.open_any", fail)
+    result = CliRunner().invoke(main, ["status", "store"])
+    assert result.exit_code == status
+    assert result.output.startswith(expected)
+    assert len(result.output.splitlines()) == 1
+    monkeypatch.setenv("LTRP_PIPELINE_DEBUG", "1")
+    if not isinstance(error, BrokenPipeError):  # click has an end of its own for these
+        assert CliRunner().invoke(main, ["status", "store"]).exception is error
+
+
 def test_an_unknown_option_is_refused() -> None:
     result = CliRunner().invoke(main, ["score", "--mask", "3"])
     assert result.exit_code == 2

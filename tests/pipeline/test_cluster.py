@@ -31,6 +31,7 @@ from pipeline.execution.events import (
 from pipeline.execution.schedule import MAX_INTERRUPTIONS
 from pipeline.ray import cluster as ray_cluster
 from pipeline.ray import executor as ray_executor
+from pipeline.ray import hiring
 from pipeline.ray.cluster import HeadWatch
 from pipeline.ray.executor import RayExecutor
 
@@ -46,7 +47,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_executor, "ROOM_SECONDS", 0.2)
+    monkeypatch.setattr(hiring, "ROOM_SECONDS", 0.2)
     monkeypatch.setattr(ray_executor, "POLL_SECONDS", 0.1)
 
 
@@ -105,7 +106,7 @@ def test_workers_are_where_there_is_room_and_a_lost_nodes_shard_goes_to_another_
 def test_when_all_nodes_are_lost_it_says_what_it_waits_for_and_goes_on_when_others_join(
     cluster: Cluster, nodes: list[Any], executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_executor, "WAITING_SECONDS", 0.5)
+    monkeypatch.setattr(hiring, "WAITING_SECONDS", 0.5)
     names = ["held-a", "held-b", "quick-a"]
     execution = Execution(executor, ObedientStage(tmp_path), entries(*names))
     until(lambda: len(execution.of(ShardStarted)) == 2)
@@ -141,8 +142,8 @@ def test_a_node_that_joins_is_put_to_work(
 def test_actors_without_a_place_are_reported_and_do_not_hold_up_the_others(
     cluster: Cluster, nodes: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_executor, "WAITING_SECONDS", 0.5)
-    monkeypatch.setattr(ray_executor, "HOPE_SECONDS", 0.5)
+    monkeypatch.setattr(hiring, "WAITING_SECONDS", 0.5)
+    monkeypatch.setattr(hiring, "HOPE_SECONDS", 0.5)
     names = [f"held-{n}" for n in range(4)]
     with RayExecutor(cluster.address, actors=4, cpus=1) as four:
         execution = Execution(four, ObedientStage(tmp_path), entries(*names, "kills"), max_attempts=2)
@@ -204,7 +205,7 @@ def test_a_worker_that_is_told_to_end_gives_back_what_would_take_too_long_and_an
 def test_where_workers_were_told_to_end_and_their_nodes_stay_others_are_hired_after_a_while(
     executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_executor, "ENDING_SECONDS", 3.0)
+    monkeypatch.setattr(hiring, "ENDING_SECONDS", 3.0)
     execution = Execution(executor, ObedientStage(tmp_path), entries("held-a", "held-b", nsamples=None))
     until(lambda: len(execution.of(ShardProgress)) == 2)
     for ready in execution.of(WorkerReady):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,18 @@ def written(path: Path, text: str) -> str:
         ("score: {maske: 3}", "score: maske is unknown: did you mean masks?"),
         ("scores: {}", "scores is unknown: did you mean score?"),
         ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, score, train_ranker"),
-        ("score: {masks: many}", "score.masks: expected a valid integer, came 'many'"),
-        ("score: {masks: 0}", "score.masks: expected greater than or equal to 1, came 0"),
-        ("score: {mask_ratio: 1.5}", "score.mask_ratio: expected less than 1, came 1.5"),
-        ("score: {masking: some}", "score.masking: expected 'partition' or 'random', came 'some'"),
-        ("score: {shards: one}", "score.shards: expected a valid list, came 'one'"),
-        ("score: {shards: [1]}", "score.shards.0: expected a valid string, came 1"),
-        ("score: 3", "score: expected settings, came 3"),
-        ("- 1", "training_execution, came list"),
+        ("score: {masks: many}", "score.masks: expected a valid integer, got 'many'"),
+        ("score: {masks: 0}", "score.masks: expected greater than or equal to 1, got 0"),
+        ("score: {mask_ratio: 1.5}", "score.mask_ratio: expected less than 1, got 1.5"),
+        ("score: {masking: some}", "score.masking: expected 'partition' or 'random', got 'some'"),
+        ("score: {shards: one}", "score.shards: expected a valid list, got 'one'"),
+        ("score: {shards: [1]}", "score.shards.0: expected a valid string, got 1"),
+        ("score: 3", "score: expected settings, got 3"),
+        ("- 1", "training_execution, got list"),
         ("score: {", "not YAML"),
-        ("execution: {actors: true}", "execution.actors: expected a valid integer, came True"),
+        ("execution: {actors: true}", "execution.actors: expected a valid integer, got True"),
         ("pretrain_mae: {preset: gigantic}", "pretrain_mae.preset: expected 'tiny', 'base', 'large' or 'huge'"),
-        ("shard: {shard_size: -1}", "shard.shard_size: expected greater than or equal to 1, came -1"),
+        ("shard: {shard_size: -1}", "shard.shard_size: expected greater than or equal to 1, got -1"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_place_what_was_expected_and_what_came(
@@ -45,6 +46,66 @@ def test_a_wrong_setting_is_refused_with_its_place_what_was_expected_and_what_ca
     with pytest.raises(ValueError, match=r"mine\.yaml") as refusal:
         PipelineFile.read(path)
     assert expected in str(refusal.value)
+
+
+BOMB = "\n".join(
+    f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]" for of, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+"""Nine to the eighth, in eight lines."""
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (f"a: &a [x]\n{BOMB}\nscore: {{shards: *i}}", "expected settings, got more than 100000 values, with aliases"),
+        ("score: {shards: &a [*a]}", "expected settings, got an alias inside of what it stands for"),
+        ("[" * 5000, "expected settings, got values nested too deeply"),
+        ("score: {masks: " + "[" * 200 + "]" * 200 + "}", "score.masks: expected a valid integer, got [[["),
+        ("score: {masks: " + "x" * 100_000 + "}", "score.masks: expected a valid integer, got 'xxx"),
+        ("score: {" + "x" * 900 + ": 1}", "is unknown"),
+        ("score: {masks: " + "9" * 5000 + "}", "Exceeds the limit (4300 digits)"),
+        ("score: {out: 2024-13-45}", "month must be in 1..12"),
+        ("score: {1: 2}", "score: expected names of settings, got 1"),
+        ("score: {[1]: 2}", "unhashable key"),
+        ("1: {}", "1 is unknown"),
+        ("score:", "score: expected settings, got None"),
+        ("score: {seed: 1, seed: 2}", "seed is there twice in"),
+        ("score: {}\nrank: {}\nscore: {}", "score is there twice in"),
+        ("score: {}\n---\nrank: {}", "expected a single document"),
+        ("score:\n\tseed: 1", "cannot start any token"),
+        ("score: !!python/name:os.system", "could not determine a constructor"),
+        ("score: {masking: !!binary aGVsbG8=}", "expected 'partition' or 'random', got b'hello'"),
+        ('score: {masking: "\\e[31m"}', r"got '\x1b[31m'"),
+        ("# " + "x" * 2**21, "expected settings, got more than 1 MiB"),
+        (b"score: {out: \xe9}", "expected UTF-8, got other bytes at 13"),
+        ("score: {seed: 1}".encode("utf-16"), "expected UTF-8, got other bytes at 0"),
+        (b"score: \0", "unacceptable character"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_whatever_a_file_holds_a_line_says_what_is_wrong_with_it(
+    content: str | bytes, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=r"^[^\n]*mine\.yaml[^\n]*$") as refusal:
+        PipelineFile.read(str(path))
+    assert expected in str(refusal.value)
+    assert len(str(refusal.value)) < 700
+
+
+def test_a_file_may_begin_with_a_mark_use_aliases_or_be_empty(tmp_path: Path) -> None:
+    text = "\ufeffscore: &these {seed: 3}\nrank: {<<: *these, views: 2}"
+    assert PipelineFile.read(written(tmp_path / "a.yaml", text)).sections["rank"] == {"seed": 3, "views": 2}
+    assert PipelineFile.read(written(tmp_path / "b.yaml", "")).sections == {}
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ValueError, match=r"pipe\.yaml: expected a file, got a named pipe"):
+        PipelineFile.read(str(tmp_path / "pipe.yaml"))
+    with pytest.raises(ValueError, match=f"^{tmp_path}: Is a directory"):
+        PipelineFile.read(str(tmp_path))
 
 
 def test_every_wrong_setting_is_told_at_once(tmp_path: Path) -> None:
@@ -62,7 +123,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
 
 def test_a_wrong_flag_is_named_as_a_flag(tmp_path: Path) -> None:
     file = PipelineFile.read(written(tmp_path / "mine.yaml", "score: {seed: 3}"))
-    with pytest.raises(ValueError, match=r"^--mask-ratio: expected less than 1, came 2\.0$"):
+    with pytest.raises(ValueError, match=r"^--mask-ratio: expected less than 1, got 2\.0$"):
         file.section("score", {**NEEDED, "mask_ratio": 2.0})
 
 

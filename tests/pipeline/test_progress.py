@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import re
+import typing
 from pathlib import Path
 
 import pytest
 
+from pipeline.execution import events as execution_events
 from pipeline.execution.events import (
     ShardDone,
     ShardFailed,
@@ -311,3 +313,18 @@ def test_every_event_is_in_the_file_with_its_fields(clock: Clock, tmp_path: Path
             "seconds": 2.5,
         },
     ]
+
+
+def test_the_names_in_event_files_are_what_they_were() -> None:
+    """Others read them: renaming a class must not rename an event."""
+    assert {kind.event for kind in typing.get_args(execution_events.Event)} == {
+        "worker_ready",
+        "worker_lost",
+        "worker_left",
+        "waiting",
+        "shard_started",
+        "shard_progress",
+        "shard_done",
+        "shard_failed",
+        "shard_interrupted",
+    }

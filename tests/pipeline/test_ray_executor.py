@@ -8,7 +8,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -138,6 +140,26 @@ def test_actors_rank_as_one_process_does(
     _, outcome = rank_in_process(rank_config(scene_shards, small_ranker, tmp_path / "actors"), executor)
     assert (outcome.done, outcome.scored, outcome.failures) == (4, 15, [])
     assert files_of(tmp_path / "actors") == files_of(tmp_path / "in-process")
+
+
+@pytest.mark.parametrize("options", [{"device": "cuda"}, {"gpus": 0.5}], ids=str)
+def test_a_gpu_that_this_machine_lacks_is_refused_before_ray_is_started(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(
+        "pipeline.ray.executor.ray_session", lambda _: pytest.fail("an own instance would wait for what never comes")
+    )
+    with pytest.raises(ValueError, match="no GPU found on this machine"), RayExecutor("local", **options):
+        pass
+
+
+def test_more_cores_than_this_machine_has_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.ray.executor.ray_session", lambda _: nullcontext("127.0.0.1:1"))
+    monkeypatch.setattr("pipeline.ray.cluster.alive_nodes", lambda: {"this": {"CPU": 2.0}})
+    refusal = "no room on this machine for an actor with 3 CPU: none of 1 nodes has as much, the largest has 2 CPU"
+    with RayExecutor("local", cpus=3, device="cpu") as executor, pytest.raises(ValueError, match=refusal):
+        executor.run(WritingStage(tmp_path), Schedule([ShardEntry("/nowhere/shard-0.tar")]))
 
 
 def test_a_cluster_that_is_not_there_is_one_message_at_once() -> None:

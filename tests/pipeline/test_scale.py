@@ -16,6 +16,7 @@ import pytest
 from repository import ROOT
 
 import pipeline.ray.executor
+import pipeline.ray.hiring
 from benchmarks import scale
 from pipeline.execution.events import ShardDone
 from pipeline.execution.executor import InProcessExecutor
@@ -24,6 +25,7 @@ from pipeline.progress.display import Display, EventFile, Pace
 from pipeline.progress.shards import ShardProgressDisplay
 from pipeline.ray.cluster import Share
 from pipeline.ray.executor import _Run
+from pipeline.ray.hiring import Hiring
 from pipeline.ray.worker import ShardWorker
 from storage.books import Books
 from storage.locations import locate
@@ -85,7 +87,8 @@ def entries_kept(*roots: object) -> int:
 
 @pytest.mark.parametrize("fails", [0, 50])
 def test_what_a_run_keeps_shrinks_as_shards_come_to_their_end(monkeypatch: pytest.MonkeyPatch, fails: int) -> None:
-    monkeypatch.setattr(pipeline.ray.executor, "ray", PromptRay())
+    for module in (pipeline.ray.executor, pipeline.ray.hiring):
+        monkeypatch.setattr(module, "ray", PromptRay())
     shards = scale.entries(SHARDS)
     unusable = {shard.name for shard in shards[:fails]}
 
@@ -97,13 +100,13 @@ def test_what_a_run_keeps_shrinks_as_shards_come_to_their_end(monkeypatch: pytes
 
     schedule = Schedule(shards, max_attempts=1)
     share = Share(1.0, 0.0, "cpu")
-    run = _Run(Stage(0.0, None), schedule, share, 4, AliveHead(), 60.0, 60.0)  # type: ignore[arg-type]
+    run = _Run(Stage(0.0, None), schedule, share, Hiring(schedule, share, 4, 60.0), AliveHead(), 60.0)  # type: ignore[arg-type]
     progress = ShardProgressDisplay(shards, Display("sleep", "samples", stream=io.StringIO()), EventFile(None))
     kept = []
     for event in run.events():
         progress.tell(event)
         if isinstance(event, ShardDone):
-            kept.append(entries_kept(run.schedule, run.workers, run.owed, progress))
+            kept.append(entries_kept(run.schedule, run.hiring.workers, run.pending, progress))
     assert len(kept) == SHARDS - fails
     # Of each shard that is not done a queue, the names and the sizes have an entry; of one that is, nothing.
     assert kept[-1] < kept[0] - (SHARDS - fails)

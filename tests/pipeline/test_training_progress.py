@@ -7,7 +7,7 @@ import io
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -16,6 +16,7 @@ from pipeline.progress.display import Display, EventFile
 from pipeline.progress.training import TrainingProgress
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import ValidationReport
+from stages.report import Curves, Message, Report, Summary
 from stages.training.loop import TrainingReport
 
 LAST = TrainingReport(
@@ -40,15 +41,12 @@ class Told:
 
     def __init__(self, folder: Path, tensorboard: bool = True) -> None:
         self.stream = io.StringIO()
-        self.others: list[Any] = []
         self.file = folder / "events.jsonl"
         self.scalars = folder / "tensorboard"
         with Display("train-ranker", "steps", stream=self.stream) as display:
-            self.progress = TrainingProgress(
-                display, EventFile(str(self.file)), self.scalars if tensorboard else None, self.others.append
-            )
+            self.progress = TrainingProgress(display, EventFile(str(self.file)), self.scalars if tensorboard else None)
 
-    def tell(self, *events: Any) -> Told:
+    def tell(self, *events: Report) -> Told:
         for event in events:
             self.progress.tell(event)
         self.progress.close()
@@ -90,7 +88,7 @@ def test_every_report_is_a_json_line_that_reads_back(tmp_path: Path) -> None:
 
 
 def test_a_log_gets_plain_lines(tmp_path: Path) -> None:
-    told = Told(tmp_path).tell("going on after step 10 of 20", LAST, VALIDATION)
+    told = Told(tmp_path).tell(Message("going on after step 10 of 20"), LAST, VALIDATION)
     first, step, validation = told.stream.getvalue().splitlines()
     assert first == "going on after step 10 of 20"
     assert step.startswith("train-ranker: 20/20 steps, loss 1.2500")
@@ -132,9 +130,32 @@ def test_without_a_folder_there_is_no_tensorboard(tmp_path: Path) -> None:
     assert len(told.lines) == 2
 
 
-def test_what_it_does_not_know_is_handed_on_and_nothing_written(tmp_path: Path) -> None:
-    summary = object()
-    told = Told(tmp_path).tell(summary)
-    assert told.others == [summary]
+@dataclasses.dataclass(frozen=True)
+class Rest(Report):
+    """Of a kind that nobody here has heard of."""
+
+    event: ClassVar[str | None] = "rest"
+    minutes: int
+
+    @property
+    def line(self) -> str:
+        return f"resting for {self.minutes} minutes"
+
+    @property
+    def curves(self) -> Curves:
+        return Curves(7, {"rest/minutes": self.minutes})
+
+
+def test_a_report_of_a_new_kind_is_shown_logged_and_drawn(tmp_path: Path) -> None:
+    told = Told(tmp_path).tell(Rest(3))
+    assert told.stream.getvalue() == "resting for 3 minutes\n"
+    (line,) = told.lines
+    assert (line["event"], line["minutes"]) == ("rest", 3)
+    assert told.values() == {("rest/minutes", 7): 3.0}
+
+
+def test_messages_and_summaries_are_in_no_file(tmp_path: Path) -> None:
+    told = Told(tmp_path).tell(Message("for people"), Summary("out", 0, 3))
+    assert told.stream.getvalue() == "for people\n"
     assert not told.file.exists()
     assert not told.scalars.exists()

@@ -12,7 +12,7 @@ import torch
 from repository import GOLDEN
 from torch import Tensor
 
-from ranker.losses import LOSSES, TIE, TOP_SHARE
+from ranker.losses import FOCUS_TOP, LOSSES, TIE, focused
 
 NAN = math.nan
 
@@ -64,9 +64,9 @@ def plain_pointwise(scores: Tensor, density: Tensor) -> Tensor:
 
 def plain_focused(scores: Tensor, density: Tensor) -> Tensor:
     order = sorted(range(len(density)), key=lambda i: -density[i].item())
-    count = math.ceil(len(order) * TOP_SHARE)
-    top, rest = order[:count], order[count:]
-    return plain_list_mle(scores[top], density[top]) + plain_pairs(scores, density, list(itertools.product(top, rest)))
+    top, rest = order[:FOCUS_TOP], order[FOCUS_TOP:]
+    between = plain_pairs(scores, density, list(itertools.product(top, rest)))
+    return plain_list_mle(scores[top], density[top]) + between / 2
 
 
 PLAIN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -103,9 +103,9 @@ def test_every_loss_has_its_definition_here():
     assert PLAIN.keys() == LOSSES.keys()
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 8])
+@pytest.mark.parametrize("k", [1, 2, 5, 11, 19])
 def test_a_loss_and_its_gradient_are_those_of_its_definition(name, k):
-    scores, density = (lists[:, :k] for lists in random_lists(k=8))
+    scores, density = (lists[:, :k] for lists in random_lists(k=19))
     value, gradient = value_and_gradient(lambda scores: LOSSES[name](scores, density), scores)
     plain, plain_gradient = value_and_gradient(lambda scores: plain_mean(name, list(scores), list(density)), scores)
     torch.testing.assert_close(value.double(), plain, rtol=1e-5, atol=1e-6)
@@ -114,10 +114,10 @@ def test_a_loss_and_its_gradient_are_those_of_its_definition(name, k):
 
 @pytest.mark.parametrize("filling", [0.0, 1e4, NAN, math.inf])
 def test_padding_changes_nothing_whatever_the_scores_there(name, filling):
-    scores, density = random_lists(n=5, k=7)
-    lengths = [7, 1, 4, 2, 6]
-    kept = torch.arange(7) < torch.tensor(lengths)[:, None]
-    order = torch.randperm(7, generator=torch.Generator().manual_seed(1))  # NaN may stand anywhere
+    scores, density = random_lists(n=5, k=14)
+    lengths = [14, 1, 11, 2, 12]
+    kept = torch.arange(14) < torch.tensor(lengths)[:, None]
+    order = torch.randperm(14, generator=torch.Generator().manual_seed(1))  # NaN may stand anywhere
     padded = density.masked_fill(~kept, NAN)[:, order]
 
     value, gradient = value_and_gradient(
@@ -150,7 +150,7 @@ def test_opposite_scores_of_ten_thousand_stay_exact(name):
         "list_net": ((1e4 * math.e**2 + 2e4 * math.e) / (1 + math.e + math.e**2)) / 3,
         "rank_net": (2e4 + 1e4) / 3,
         "pointwise": ((1e4 - 1) ** 2 + (1e4 + 2) ** 2 + 9) / 3,
-        "focused": (1e4 + 2e4) / 2,  # -1e4 is second of the top two: 0 before -1e4 costs nothing
+        "focused": 1e4 + 2e4,  # all three are among the top
     }
     value, gradient = value_and_gradient(lambda scores: LOSSES[name](scores, density), scores)
     assert value.item() == pytest.approx(expected[name], rel=1e-5)
@@ -180,6 +180,43 @@ def test_low_precision_scores_are_computed_in_float32(name):
     scores, density = random_lists()
     low = scores.half()
     torch.testing.assert_close(LOSSES[name](low, density), LOSSES[name](low.float(), density))
+
+
+def waves() -> tuple[Tensor, Tensor]:
+    """Scores and densities of three lists of 19."""
+    n = torch.arange(3 * 19, dtype=torch.float64).view(3, 19)
+    return 2 * torch.sin(1.7 * n), 0.05 * (1 + torch.cos(2.3 * n + 1))
+
+
+@pytest.mark.parametrize(
+    ("top", "expected", "first", "last"),
+    [
+        (
+            10,
+            14.398608555071931,
+            [0.03442167165886539, 0.01528834294502009],
+            [0.005663735987802896, 0.014170812091679459],
+        ),
+        (
+            5,
+            5.454356296160699,
+            [0.003920548620598937, 0.00843163027434151],
+            [0.0028525134556232827, 0.008229848273540225],
+        ),
+    ],
+)
+def test_focused_and_its_gradient_are_the_published_codes(top, expected, first, last):
+    """What its focused_rank(k=top) gave, in float64: the value, and the gradients of two scores of two lists."""
+    scores, density = waves()
+    value, gradient = value_and_gradient(lambda scores: focused(scores, density, top), scores)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    assert gradient[0, :2].tolist() == pytest.approx(first, rel=1e-4)
+    assert gradient[2, -2:].tolist() == pytest.approx(last, rel=1e-4)
+
+
+def test_of_a_list_that_is_all_top_focused_wants_the_order_alone():
+    scores, density = waves()
+    torch.testing.assert_close(focused(scores, density, 19), LOSSES["list_mle"](scores, density))
 
 
 @pytest.mark.parametrize("published", ["list_mle", "list_net", "point_wise"])

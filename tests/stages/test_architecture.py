@@ -65,6 +65,21 @@ def test_from_scratch_it_has_the_size_that_is_named(size: Any) -> None:
     assert_rebuilds(config, encoder)
 
 
+@pytest.mark.parametrize("kind", ["scratch", "mae", "timm"])
+def test_without_a_final_norm_it_is_the_same_up_to_there(kind: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: create_model(name, False, **options))
+    save_mae(random_mae(DEEPER), str(tmp_path), {})
+    init = {"scratch": None, "mae": str(tmp_path), "timm": "timm:test_vit"}[kind]
+    torch.manual_seed(0)
+    _, whole, start = begin(init)
+    torch.manual_seed(0)
+    config, encoder, same = begin(init, final_norm=False)
+    assert same == start
+    assert encoder.state_dict().keys() == whole.state_dict().keys() - {"vit.norm.weight", "vit.norm.bias"}
+    assert torch.equal(whole.vit.norm(encoded_by(encoder, ALL)), encoded_by(whole, ALL))
+    assert_rebuilds(config, encoder)
+
+
 def test_stochastic_depth_rises_through_the_blocks_to_the_rate_that_is_given(tmp_path: Path) -> None:
     for init in (None, save_as_ours(tmp_path / "mae")):
         config, encoder, _ = begin(init, drop_path=0.2)
@@ -130,8 +145,8 @@ def other(**changed: Tensor | None) -> dict[str, Tensor]:
             r".* found no cls_token \(1, 1, width\)",
         ),
         (other(cls_token=torch.zeros(1, 1, 192)), "patch_embed.proj.weight: expected "),
-        (other(norm__bias=None), r"expected the encoder of an MAE .* came one without \['norm.bias'\]"),
-        (other(norm__bias=torch.full((64,), torch.nan)), "norm.bias: expected numbers, came infinite ones or NaN"),
+        (other(norm__bias=None), r"expected the encoder of an MAE .* got one without \['norm.bias'\]"),
+        (other(norm__bias=torch.full((64,), torch.nan)), "norm.bias: expected finite numbers, got NaN or infinity"),
     ],
 )
 def test_other_weights_are_refused_in_one_line(weights, message, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 from task_models import (
     CLASSES,
+    MASK_CLASSES,
     OPTIONS,
     WHOLE,
+    all_kept,
     grey_sample,
     images_of,
     learn,
@@ -18,7 +20,9 @@ from task_models import (
     tiny_encoder,
 )
 
+from stages.compute.autocast import autocast
 from stages.tasks.classify import Classify
+from stages.tasks.table import TASKS
 from stages.tasks.task import Classes, TaskOptions
 
 TASK = Classify()
@@ -61,6 +65,19 @@ def test_a_few_scenes_are_learnt():
     losses = learn(model, *batch, steps=40, rate=1e-2)
     assert losses[0] == pytest.approx(math.log(len(CLASSES)), abs=0.3)
     assert losses[-1] < 0.02
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_are_not_rounded_to_ties_where_a_model_computes_in_fewer_bits(task):
+    """Of bf16's 8 bits, answers of a thousand images or boxes would share a few hundred values."""
+    classes = MASK_CLASSES if task == "segment" else CLASSES
+    model = TASKS[task].model(tiny_encoder(), classes, OPTIONS).eval()
+    with torch.inference_mode(), autocast(torch.device("cpu"), "bf16"):
+        answers = model(images_of([scene_sample(index) for index in range(4)]), all_kept(4))
+    values = torch.cat([each["scores"] for each in answers]) if task == "detect" else answers
+    assert values.dtype == torch.float32
+    assert len(values.unique()) > 0.9 * values.numel()
+    assert task != "detect" or len(values)
 
 
 def test_smoothed_labels_leave_a_loss_that_certainty_does_not_take_away():
@@ -106,3 +123,10 @@ def test_accuracy_over_all_classes_or_some(among, first, fifth):
     metric.update(LOGITS[2:], [5, 0], [WHOLE] * 2)
     assert metric.compute(among) == pytest.approx({"top-1": first, "top-5": fifth}, nan_ok=True)
     assert metric.by_class() == {0: 0.5, 4: 0.0, 5: 0.0}
+
+
+@pytest.mark.parametrize("n_classes", [2, 4, 5])
+def test_of_five_classes_or_fewer_the_five_likeliest_say_nothing(n_classes):
+    metric = TASK.metric(Classes(tuple(range(n_classes)), tuple("abcde"[:n_classes])), OPTIONS)
+    metric.update(LOGITS[:1, :n_classes], [0], [WHOLE])
+    assert metric.compute() == pytest.approx({"top-1": 1, "top-5": np.nan}, nan_ok=True)

@@ -79,6 +79,7 @@ def test_what_cannot_be_told_is_left_out_of_the_mean(tmp_path: Path) -> None:
         ({"recipe": {"steps": 10}}, "recipe.encoder is {'width': 16} in the first and missing in the second"),
         ({"judged_on": {"shards": "b"}}, "judged_on.shards is a in the first and b in the second"),
         ({"judged_on": {"shards": "a", "crop": 1}}, "judged_on.crop is missing in the first and 1 in the second"),
+        ({"select_version": 2}, "select_version is None in the first and 2 in the second"),
         ({"patches": 64}, "patches is 16 in the first and 64 in the second"),
         ({"images": 8}, "images is 9 in the first and 8 in the second"),
         ({"metrics": {"mAP": 0.5}}, "metrics is ['top-1', 'top-5'] in the first and ['mAP'] in the second"),
@@ -113,6 +114,16 @@ def test_the_same_run_twice_is_refused_but_the_same_file_twice_is_one(tmp_path: 
     assert names[0] in str(refusal.value)
     assert f"{tmp_path}/again/0/result.json" in str(refusal.value)
     assert "classify by ltrp topk at keep ratio 0.25 with seed 1" in str(refusal.value)
+
+
+def test_results_of_other_lines_may_be_of_another_version_of_their_selector(tmp_path: Path) -> None:
+    found = compared(tmp_path, result_of(), result_of("ltrp", select="topk+cluster", select_version=2))
+    assert list(found.lines) == ["ltrp topk", "ltrp topk+cluster"]
+
+
+def test_what_a_result_says_of_itself_is_told_once(tmp_path: Path) -> None:
+    found = compared(tmp_path, *(result_of(seed=seed, notes=("made in haste",)) for seed in (0, 1)))
+    assert found.notes == ("ltrp topk: made in haste",)
 
 
 def test_unequal_seeds_are_told(tmp_path: Path) -> None:

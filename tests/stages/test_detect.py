@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -22,7 +19,6 @@ from task_models import (
     targets_of,
     tiny_encoder,
 )
-from torchmetrics.detection import MeanAveragePrecision
 
 from stages.images.views import View
 from stages.tasks.detect import PADDING, SCALES, Detect, Pyramid, location_boxes
@@ -224,85 +220,3 @@ def test_other_grids_are_trained_and_predicted_on(patch):
     assert found["boxes"].shape == (len(found["scores"]), 4)
     assert found["boxes"].min() >= 0
     assert found["boxes"].max() <= SIZE
-
-
-def answer(*found: tuple[tuple[float, ...], float, int]) -> dict[str, torch.Tensor]:
-    """Boxes, scores and labels."""
-    boxes, scores, labels = zip(*found, strict=True) if found else ((), (), ())
-    return {
-        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        "scores": torch.tensor(scores, dtype=torch.float32),
-        "labels": torch.tensor(labels, dtype=torch.int64),
-    }
-
-
-TRUTH = (Object(3, (0, 0, 10, 10)), Object(9, (20, 20, 20, 20)), Object(5, (40, 0, 20, 20), is_crowd=True))
-FIRST, THIRD = ((0, 0, 10, 10), 0.9, 0), ((20, 20, 40, 40), 0.8, 2)
-TOO_WIDE = ((20, 20, 40, 52), 0.8, 2)  # IoU 0.625: right at three of ten thresholds
-IN_CROWD = ((42, 2, 50, 10), 0.7, 1)
-FALSE = ((0, 50, 10, 60), 0.95, 0)
-
-
-@pytest.mark.parametrize(
-    ("found", "among", "expected"),
-    [
-        ([FIRST, THIRD], None, (1, 1, 1)),
-        ([], None, (0, 0, 0)),
-        ([FIRST], None, (0.5, 0.5, 0.5)),
-        ([FIRST], {0}, (1, 1, 1)),
-        ([FIRST], {1, 2}, (0, 0, 0)),
-        ([FIRST, THIRD], {1}, (np.nan, np.nan, np.nan)),
-        ([FIRST, THIRD, IN_CROWD], None, (1, 1, 1)),
-        ([FIRST, TOO_WIDE], None, (0.65, 1, 0.5)),
-        ([FIRST, TOO_WIDE], {2}, (0.3, 1, 0)),
-        ([FIRST, THIRD, FALSE], None, (0.75, 0.75, 0.75)),
-        ([FIRST, THIRD, FALSE], {2}, (1, 1, 1)),
-    ],
-)
-def test_metrics_over_all_classes_or_some(found, among, expected):
-    metric = TASK.metric(FEW, OPTIONS)
-    metric.update([answer(*found)], [TRUTH], [WHOLE])
-    assert tuple(metric.compute(among).values()) == pytest.approx(expected, nan_ok=True)
-    assert set(metric.by_class()) == {0, 2}
-
-
-def test_truth_is_cut_and_left_out_as_in_training():
-    view = View(25, 0, 32, 32)  # shows three quarters of the third and nothing of the first, at twice its size
-    metric = TASK.metric(FEW, OPTIONS)
-    metric.update([answer(((0, 40, 30, 64), 0.9, 2))], [TRUTH], [view])
-    assert metric.by_class() == {2: pytest.approx(1.0)}
-
-
-@pytest.mark.parametrize("truth", [(), TRUTH[2:]])
-def test_where_no_class_occurs_there_is_no_number(truth):
-    metric = TASK.metric(FEW, OPTIONS)
-    assert np.isnan(list(metric.compute().values())).all()
-    metric.update([answer(FIRST)], [truth], [WHOLE])
-    assert np.isnan(list(metric.compute().values())).all()
-    assert metric.by_class() == {}
-
-
-def test_over_all_classes_it_is_cocos_number_and_nothing_is_printed():
-    generator = np.random.default_rng(0)
-    metric, coco = TASK.metric(FEW, OPTIONS), MeanAveragePrecision()
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        for _ in range(6):
-            corner, sides = generator.uniform(0, 40, (4, 2)), generator.uniform(6, 24, (4, 2))
-            label = generator.integers(0, 3, 4)
-            truth = tuple(Object(FEW.ids[c], (*xy, *wh)) for c, xy, wh in zip(label, corner, sides, strict=True))
-            boxes = np.hstack([corner, corner + sides])
-            found = answer(
-                *(
-                    (tuple(box + generator.normal(0, 1.5, 4)), generator.uniform(), c)
-                    for box, c in zip(boxes, label, strict=True)
-                )
-            )
-            metric.update([found], [truth], [WHOLE])
-            coco.update([found], [{"boxes": torch.from_numpy(boxes).float(), "labels": torch.from_numpy(label)}])
-        mine = metric.compute()
-    theirs = coco.compute()
-    expected = {"mAP": "map", "mAP@50": "map_50", "mAP@75": "map_75"}
-    assert mine == pytest.approx({name: float(theirs[theirs_]) for name, theirs_ in expected.items()})
-    assert 0.1 < mine["mAP"] < 0.9
-    assert said.getvalue() == ""

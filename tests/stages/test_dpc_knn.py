@@ -8,32 +8,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.selectors.dpc_knn import dpc_knn
+from stages.selectors.dpc_knn import NEIGHBOURS, dpc_knn
 
 
 def slowly(points: np.ndarray, n_clusters: int, neighbours: int) -> tuple[list[int], list[int]]:
-    """The definition, pair by pair, without tie-breaks."""
+    """What the published code computes (irsLu/ltrp, from TCFormer), pair by pair, without its noise: a point is its own
+    first neighbour, and one that no other is denser than gets the largest distance that there is. For points whose
+    densities differ: of two neighbours, for one, two points may be each other's."""
     n = len(points)
     distance = [[math.dist(one, other) / math.sqrt(points.shape[1]) for other in points] for one in points]
     density = []
     for i in range(n):
-        nearest = sorted(distance[i][j] for j in range(n) if j != i)[:neighbours]
+        nearest = sorted(distance[i][j] for j in range(n))[:neighbours]
         density.append(math.exp(-sum(each**2 for each in nearest) / len(nearest)))
+    largest = max(map(max, distance))
     prominence = []
     for i in range(n):
         to_denser = [distance[i][j] for j in range(n) if density[j] > density[i]]
-        prominence.append(density[i] * min(to_denser, default=max(distance[i])))
+        prominence.append(density[i] * min(to_denser, default=largest))
     centres = sorted(range(n), key=lambda i: -prominence[i])[:n_clusters]
     label = [min(range(n_clusters), key=lambda c: distance[i][centres[c]]) for i in range(n)]
     return centres, label
 
 
 @pytest.mark.parametrize("n_clusters", [1, 7, 40])
-@pytest.mark.parametrize("neighbours", [2, 5])
+@pytest.mark.parametrize("neighbours", [3, 5])
 def test_clusters_are_those_of_the_definition(n_clusters, neighbours):
     points = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     found = dpc_knn(points, n_clusters, neighbours=neighbours)
     assert (found.centres.tolist(), found.label.tolist()) == slowly(points, n_clusters, neighbours)
+
+
+def test_a_point_is_the_first_of_its_own_neighbours():
+    """Of two neighbours one is another point, and the pair at a distance of 1 is densest; of three, two are others, and
+    the middle of the triple is."""
+    points = np.array([[0.0], [1.0], [50.0], [51.2], [52.4]])
+    assert dpc_knn(points, 5, neighbours=2).centres[0] == 0
+    assert dpc_knn(points, 5, neighbours=3).centres[0] == 3
+
+
+def test_each_coordinate_may_have_a_unit_of_its_own():
+    points = np.random.default_rng(0).integers(0, 256, (30, 6))
+    unit = np.tile([50.0, 60.0, 70.0], 2)
+    found = dpc_knn(points, 9, unit=unit)
+    assert (found.centres.tolist(), found.label.tolist()) == slowly(points / unit, 9, NEIGHBOURS)
 
 
 def test_a_longer_unit_is_the_same_as_smaller_points():
@@ -78,4 +96,4 @@ def test_of_equal_points_the_first_come_first():
 def test_points_so_far_apart_that_their_density_is_nothing_still_have_an_order():
     """exp(-d²) is 0 in float64 for all but the first two."""
     points = np.array([[1000.0], [0.0], [100.0], [1100.0], [90.0]])
-    assert dpc_knn(points, 5, neighbours=1).centres.tolist() == [2, 4, 1, 0, 3]
+    assert dpc_knn(points, 5, neighbours=2).centres.tolist() == [2, 4, 1, 0, 3]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from checksums import forget_checksums
 from random_maes import random_mae
 from saved_maes import (
     CONFIG,
@@ -30,7 +31,9 @@ from stages.density.mae_checkpoints import MaeCheckpoint, load_mae, save_mae
 
 
 def write_tensors(folder: str, weights: dict[str, Tensor]) -> None:
+    """In the place of those that were saved."""
     safetensors.torch.save_file(weights, Path(folder, "mae.safetensors"))
+    forget_checksums(Path(folder, "mae.json"))
 
 
 @pytest.fixture(params=FAMILIES)
@@ -81,9 +84,93 @@ def test_our_family_keeps_the_architecture_and_how_it_was_trained(tmp_path):
     assert (description["steps"], description["seed"]) == (7, 3)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
+@pytest.mark.parametrize("key", ["model", "state_dict", "model_ema"])
+def test_weights_that_were_saved_from_a_wrapper_are_those_of_the_model(prefix, key, tmp_path):
+    """Of DistributedDataParallel, torch.compile, both, and a module that holds the model."""
+    path = save_as_facebook(tmp_path / "mae_visualize_x.pth")
+    torch.save({key: {prefix + name: tensor for name, tensor in MODEL.state_dict().items()}}, path)
+    checkpoint = load_mae(path)
+    assert torch.equal(reconstruction(checkpoint.build()), reconstruction(MODEL))
+    assert checkpoint.sha256 == load_mae(save_as_ours(tmp_path / "ours")).sha256
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_hugging_face_model_may_come_from_a_wrapper_too(prefix, tmp_path):
+    path = save_as_hugging_face(tmp_path / "hub")
+    weights = {prefix + name: tensor for name, tensor in published_names(MODEL.state_dict()).items()}
+    safetensors.torch.save_file(weights, tmp_path / "hub" / "model.safetensors")
+    assert torch.equal(reconstruction(load_mae(path).build()), reconstruction(MODEL))
+
+
+def test_weights_of_facebook_may_be_safetensors(tmp_path):
+    path = save_as_facebook(tmp_path / "mae_visualize_x.safetensors")
+    safetensors.torch.save_file(MODEL.state_dict(), path)
+    assert torch.equal(reconstruction(load_mae(path).build()), reconstruction(MODEL))
+
+
+def test_one_file_of_a_folder_is_refused_with_the_folder(tmp_path):
+    ours, hub = save_as_ours(tmp_path / "mae"), save_as_hugging_face(tmp_path / "hub")
+    for path in (f"{ours}/mae.safetensors", f"{ours}/mae.json", f"{hub}/model.safetensors", f"{hub}/config.json"):
+        with pytest.raises(ValueError, match=r"expected a folder, got one of its files: name the folder, ") as refused:
+            load_mae(path)
+        assert str(refused.value).endswith(str(Path(path).parent))
+
+
+def test_names_that_are_no_maes_are_told_and_not_taken_for_an_encoder(tmp_path):
+    weights = {f"student.backbone.{name}": tensor for name, tensor in MODEL.state_dict().items()}
+    path = save_as_facebook(tmp_path / "x.pth", weights)
+    with pytest.raises(ValueError, match=r"x\.pth: expected the weights of an MAE, .* student\.backbone\.blocks\.0"):
+        load_mae(path)
+
+
+# Our files carry checksums
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("place", [0, 5, 100, -5000, -1])
+def test_a_flipped_bit_in_our_weights_is_refused_by_name(place, tmp_path):
+    ours = save_as_ours(tmp_path / "mae")
+    flip(tmp_path / "mae" / "mae.safetensors", place)
+    with pytest.raises(ValueError, match=r"mae\.safetensors: not as it was written: expected SHA-256 "):
+        load_mae(ours)
+
+
+def test_weights_in_another_dtype_than_they_were_saved_in_are_refused_by_name(tmp_path):
+    ours = save_as_ours(tmp_path / "mae")
+    halves = {name: tensor.half() for name, tensor in MODEL.state_dict().items()}
+    safetensors.torch.save_file(halves, tmp_path / "mae" / "mae.safetensors")
+    with pytest.raises(ValueError, match=r"mae\.safetensors: not as it was written"):
+        load_mae(ours)
+
+
+def test_an_architecture_that_was_edited_is_refused_where_the_weights_do_not_show_it(tmp_path):
+    """Another number of heads fits the same weights, and gives other scores."""
+    ours, file = save_as_ours(tmp_path / "mae"), tmp_path / "mae" / "mae.json"
+    edited = file.read_text().replace('"heads": 4', '"heads": 8')
+    assert edited != file.read_text()
+    file.write_text(edited)
+    with pytest.raises(ValueError, match=r"^\S+/mae\.json: not as it was written: expected SHA-256 "):
+        load_mae(ours)
+    forget_checksums(file)
+    assert load_mae(ours).config.heads == 8
+
+
+def test_an_mae_of_an_earlier_version_has_no_checksums_and_is_read(tmp_path):
+    ours = save_as_ours(tmp_path / "mae")
+    before = load_mae(ours).sha256
+    forget_checksums(tmp_path / "mae" / "mae.json")
+    assert load_mae(ours).sha256 == before
+
+
 def test_a_model_that_is_half_written_is_not_there(tmp_path):
     os.remove(Path(save_as_ours(tmp_path / "mae")) / "mae.json")
-    with pytest.raises(ValueError, match=r"expected an MAE: a folder with mae\.json or config\.json, or a \.pth file"):
+    with pytest.raises(ValueError, match=r"mae: no MAE there: expected .* got a folder with mae\.safetensors"):
         load_mae(str(tmp_path / "mae"))
 
 
@@ -97,11 +184,18 @@ def test_weights_that_are_missing_beside_their_description_are_told_by_name(tmp_
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ("{", "expected JSON"),
+        ("{", "expected a JSON object, got something else"),
         ("{}", "'config' is missing"),
         ('{"config": {"widht": 32}}', "not the architecture of an MAE: .*'widht'"),
         ('{"config": {"norm_eps": 0.0}}', "MAE norm_eps: expected a number above 0"),
-        ('{"config": {"image_size": 32.5}}', "MAE image_size: expected a whole number above 0, came 32.5"),
+        ("[" * 100_000, "expected a JSON object, got JSON that is nested too deeply"),
+        ("[1]", "expected a JSON object, got a list"),
+        ('{"config": [1]}', "not the architecture of an MAE"),
+        ('{"config": {"depth": 10000000}}', "MAE depth: expected at most 1000, got 10000000"),
+        ('{"config": {"width": 1000000000}}', "MAE width: expected at most 65536, got 1000000000"),
+        ('{"config": {"heads": true}}', "MAE heads: expected a whole number above 0, got True"),
+        ('{"config": {"image_size": 32000, "patch_size": 16}}', "expected at most 32767 patches, got 2000 x 2000"),
+        ('{"config": {"image_size": 32.5}}', "MAE image_size: expected a whole number above 0, got 32.5"),
     ],
 )
 def test_a_description_of_ours_that_is_damaged_is_refused(description, message, tmp_path):
@@ -114,7 +208,10 @@ def test_a_description_of_ours_that_is_damaged_is_refused(description, message, 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: (path.mkdir(), (path / "photo.jpg").touch())])
 def test_a_folder_without_an_mae_is_refused(make, tmp_path):
     make(tmp_path / "folder")
-    with pytest.raises((ValueError, FileNotFoundError), match=r"folder: .* a folder with mae\.json or config\.json"):
+    with pytest.raises(
+        (ValueError, FileNotFoundError),
+        match=r"folder: no MAE there: expected a folder with mae\.json, a",
+    ):
         load_mae(str(tmp_path / "folder"))
 
 
@@ -162,7 +259,7 @@ def test_an_encoder_without_its_decoder_is_refused_by_name(save, tmp_path):
 
 def test_a_timm_folder_is_refused_as_an_encoder_too(tmp_path):
     (tmp_path / "config.json").write_text('{"architecture": "vit_base_patch16_224", "num_classes": 0}')
-    with pytest.raises(ValueError, match=r"config\.json: expected model_type 'vit_mae', came None; an encoder without"):
+    with pytest.raises(ValueError, match=r"config\.json: expected model_type 'vit_mae', got None; an encoder without"):
         load_mae(str(tmp_path))
 
 
@@ -181,7 +278,9 @@ def test_a_truncated_file_is_refused_with_its_name(family, share, tmp_path):
     file = tmp_path / WEIGHTS_FILES[family]
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match=r"not a (whole safetensors file|checkpoint of tensors)") as refusal:
+    if family == "ours":
+        forget_checksums(file.with_name("mae.json"))
+    with pytest.raises(ValueError, match=r"(expected a whole safetensors file|not a checkpoint of tensors)") as refusal:
         load_mae(path)
     assert str(file) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -212,10 +311,10 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(save, family, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([torch.zeros(3)], "expected a dictionary of tensors, came list"),
+        ([torch.zeros(3)], "expected a dictionary of tensors, got list"),
         (
             {"epoch": 3, "state": "x"},
-            r"expected tensors by name, under the key 'model' or not, came \['epoch', 'state'\]",
+            r"expected tensors by name, under a key such as 'model' or not, got epoch, state$",
         ),
         ({"model": "vit"}, "expected tensors by name"),
     ],
@@ -229,10 +328,16 @@ def test_a_pickle_of_something_else_is_refused(content, message, tmp_path):
 WRONG_WEIGHTS = [
     (changed("blocks.1.attn.qkv.bias", None), r"blocks\.1\.attn\.qkv\.bias is missing"),
     (changed("mask_token", None), "mask_token is missing"),
-    (changed("head.weight", torch.zeros(3)), r"head\.weight is not an MAE's"),
-    (changed("norm.weight", torch.zeros(7)), r"norm\.weight: expected shape \(32,\), came \(7,\)"),
-    (changed("norm.weight", torch.full((32,), torch.nan)), r"norm\.weight holds NaN or infinity"),
-    (changed("cls_token", torch.full((1, 1, 32), torch.inf)), "cls_token holds NaN or infinity"),
+    (changed("head.weight", torch.zeros(3)), r"head\.weight is unknown"),
+    (changed("norm.weight", torch.zeros(7)), r"norm\.weight: expected shape \(32,\), got \(7,\)"),
+    (
+        changed("norm.weight", torch.full((32,), torch.nan)),
+        r"norm\.weight: expected finite numbers, got NaN",
+    ),
+    (
+        changed("cls_token", torch.full((1, 1, 32), torch.inf)),
+        "cls_token: expected finite numbers, got NaN",
+    ),
 ]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,31 @@ def test_the_asymmetric_loss_is_that_of_the_paper():
     assert asymmetric_loss(torch.tensor(logits), torch.tensor(targets)).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("logit", [-6.0, -2.9, -1.0, 0.0, 0.5, 2.0, 8.0])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_the_weight_of_the_asymmetric_loss_has_no_gradient(logit, target):
+    """As in its published code: only the logarithm is derived, by hand here."""
+    logits = torch.tensor([[logit, 0.0], [0.0, 0.0]], requires_grad=True)
+    asymmetric_loss(logits, torch.tensor([[target, 0.0], [0.0, 0.0]])).backward()
+    p = 1 / (1 + math.exp(-logit))
+    shifted = max(p - 0.05, 0)
+    expected = p - 1 if target else shifted**4 * p * (1 - p) / (1 - shifted)
+    assert logits.grad[0, 0].item() == pytest.approx(expected / 2, rel=1e-4)
+
+
+def test_the_asymmetric_loss_and_its_gradient_are_the_published_codes():
+    """What LTRP's AsymmetricLoss (gamma_neg=4, gamma_pos=0, clip=0.05, its weight without gradient) gave in float64."""
+    logits = torch.tensor([[-3.0, -1.0, 0.0, 2.0], [1.0, 3.0, -2.0, 0.5]], requires_grad=True)
+    value = asymmetric_loss(logits, torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 1]]))
+    value.backward()
+    assert value.item() == pytest.approx(3.2882237251612576, rel=1e-5)
+    expected = [
+        [0.0, -0.36552928931500245, 0.00931960227272727, 0.14781031882907797],
+        [0.0663142440547659, 0.15386552887704477, -0.4403985389889412, -0.18877033439907273],
+    ]
+    assert logits.grad.numpy() == pytest.approx(np.array(expected), rel=1e-4)
+
+
 def test_of_one_image_the_asymmetric_loss_is_timms():
     logits, targets = torch.randn(1, 9) * 3, (torch.rand(1, 9) < 0.5).float()
     ours = asymmetric_loss(logits, targets)
@@ -170,10 +197,38 @@ def test_metrics_over_all_classes_or_some(among, precision, f1):
     assert metric.by_class() == pytest.approx({0: 5 / 6, 2: 1 / 2})
 
 
-def test_very_sure_answers_are_still_told_apart():
+@pytest.mark.parametrize("sure", [25.0, 40.0, 1e4, 1e30, -800.0, -1e30])
+def test_very_sure_answers_are_still_told_apart(sure):
+    """Where sigmoids are all 1, or all 0."""
     metric = TASK.metric(FEW, OPTIONS)
-    metric.update(torch.tensor([[25.0] * 3, [24.0] * 3]), [frozenset({1, 4, 7}), frozenset()], [WHOLE] * 2)
+    higher, lower = torch.tensor(sure), torch.nextafter(torch.tensor(sure), torch.tensor(-torch.inf))
+    metric.update(torch.stack([higher, lower])[:, None].expand(2, 3), [frozenset({1, 4, 7}), frozenset()], [WHOLE] * 2)
     assert metric.compute()["mAP"] == 1.0
+
+
+def direct_average_precision(logits: np.ndarray, present: np.ndarray) -> float:
+    """As scikit-learn defines it: the sum over thresholds of the recall gained times the precision there."""
+    total, recall = 0.0, 0.0
+    for threshold in sorted(set(logits.tolist()), reverse=True):
+        said = logits >= threshold
+        reached = (said & present).sum() / present.sum()
+        total += (reached - recall) * (said & present).sum() / said.sum()
+        recall = reached
+    return total
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0, 3000.0])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_average_precision_is_that_of_the_logits_with_those_that_tie_taken_together(scale, rounded):
+    generator = np.random.default_rng(int(scale))
+    logits, present = generator.normal(0, scale, (300, 3)), generator.random((300, 3)) < 0.2
+    logits = np.float32(np.round(logits / scale) * scale if rounded else logits)
+    metric = TASK.metric(FEW, OPTIONS)
+    truths = [frozenset(id_ for id_, there in zip(FEW.ids, row, strict=True) if there) for row in present]
+    metric.update(torch.from_numpy(logits), truths, [WHOLE] * 300)
+    expected = {index: direct_average_precision(logits[:, index], present[:, index]) for index in range(3)}
+    assert metric.by_class() == pytest.approx(expected, abs=1e-6)
+    assert len(set(np.round(list(expected.values()), 3))) == 3
 
 
 def test_nothing_seen_is_not_a_number():

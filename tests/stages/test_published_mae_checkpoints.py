@@ -74,13 +74,13 @@ def test_a_facebook_file_with_published_widths_needs_no_numbers_of_heads(tmp_pat
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("patch_embed.proj.weight", None, r"not the weights of an MAE: patch_embed\.proj\.weight is missing"),
-        ("pos_embed", None, "not the weights of an MAE: pos_embed is missing"),
-        ("pos_embed", torch.zeros(3), r"pos_embed: expected 3 dimensions, came \(3,\)"),
+        ("patch_embed.proj.weight", None, r"'patch_embed\.proj\.weight' is missing"),
+        ("pos_embed", None, "'pos_embed' is missing"),
+        ("pos_embed", torch.zeros(3), r"pos_embed: expected 3 dimensions, got \(3,\)"),
         (
             "patch_embed.proj.weight",
             torch.zeros(32, 192),
-            r"proj\.weight: expected 4 dimensions, came \(32, 192\)",
+            r"proj\.weight: expected 4 dimensions, got \(32, 192\)",
         ),
     ],
 )
@@ -101,16 +101,16 @@ def test_a_facebook_file_without_the_tensors_that_tell_its_shape_is_refused(name
         ('{"heads": 5, "decoder_heads": 2}', r"x\.pth\.json: .*MAE width: expected a multiple of 5 heads"),
         (
             '{"heads": 0, "decoder_heads": 2}',
-            r"x\.pth\.json: .*MAE heads: expected a whole number above 0, came 0",
+            r"x\.pth\.json: .*MAE heads: expected a whole number above 0, got 0",
         ),
-        ('{"heads": "4", "decoder_heads": 2}', r"x\.pth\.json: .*MAE heads: .* came '4'"),
+        ('{"heads": "4", "decoder_heads": 2}', r"x\.pth\.json: .*MAE heads: .* got '4'"),
         ('{"heads": 4, "decoder_heads": 2, "head": 3}', r"x\.pth\.json: .*'head'"),
         (
             '{"heads": 4, "decoder_heads": 2, "pixel_target": "RGB"}',
-            r"MAE pixel_target: expected .* came 'RGB'",
+            r"MAE pixel_target: expected .* got 'RGB'",
         ),
-        ('{"heads": 4,', r"x\.pth\.json: expected JSON"),
-        ("[4, 2]", r"x\.pth\.json: expected a JSON object, came list"),
+        ('{"heads": 4,', r"x\.pth\.json: expected a JSON object, got something else"),
+        ("[4, 2]", r"x\.pth\.json: expected a JSON object, got a list"),
     ],
 )
 def test_numbers_of_heads_that_are_unknown_or_wrong_are_refused_and_the_message_says_how(beside, message, tmp_path):
@@ -195,10 +195,10 @@ def test_a_hub_that_does_not_answer_is_one_clear_message(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "vit"}, "expected model_type 'vit_mae', came 'vit'"),
-        ({"intermediate_size": 64}, "expected intermediate_size 128, came 64"),
-        ({"decoder_intermediate_size": 64}, "expected decoder_intermediate_size 96, came 64"),
-        ({"hidden_act": "relu"}, "expected hidden_act 'gelu', came 'relu'"),
+        ({"model_type": "vit"}, "expected model_type 'vit_mae', got 'vit'"),
+        ({"intermediate_size": 64}, "expected intermediate_size 128, got 64"),
+        ({"decoder_intermediate_size": 64}, "expected decoder_intermediate_size 96, got 64"),
+        ({"hidden_act": "relu"}, "expected hidden_act 'gelu', got 'relu'"),
         ({"num_hidden_layers": 3}, r"blocks\.2\.norm1\.weight is missing"),
         ({"num_attention_heads": 5}, r"config\.json: .*MAE width: expected a multiple of 5 heads"),
     ],
@@ -212,5 +212,5 @@ def test_a_hugging_face_config_that_is_no_maes_is_refused(changes, message, tmp_
 def test_a_hugging_face_config_that_lacks_something_is_refused_with_what_it_lacks(config, tmp_path):
     save_as_hugging_face(tmp_path)
     (tmp_path / "config.json").write_text(config)
-    with pytest.raises(ValueError, match=r"config\.json: '(decoder_)?hidden_size' is missing"):
+    with pytest.raises(ValueError, match=r"config\.json: '\w+' is missing"):
         load_mae(str(tmp_path))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from ranked_tars import GRID, scene_fields, score_of, shards_of, view_of, write_ranked, write_scores, write_tar
 
-from stages.samples.ranked import checksum, join_ranks, read_ranked, refuse_other_grid, selector_name
+from stages.samples.ranked import join_ranks, read_ranked, refuse_other_grid, selector_name
 from storage.dense_scores import PatchGrid, open_dense
+from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, index_infos
 
 TARS = {"a": ["a1", "bad", "a2", "a3"], "b": ["b1", "b2"]}

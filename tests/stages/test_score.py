@@ -191,7 +191,7 @@ def test_going_on_with_other_settings_is_refused_and_shows_what_differs(
 ) -> None:
     score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores"))
     before = files_of(tmp_path / "scores")
-    with pytest.raises(ValueError, match=rf"(?m)^  {name}: there it is .*, asked for"):
+    with pytest.raises(ValueError, match=rf"(?m)^  {name}: .* in the store, .* now"):
         score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores", **change))
     assert files_of(tmp_path / "scores") == before
 
@@ -202,7 +202,7 @@ def test_other_weights_are_refused(scene_shards: Path, small_mae: Path, tmp_path
     with torch.no_grad():
         model.decoder_pred.bias[0] += 1e-6
     save_mae(model, str(tmp_path / "other"), {})
-    with pytest.raises(ValueError, match=r"mae\.weights: there it is"):
+    with pytest.raises(ValueError, match=r"mae\.weights: .* in the store"):
         score_in_process(score_config(scene_shards, tmp_path / "other", tmp_path / "scores"))
 
 

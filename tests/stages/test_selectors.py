@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from ranker.selection import top_patches
 from stages.compute.randomness import draws_for
+from stages.images.normalisation import normalise
 from stages.selectors import DRAWS, SELECTORS, USES_SCORES, Select
+from stages.selectors.dpc_knn import dpc_knn
 from stages.selectors.selector import Candidates
 from stages.selectors.topk_cluster import patches_of
 
@@ -148,8 +150,33 @@ def test_three_tenths_of_topk_cluster_are_from_the_largest_clusters_without_a_to
 def test_topk_cluster_keeps_seven_tenths_by_score(choice):
     given_, count = choice
     kept = set(SELECTORS["topk+cluster"](given_, count))
-    by_score = set(SELECTORS["topk"](given_, round(0.7 * count)))
+    by_score = set(SELECTORS["topk"](given_, max(1, int(0.7 * count))))
     assert by_score <= kept
+
+
+@pytest.mark.parametrize(("count", "by_score"), [(49, 34), (98, 68), (147, 102), (10, 7), (90, 62), (2, 1), (1, 1)])
+def test_seven_tenths_are_rounded_down_as_in_the_published_code(count, by_score):
+    """With its rounding error of 90 * 0.7; of one patch it fails, and here the best is kept.
+
+    In a flat picture the first patches are centres, and the first of these has all that are none: where the last
+    patches have the highest scores, the other clusters are taken in turn, from the second."""
+    flat = picture(np.full((14, 14), 9))
+    kept = SELECTORS["topk+cluster"](candidates(range(196), flat), count)
+    assert kept.tolist() == [*range(1, count - by_score + 1), *range(196 - by_score, 196)]
+
+
+def test_topk_cluster_compares_patches_by_their_normalised_pixels():
+    """As the model sees them, in which blue differs by more than red of the same size."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    patches = normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None]).unfold(2, 2, 2).unfold(3, 2, 2)
+    patches = patches[0].permute(1, 2, 3, 4, 0).reshape(64, 12).double().numpy()
+    by_score = set(range(11))
+    clusters = dpc_knn(patches, 16)
+    chosen = [n for n in range(16) if not by_score & set(np.flatnonzero(clusters.label == n))]
+    chosen.sort(key=lambda n: -clusters.sizes[n])
+    expected = by_score | {clusters.centres[n] for n in chosen[:5]}
+    assert set(SELECTORS["topk+cluster"](candidates(range(64)[::-1], pixels), 16)) == expected
 
 
 def test_topk_cluster_depends_on_the_view_alone():

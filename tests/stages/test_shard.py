@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import webdataset
 from pictures import fill, mask, picture, png_with_header
+from PIL import Image
 from pydantic import ValidationError
 from repository import ROOT
 
+from stages.images import decoding
 from stages.shard import ShardConfig, ShardSummary, run_shard
 from storage.locations import is_temporary, locate
 from storage.shard_files import read_shard
@@ -202,9 +204,9 @@ for out, *moment in json.loads(sys.argv[3]):
 """
 MOMENTS = {
     "within a tar": ("stages.shard", "sample_fields", 35),  # the fourth tar has the 28th to 36th image
-    "a tar is whole but has no name": ("storage.locations", "_flush", 4),
-    "a tar is there but has no receipt": ("storage.locations", "_flush", 5),
-    "all is there but the index": ("storage.locations", "_flush", 16),
+    "a tar is whole but has no name": ("storage.local_files", "_flush", 4),
+    "a tar is there but has no receipt": ("storage.local_files", "_flush", 5),
+    "all is there but the index": ("storage.local_files", "_flush", 16),
 }
 
 
@@ -287,6 +289,25 @@ def test_a_folder_with_tars_of_others_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, "images/a.png", "out/mine.tar")
     with pytest.raises(ValueError, match=r"holds tars that were not made by this command, such as mine\.tar"):
         shard(images=str(tmp_path / "images"), out=str(tmp_path / "out"))
+
+
+def test_an_image_that_does_not_fit_into_memory_is_left_out_and_the_others_are_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "images", "a.png", "c.png")
+    fill(folder, "b.png", data=picture(40, 40))
+    load = decoding._load
+
+    def load_small(image: Image.Image) -> None:
+        if image.width > 32:
+            raise MemoryError
+        load(image)
+
+    monkeypatch.setattr(decoding, "_load", load_small)
+    summary = shard(images=str(folder), out=str(tmp_path / "out"))
+    reason = "not enough memory: 40x40 pixels need about 0 MiB"
+    assert [(each.path, each.reason) for each in summary.left_out] == [("b.png", reason)]
+    assert sorted(all_samples(tmp_path / "out")) == ["a", "c"]
 
 
 # sources and places

@@ -15,6 +15,7 @@ from pictures import encoded, fill
 from PIL import Image
 from scoring import score_config, score_in_process
 from small_models import SMALL, write_ranker
+from turned_pictures import ORIENTATIONS, photograph, stored, upright_mask
 
 from pipeline.cli import main
 from ranker.patch_ranker import PatchRanker
@@ -30,8 +31,9 @@ from stages.images.normalisation import denormalise, normalise
 from stages.samples.named import ShownImage, evenly, find_shown
 from stages.show import Row, ShowConfig, draw_row, draw_rows
 from stages.sources.scenes import draw_scene
+from storage.locations import locate
 from storage.scores import read_scores
-from storage.shard_files import read_shard
+from storage.shard_files import read_shard, write_shard
 from storage.shard_index import expand_shards
 
 PHOTOGRAPH = encoded(draw_scene(0, 0, 40).image)
@@ -280,3 +282,15 @@ def test_small_images_are_enlarged_by_whole_numbers_and_large_ones_are_not():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert (enlarged(image)[::20, ::20] == image).all()
     assert (only_patches(image, range(4), grid=2) == image).all()
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_files_are_shown_upright_and_images_of_tars_as_they_are_stored(tmp_path: Path, orientation: int):
+    data = photograph(orientation)
+    fill(tmp_path / "photographs", "1.png", data=data)
+    write_shard(locate(tmp_path), "a.tar", [("1", {"png": data})])
+    for place in ("photographs", "photographs/1.png"):
+        (image,) = find_shown([str(tmp_path / place)], 9, "")
+        assert np.array_equal(np.asarray(image.decode())[..., 0], upright_mask()), place
+    (image,) = find_shown([str(tmp_path / "a.tar")], 9, "")
+    assert np.array_equal(np.asarray(image.decode())[..., 0], stored(upright_mask(), orientation))

@@ -34,7 +34,7 @@ def _text(value: Any) -> Any:
 def fields_of(source: Source, number: int = 0, **limits: Any) -> dict[str, bytes]:
     item = source.items[number]
     limits = {"min_side": 1, "max_pixels": 10**6, "max_side": None, **limits}
-    return sample_fields(item.path, item.load(), source.facts.get("classes", []), **limits)
+    return sample_fields(item.path, item.load(), source.facts.get("classes", []), **limits).fields
 
 
 # keys
@@ -198,10 +198,10 @@ def test_only_larger_images_are_made_smaller_with_all_that_refers_to_their_pixel
     ]
     example = Example("bmp", picture(32, 24, format_="BMP"), objects=objects, mask=mask())
     limits: dict[str, Any] = {"min_side": 1, "max_pixels": 10**6}
-    same = sample_fields("a", example, [], max_side=32, **limits)
+    same = sample_fields("a", example, [], max_side=32, **limits).fields
     assert same["bmp"] == example.image
     assert same["seg.png"] == example.mask
-    small = sample_fields("a", example, [], max_side=16, **limits)
+    small = sample_fields("a", example, [], max_side=16, **limits).fields
     facts = json.loads(small["json"])
     assert Image.open(io.BytesIO(small["png"])).size == (16, 12) == (facts["width"], facts["height"])
     assert facts["objects"] == [
@@ -215,7 +215,7 @@ def test_only_larger_images_are_made_smaller_with_all_that_refers_to_their_pixel
 @pytest.mark.parametrize(("extension", "expected"), [("jpeg", "jpg"), ("webp", "jpg"), ("png", "png"), ("tiff", "png")])
 def test_smaller_images_stay_lossless_if_they_were(extension: str, expected: str) -> None:
     example = Example(extension, picture(64, 32))
-    fields = sample_fields("a", example, [], min_side=1, max_pixels=10**6, max_side=32)
+    fields = sample_fields("a", example, [], min_side=1, max_pixels=10**6, max_side=32).fields
     assert sorted(fields) == sorted([expected, "json"])
 
 

@@ -91,7 +91,7 @@ WRONG = [
     ("detect", facts(objects=None), "json: expected a list of objects, found none"),
     ("detect", facts(objects=[{"category": 1}]), "json: "),
     ("detect", facts(objects=[{**BOX, "bbox": [1, 2, -3, 4]}]), "json: "),
-    ("detect", facts(objects=[BOX], width=99), "json: expected objects of an image of 99x40, came one of 40x40"),
+    ("detect", facts(objects=[BOX], width=99), "json: expected objects of an image of 99x40, got one of 40x40"),
 ]
 
 

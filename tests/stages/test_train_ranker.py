@@ -17,7 +17,7 @@ from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.ranking.validation import RANKER
 from stages.train_ranker import PRESETS, TrainRankerConfig
-from stages.training.loop import Recipe, epoch_end
+from stages.training.recipe import Recipe, epoch_end
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 
@@ -159,10 +159,10 @@ def test_a_finished_ranker_is_left_alone(scene_shards: Path, scores: Path, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seed": 1}, r"seed: there it is 0, asked for 1"),
-        ({"loss": "list_net"}, r"loss: there it is 'list_mle', asked for 'list_net'"),
-        ({"width": 32}, r"ranker\.width: there it is 16, asked for 32"),
-        ({"split": "key"}, r"split: there it is 'shard', asked for 'key'"),
+        ({"seed": 1}, r"seed: 0 in the folder, 1 now"),
+        ({"loss": "list_net"}, r"loss: 'list_mle' in the folder, 'list_net' now"),
+        ({"width": 32}, r"ranker\.width: 16 in the folder, 32 now"),
+        ({"split": "key"}, r"split: 'shard' in the folder, 'key' now"),
     ],
 )
 def test_other_settings_for_the_same_folder_are_refused(
@@ -179,7 +179,10 @@ def test_other_settings_for_the_same_folder_are_refused(
     ("settings", "message"),
     [
         ({"accumulate": 3}, r"batch_size: expected a multiple of 1 workers times accumulate 3, came 4"),
-        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most 4 epochs, came 9"),
+        ({"warmup_epochs": 9}, r"warmup_epochs: expected at most all epochs, 4, got 9"),
+        ({"loss": "focused", "focus_top": 4}, r"focus_top: expected fewer than the 4 patches of a list, got 4"),
+        ({"loss": "focused", "focus_top": 2, "sublist": 2}, r"focus_top: expected fewer than the 2 patches of a list"),
+        ({"focus_top": 2}, r"focus_top: expected none for the loss list_mle, got 2"),
         ({"heads": 3}, r"ranker width: expected a multiple of 3 heads and of 4, came 16"),
         ({"base_learning_rate": 1e12, "warmup_epochs": 0}, r"loss became nan|not finite|infinite or NaN|same score"),
     ],
@@ -189,6 +192,55 @@ def test_what_cannot_be_trained_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         train_in_process(ranker_config(scene_shards, scores, tmp_path / "ranker", **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "length", "expected"),
+    [
+        ({}, 19, 10),
+        ({}, 49, 10),
+        ({}, 4, 2),
+        ({}, 5, 3),
+        ({"sublist": 4}, 49, 2),
+        ({"focus_top": 5}, 19, 5),
+        ({"focus_top": 18}, 19, 18),
+        ({"loss": "list_mle"}, 19, None),
+    ],
+)
+def test_focused_looks_at_the_ten_best_as_published_or_at_half_of_a_shorter_list(
+    settings: dict[str, object], length: int, expected: int | None
+) -> None:
+    config = ranker_config(Path(), Path(), Path(), **{"loss": "focused", **settings})
+    assert config.focus(length) == expected
+
+
+def test_another_focus_is_another_ranker(scene_shards: Path, scores: Path, tmp_path: Path) -> None:
+    for top in (None, 2, 3):
+        train_in_process(
+            ranker_config(scene_shards, scores, tmp_path / f"{top}", loss="focused", focus_top=top, epochs=1)
+        )
+    weights = [weights_of(tmp_path / name)["head.weight"] for name in ("None", "2", "3")]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("loss", ["list_mle", "focused"])
+def test_a_training_that_was_begun_when_focused_looked_at_half_of_each_list_goes_on_unless_it_has_that_loss(
+    loss: str, scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    """Settings of that time do not have `focus_top`."""
+    config = ranker_config(scene_shards, scores, tmp_path / "ranker", loss=loss)
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(config, stop_at=2)
+    file = tmp_path / "ranker/training.json"
+    settings = json.loads(file.read_text())
+    assert settings.pop("focus_top", None) == (2 if loss == "focused" else None)
+    file.write_text(json.dumps(settings))
+    if loss == "focused":
+        with pytest.raises(ValueError, match="focus_top: there it is None, asked for 2"):
+            train_in_process(config)
+    else:
+        assert train_in_process(config).summary().started_at == 2
 
 
 def test_settings_that_were_refused_do_not_stand_in_the_way_of_right_ones(

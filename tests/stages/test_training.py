@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.training.loop import Recipe, Training, TrainingReport, interruptions_held
+from stages.training.loop import Training, TrainingReport, interruptions_held
+from stages.training.recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
 

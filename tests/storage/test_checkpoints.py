@@ -21,7 +21,9 @@ def test_no_folder_holds_no_checkpoint(folder: LocalFiles) -> None:
 
 def test_the_newest_by_step_is_loaded_in_whatever_order_they_were_saved(folder: LocalFiles) -> None:
     for step in (900, 100_000_000, 1000):  # more digits than the names are padded to
-        save_checkpoint(folder, step, f"after {step}".encode(), keep=3)
+        other = folder.child(str(step))
+        save_checkpoint(other, step, f"after {step}".encode())
+        folder.write(other.names()[0], other.read(other.names()[0]))
     assert load_checkpoint(folder) == (100_000_000, b"after 100000000")
 
 
@@ -47,10 +49,26 @@ def test_a_damaged_checkpoint_is_passed_over_with_its_name(
     assert newest.name in caplog.text
 
 
-def test_if_all_are_damaged_there_is_none(folder: LocalFiles) -> None:
+def test_if_all_are_damaged_there_is_none_and_that_is_told(
+    folder: LocalFiles, caplog: pytest.LogCaptureFixture
+) -> None:
     save_checkpoint(folder, 1, b"first")
     (folder.root / folder.names()[0]).write_bytes(b"")
     assert load_checkpoint(folder) is None
+    assert "no checkpoint is whole: the training starts from the beginning" in caplog.text
+
+
+def test_a_training_that_went_back_behind_a_damaged_checkpoint_keeps_the_whole_ones(folder: LocalFiles) -> None:
+    """The damaged one, of a later step or of another run of the same, would be the newest by its name for ever."""
+    for step in (100, 200):
+        save_checkpoint(folder, step, b"state %d" % step)
+    newest = folder.root / folder.names()[-1]
+    newest.write_bytes(b"damaged")
+    save_checkpoint(folder, 150, b"state 150")
+    assert [name.split(".")[0] for name in folder.names()] == ["state-00000100", "state-00000150"]
+    save_checkpoint(folder, 150, b"on another machine")
+    assert load_checkpoint(folder) == (150, b"on another machine")
+    assert len(folder.names()) == 2
 
 
 def test_other_files_are_neither_read_nor_deleted(folder: LocalFiles) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 from repository import ROOT
 
-import storage.locations
+import storage.local_files
 from storage.locations import Location, is_temporary, locate
 
 
@@ -121,7 +121,7 @@ def test_a_child_and_a_url_lead_to_the_same_files(location: Location) -> None:
 
 def test_a_new_folder_is_flushed_into_its_parent_as_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[Path] = []
-    monkeypatch.setattr(storage.locations, "_fsync", flushed.append)
+    monkeypatch.setattr(storage.local_files, "_fsync", flushed.append)
     locate(tmp_path / "new").write("a/b/c", b"text")
     assert flushed == [tmp_path, tmp_path / "new", tmp_path / "new/a", tmp_path / "new/a/b"]
     flushed.clear()

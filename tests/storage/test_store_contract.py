@@ -155,6 +155,7 @@ def prepare(place: Location) -> None:
 def restore(place: Location, content: dict[str, bytes]) -> None:
     if folder := place.local_path():  # where an empty folder would stay
         shutil.rmtree(folder)
+        folder.mkdir()  # a folder that was there and is gone would not be made anew
     for path in place.walk():
         if path not in content:
             place.delete(path)
@@ -260,7 +261,7 @@ def test_verify_finds_each_damage_and_the_next_run_repairs_it(location: Location
 def test_settings_and_contents_other_than_the_stores_are_refused_without_a_change(location: Location) -> None:
     run(location.url)
     before = files(location)
-    with pytest.raises(ValueError, match=r"masks.ratio: there it is 0.9, asked for 0.75"):
+    with pytest.raises(ValueError, match=r"masks.ratio: 0.9 in the store, 0.75 now"):
         PatchStore.create_or_open(location.url, CONTENT, {**SETTINGS, "masks.ratio": 0.75})
     with pytest.raises(ValueError, match="expected a store of ranks"):
         PatchStore.create_or_open(location.url, "ranks", SETTINGS)

@@ -1,0 +1,48 @@
+"""Commands that are told to people: what they paste into a shell is what was meant."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+import click
+
+PROGRAM = "ltrp-pipeline"
+
+
+def command_line(*words: str) -> str:
+    """The command `ltrp-pipeline WORDS`, quoted for a shell, in one line whatever is in the words."""
+    return " ".join([PROGRAM, *map(_quoted, words)])
+
+
+def same_command() -> str:
+    """The command that is running."""
+    return command_line(*sys.argv[1:])
+
+
+def next_command(*words: str) -> str:
+    """ "Next: ltrp-pipeline WORDS", with the settings file that this command was given."""
+    context = click.get_current_context(silent=True)
+    config = context.params.get("config") if context else None
+    return f"Next: {command_line(*words, *(['--config', config] if config else []))}"
+
+
+def repeated(flag: str, values: list[str]) -> list[str]:
+    """The words that give several values to an option, such as --shards A --shards B."""
+    return [word for value in values for word in (flag, value)]
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    # Line ends, terminal codes and bytes that are no text, in the only quotes that can name them.
+    return f"$'{''.join(map(_escaped, word))}'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))

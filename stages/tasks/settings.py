@@ -1,0 +1,61 @@
+"""What decides a model of a task: it stands in its folder, and only the same goes on there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from stages.compute.autocast import Precision
+from stages.tasks.architecture import EncoderConfig
+from stages.tasks.recipes import TaskRecipe
+from stages.tasks.table import TaskName
+from stages.tasks.task import Classes, TaskOptions
+from storage.patch_store import PatchStore
+from storage.settings import Settings
+from storage.shard_checksum import checksum
+from storage.shard_index import ShardEntry
+
+METHOD_VERSION = 1
+"""Goes up whenever the same settings come to mean another model."""
+ENCODER_SETTINGS = ("image_size", "patch_size", "timm", "width", "depth", "heads", "drop_path")
+"""Fields of its architecture that settings name; all others are the recipe's."""
+ASYMMETRIC_SETTINGS = {"asymmetric_loss.weight": "detached"}
+"""Of trainings with that loss: those that were begun without it had gradients through its weight."""
+
+
+def task_settings(
+    task: TaskName,
+    recipe: TaskRecipe,
+    options: TaskOptions,
+    store: PatchStore,
+    shards: Sequence[ShardEntry],
+    start: str | None,
+    architecture: EncoderConfig,
+    classes: Classes,
+    precision: Precision,
+    *,
+    flip: bool,
+) -> Settings:
+    """All that the models of one comparison have in common; no paths, devices or numbers of processes."""
+    views: Settings = {
+        name: store.settings[name] for name in ("views", "views.crop", "views.scale") if name in store.settings
+    }
+    loss = options.multilabel_loss if task == "multilabel" else None
+    return {
+        "method": METHOD_VERSION,
+        "task": task,
+        **{f"encoder.{name}": getattr(architecture, name) for name in ENCODER_SETTINGS},
+        "init": start,
+        **recipe.settings(),
+        "flip": flip,
+        "multilabel_loss": loss,
+        **(ASYMMETRIC_SETTINGS if loss == "asymmetric" else {}),
+        "ignore_classes": list(options.ignore_classes),
+        "classes": hashlib.sha256(json.dumps([classes.ids, classes.names]).encode()).hexdigest(),
+        "precision": precision,
+        **views,
+        "shards": len(shards),
+        "shards.samples": sum(shard.nsamples or 0 for shard in shards),
+        "shards.sha256": checksum(shards),
+    }

@@ -1,0 +1,46 @@
+"""Errors of the operating system that say which file they are about: those of reading, writing and flushing an open
+file do not, so that "No space left on device" alone would leave open which."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """An OSError that names no file is given the name `path` on its way."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+class NamedFile(io.FileIO):
+    """A file whose every error names it, or what it is `called`."""
+
+    def __init__(self, path: Path, mode: str, called: Path | None = None) -> None:
+        self.called = called or path
+        super().__init__(os.fspath(path), mode)
+
+    def readinto(self, buffer: Any, /) -> int:
+        with naming(self.called):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with naming(self.called):
+            return super().readall()
+
+    def write(self, data: Any, /) -> int:
+        with naming(self.called):
+            return super().write(data)
+
+    def close(self) -> None:
+        with naming(self.called):  # disks over a network tell only then that a write failed
+            super().close()
