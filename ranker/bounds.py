@@ -12,7 +12,7 @@ LARGEST = {
     "image_size": 2**15,
     "patch_size": 2**15,
     "width": 2**16,
-    "depth": 1000,
+    "depth": 400,
     "heads": 2**12,
 }
 """Each at least eight times that of the largest published vision transformer."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ranker.selection import kept_count
 from stages.comparison.result import TaskResult, Throughput
-from stages.compute.autocast import autocast
+from stages.compute.autocast import Precision, autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
@@ -150,14 +150,16 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
         judged_on=judged_on(shards, store),
         training_seconds=saved.training_seconds,
         throughput=throughput,
-        notes=tuple(_notes(saved, select)),
+        notes=tuple(_notes(saved, select, precision)),
     )
 
 
-def _notes(saved: SavedTask, select: Select) -> Iterator[str]:
+def _notes(saved: SavedTask, select: Select, precision: Precision) -> Iterator[str]:
     trained, judged = saved.select_version or 1, VERSIONS.get(select, 1)
     if select == saved.run.select and trained != judged:
         yield f"trained on patches that version {trained} of {select} chose, judged on those of version {judged}"
+    if precision != "fp32":
+        yield f"judged in {precision}"
 
 
 def judged_on(shards: Sequence[ShardEntry], store: PatchStore) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class EncoderConfig:
         except (RuntimeError, ValueError, TypeError, OSError) as error:  # unknown; no download; not of patches
             raise ValueError(f"{TIMM}{self.timm}: expected a vision transformer of timm: {error}") from None
         if not isinstance(vit, VisionTransformer):
-            raise ValueError(f"{TIMM}{self.timm}: expected a VisionTransformer of timm, came {type(vit).__name__}")
+            raise ValueError(f"{TIMM}{self.timm}: expected a VisionTransformer of timm, got {type(vit).__name__}")
         return vit
 
     def _mae(self) -> VisionTransformer:
@@ -105,7 +105,7 @@ def begin_encoder(
     """Architecture, model and the checksum of the weights that it starts from: random ones of `size`, or those of
     `init` as `stages.training.encoders.read_encoder` takes it, which then decides the architecture.
 
-    Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+    Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
     """
     sizes: dict[str, Any] = {"image_size": grid.image_size, "patch_size": grid.patch_size}
     sizes |= {"drop_path": drop_path, "final_norm": final_norm}
@@ -126,5 +126,5 @@ def _shape(weights: dict[str, Any], heads: int | None, where: str) -> dict[str, 
     width = weights["cls_token"].shape[-1]
     depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     if not (heads := heads or HEADS.get(width)):
-        raise ValueError(f"{where}: expected an encoder of a known width ({sorted(HEADS)}), came {width}")
+        raise ValueError(f"{where}: expected an encoder of a known width ({sorted(HEADS)}), got {width}")
     return {"width": width, "depth": depth, "heads": heads}

@@ -139,7 +139,7 @@ def other(**changed: Tensor | None) -> dict[str, Tensor]:
     ("weights", "message"),
     [
         (other(cls_token=None), "expected the weights of an MAE's encoder, found no cls_token"),
-        (other(cls_token=torch.zeros(1, 1, 48)), "expected an encoder of a known width .*, came 48"),
+        (other(cls_token=torch.zeros(1, 1, 48)), "expected an encoder of a known width .*, got 48"),
         (
             other(cls_token=torch.tensor(1.0)),
             r".* found no cls_token \(1, 1, width\)",
@@ -223,7 +223,7 @@ def test_on_all_patches_it_is_timms_own_model(name: str, prefix: int, monkeypatc
     [
         ("vit_enormous", "timm:vit_enormous: expected a vision transformer of timm: "),
         ("resnet10t", "timm:resnet10t: expected a vision transformer of timm: "),
-        ("eva02_tiny_patch14_224", "timm:eva02_tiny_patch14_224: expected a VisionTransformer of timm, came Eva"),
+        ("eva02_tiny_patch14_224", "timm:eva02_tiny_patch14_224: expected a VisionTransformer of timm, got Eva"),
         ("vit_wee_patch16_reg1_gap_256", "expected a vision transformer with a CLS token, .* and no CLS token"),
     ],
 )

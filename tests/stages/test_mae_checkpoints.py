@@ -191,7 +191,7 @@ def test_weights_that_are_missing_beside_their_description_are_told_by_name(tmp_
         ("[" * 100_000, "expected a JSON object, got JSON that is nested too deeply"),
         ("[1]", "expected a JSON object, got a list"),
         ('{"config": [1]}', "not the architecture of an MAE"),
-        ('{"config": {"depth": 10000000}}', "MAE depth: expected at most 1000, got 10000000"),
+        ('{"config": {"depth": 10000000}}', "MAE depth: expected at most 400, got 10000000"),
         ('{"config": {"width": 1000000000}}', "MAE width: expected at most 65536, got 1000000000"),
         ('{"config": {"heads": true}}', "MAE heads: expected a whole number above 0, got True"),
         ('{"config": {"image_size": 32000, "patch_size": 16}}', "expected at most 32767 patches, got 2000 x 2000"),
