@@ -14,7 +14,7 @@ from stages.density import precision as precision_of_scores
 from stages.density.precision import fastest_trusted
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer
-from stages.training.loop import fastest_precision
+from stages.training.recipe import fastest_precision
 
 
 @pytest.mark.parametrize(("precision", "least_tau"), [("fp16", 0.97), ("bf16", 0.9)])
