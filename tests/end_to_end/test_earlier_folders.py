@@ -111,7 +111,7 @@ def test_other_settings_are_refused_as_they_were(kind: str, state: str) -> None:
     other = ["--weight-decay", "0.3"]
     output = call(*TRAININGS[kind], *other, "--out", f"{kind}{state}", status=1)
     assert "was begun with other settings" in output
-    assert "weight_decay: there it is 0.05, asked for 0.3" in output
+    assert "weight_decay: 0.05 in the folder, 0.3 now" in output
 
 
 def test_a_ranker_ranks_and_is_evaluated_and_a_model_judged() -> None:

@@ -237,7 +237,7 @@ def test_a_training_that_was_begun_when_focused_looked_at_half_of_each_list_goes
     assert settings.pop("focus_top", None) == (2 if loss == "focused" else None)
     file.write_text(json.dumps(settings))
     if loss == "focused":
-        with pytest.raises(ValueError, match="focus_top: there it is None, asked for 2"):
+        with pytest.raises(ValueError, match="focus_top: nothing in the folder, 2 now"):
             train_in_process(config)
     else:
         assert train_in_process(config).summary().started_at == 2

@@ -273,7 +273,7 @@ def test_a_training_on_patches_that_an_earlier_topk_cluster_chose_does_not_go_on
         with pytest.raises(KeyboardInterrupt):
             train_task(config, run, stop_at=2)
         begun_before(tmp_path / run.name, "select.version")
-    with pytest.raises(ValueError, match=r"select\.version: there it is None, asked for 2"):
+    with pytest.raises(ValueError, match=r"select\.version: nothing in the folder, 2 now"):
         train_task(config, mixed)
     assert summary_of(train_task(config, QUARTER)).started_at == 2
 
@@ -326,7 +326,7 @@ def test_settings_name_no_field_of_a_later_version_that_is_as_it_was_before(
     assert not later.keys() & small.keys()
     assert later.items() <= fine.items()
     begun_before(tmp_path / "fine" / QUARTER.name, *later)
-    with pytest.raises(ValueError, match=r"head_std: there it is None, asked for 2e-05"):
+    with pytest.raises(ValueError, match=r"head_std: nothing in the folder, 2e-05 now"):
         train_task(task_config(ranked, small_mae, tmp_path / "fine", **FINE_TUNING))
 
 
@@ -351,7 +351,7 @@ def test_a_training_that_was_begun_with_gradients_through_the_weight_of_the_asym
         train_task(config, stop_at=2)
     begun_before(tmp_path / QUARTER.name, "asymmetric_loss.weight")
     if loss == "asymmetric":
-        with pytest.raises(ValueError, match=r"asymmetric_loss\.weight: there it is None, asked for 'detached'"):
+        with pytest.raises(ValueError, match=r"asymmetric_loss\.weight: nothing in the folder, 'detached' now"):
             train_task(config)
     else:
         assert summary_of(train_task(config)).started_at == 2
