@@ -3,8 +3,9 @@
 - OUT/NAME-000000.tar ...: the samples (stages.sources.sample_fields)
 - OUT/index.json, written last: name, count, size and checksum of each tar (storage.shard_index)
 - OUT/left_out.json: every image that is in no tar, with the reason
-- OUT/sharding/plan.json: what was asked for, so that running again continues this and nothing else
-- OUT/sharding/NAME-000000.json ...: the receipt of each finished tar
+- OUT/skipped_objects.json, where there are any: every wrong annotation of an object, with the reason
+- OUT/sharding/: what was asked for (stages.sharding.plan), the receipt of each finished tar
+  (stages.sharding.receipts), and the lock of the run under way (storage.driver_lock)
 
 Which image goes to which tar is decided by the listing alone, before any is opened: an image that cannot be
 used makes its tar smaller and changes no other. So a tar depends on nothing but its images and the settings,
@@ -13,16 +14,13 @@ and can be made again, byte for byte, after any interruption and with any number
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,18 +28,22 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import MAX_PIXELS, UnusableImage
 from stages.images.orientation import UPRIGHT
+from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, write_plan
+from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
 from stages.sources.drawn_on import DrawnOn
 from stages.sources.sample_fields import Orientations, PackedSample, sample_fields
-from stages.sources.sample_keys import safe_keys
 from stages.sources.scenes import SMALLEST_SIDE
-from stages.sources.source import Item, Source, find_images
+from stages.sources.source import Item, SkippedObject
+from stages.sources.table import find_images
+from stages.sources.wording import counted, some_of
+from storage.driver_lock import DriverLock
 from storage.locations import Location, is_temporary, locate
 from storage.shard_files import write_shard
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes
+from storage.text import printable
 
-PLAN = "sharding/plan.json"
 LEFT_OUT = "left_out.json"
-FORMAT = 1  # of tars and plan: to be raised when the same settings make other tars
+SKIPPED_OBJECTS = "skipped_objects.json"
 NOT_IN_PLAN = {
     "out",
     "workers",
@@ -120,16 +122,11 @@ class ShardConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class LeftOutImage:
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class ShardSummary:
     """`images` = `samples` + the number `left_out`. `ignored` files are no images by their names. `written`
-    tars were made by this run; the others were there. `orientation`: how many images in tars have which by their EXIF,
-    1 excepted; in `unoriented` tars, of an earlier version, nobody has looked."""
+    tars were made by this run; the others were there. `notes` are lines for people: what the source is, and what is odd
+    about it. `orientation`: how many images in tars have which by their EXIF, 1 excepted; in `unoriented` tars, of an
+    earlier version, nobody has looked."""
 
     out: str
     images: int
@@ -140,79 +137,76 @@ class ShardSummary:
     written: int
     orientation: dict[str, int]
     unoriented: int
+    notes: tuple[str, ...] = ()
+    skipped_objects: tuple[SkippedObject, ...] = ()
 
 
-@dataclass(frozen=True)
-class PlannedShard:
-    """A tar and the images meant for it, with their keys."""
+def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> ShardSummary:
+    """Make the tars that are missing, then the list of what was left out and the index. To `verify` reads the tars that
+    are there, and makes again what is not as it was written.
 
-    name: str
-    images: list[tuple[str, Item]]
-
-    @property
-    def receipt(self) -> str:
-        return f"sharding/{self.name.removesuffix('.tar')}.json"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a finished tar holds, and what not. `orientation` as in `ShardSummary`; None in receipts of versions that
-    did not look."""
-
-    entry: ShardEntry
-    left_out: tuple[LeftOutImage, ...]
-    orientation: dict[str, int] | None = None
-
-
-def run_shard(config: ShardConfig, report: Report) -> ShardSummary:
-    """Make the tars that are missing, then the list of what was left out and the index.
-
-    `report` hears of "plan" {images, ignored, shards, done}, and after each tar of "shard" {name, samples,
-    left_out, bytes}. Raises ValueError if a source is not what it should be, if the output folder holds
-    something else, or was made with other settings or from other images.
+    `report` hears of "plan" {images, ignored, shards, done, notes}, after each tar whose bytes were compared of
+    "verified" {name, whole}, and after each tar that was made of "shard" {name, samples, left_out, bytes}. Raises
+    ValueError if a source is not what it should be, if the output folder holds something else, was made with other
+    settings or from other images, or is another run's at this moment.
     """
     out = locate(config.out)
     folder = out.local_path()
-    if config.images is not None and folder is not None and folder.resolve() == Path(config.images).resolve():
+    if config.images is not None and folder and os.path.realpath(folder) == os.path.realpath(config.images):
         raise ValueError(f"out: {config.out} is the folder of images; give another one")
-    source = find_images(config)
+    source = find_images(config.model_dump())
     name = config.name or _name_of(out)
-    shards = plan_shards(config, source, name)
-    _agree_on_plan(out, config, source, name)
-    receipts = _read_receipts(out, shards)
-    missing = [shard for shard in shards if shard.name not in receipts]
-    counts = {
-        "images": len(source.items),
-        "ignored": source.ignored,
-        "shards": len(shards),
-        "done": len(receipts),
-    }
-    report("plan", counts)
-    for shard, receipt in _make(out, missing, config, source.facts.get("classes", [])):
-        noted = dataclasses.replace(receipt, entry=dataclasses.replace(receipt.entry, url=shard.name))
-        out.write(shard.receipt, _json(dataclasses.asdict(noted)))
-        receipts[shard.name] = receipt
-        entry = receipt.entry
-        facts = {"samples": entry.nsamples, "left_out": len(receipt.left_out), "bytes": entry.filesize}
-        report("shard", {"name": shard.name, **facts})
+    shards = plan_shards(source, name, shard_size=config.shard_size, shuffle=config.shuffle, seed=config.seed)
+    settings = {**config.model_dump(exclude=NOT_IN_PLAN), "name": name}
+    defaults = {name: field.default for name, field in ShardConfig.model_fields.items()}
+    with ExitStack() as stack:
+        lock = DriverLock(out.child("sharding"))
+        begun = refuse_other_plan(out, source, settings, defaults)
+        is_finished = begun and not verify and out.exists(INDEX_NAME)  # as far as can be told without a receipt
+        if not is_finished:
+            stack.enter_context(lock)
+            if not refuse_other_plan(out, source, settings, defaults):
+                write_plan(out, source, settings)
+        receipts = read_receipts(
+            out, shards, verify=verify, report=lambda name, whole: report("verified", {"name": name, "whole": whole})
+        )
+        missing = [shard for shard in shards if shard.name not in receipts]
+        if missing and is_finished:
+            stack.enter_context(lock)
+        notes = (*source.notes, *_note_wrong_objects(shards, receipts))
+        counts = {"images": len(source.items), "ignored": source.ignored, "shards": len(shards)}
+        report("plan", {**counts, "done": len(receipts), "notes": notes})
+        for shard, receipt in _make(out, missing, config, source.facts.get("classes", [])):
+            if lock.lost:
+                raise ConnectionError(f"{out.url}: another run took over; this one stops")
+            write_receipt(out, shard, receipt)
+            receipts[shard.name] = receipt
+            entry = receipt.entry
+            facts = {"samples": entry.nsamples, "left_out": len(receipt.left_out), "bytes": entry.filesize}
+            report("shard", {"name": shard.name, **facts})
 
-    entries = [receipts[shard.name].entry for shard in shards]
-    left_out = sorted(
-        (image for shard in shards for image in receipts[shard.name].left_out), key=lambda each: each.path
-    )
-    samples = sum(entry.nsamples or 0 for entry in entries)
-    assert samples + len(left_out) == len(source.items), "books do not close"
-    info = {**source.facts, "images": len(source.items), "left_out": len(left_out)}
-    orientation = sum((Counter(receipt.orientation) for receipt in receipts.values()), Counter[str]())
-    if orientation:
-        info["orientation"] = dict(sorted(orientation.items()))
-    _write_if_new(out, LEFT_OUT, _json([dataclasses.asdict(image) for image in left_out]))
-    if samples == 0:
-        raise ValueError(f"none of the {len(left_out)} images can be used: {out.url}/{LEFT_OUT} says why")
-    for path in out.walk():
-        if is_temporary(path.rpartition("/")[2]):  # of a run that was killed
-            out.delete(path)
-    _write_if_new(out, INDEX_NAME, index_bytes(name, info, entries))
+        entries = [receipts[shard.name].entry for shard in shards]
+        left_out = sorted(
+            (image for shard in shards for image in receipts[shard.name].left_out), key=lambda each: each.path
+        )
+        samples = sum(entry.nsamples or 0 for entry in entries)
+        assert samples + len(left_out) == len(source.items), "sample counts do not add up"
+        info = {**source.facts, "images": len(source.items), "left_out": len(left_out)}
+        orientation = sum((Counter(receipt.orientation) for receipt in receipts.values()), Counter[str]())
+        if orientation:
+            info["orientation"] = dict(sorted(orientation.items()))
+        _write_if_new(out, LEFT_OUT, _json([asdict(image) for image in left_out]))
+        if source.skipped_objects:
+            _write_if_new(out, SKIPPED_OBJECTS, _json([asdict(each) for each in source.skipped_objects]))
+        if samples == 0:
+            raise ValueError(
+                f"none of the {counted(len(left_out), 'image')} can be used: {out.url}/{LEFT_OUT} says why; "
+                f"{printable(left_out[0].path)}: {left_out[0].reason}"
+            )
+        for path in out.walk() if missing or not is_finished else []:
+            if is_temporary(path.rpartition("/")[2]):  # of a run that was killed
+                out.delete(path)
+        _write_if_new(out, INDEX_NAME, index_bytes(name, info, entries))
     return ShardSummary(
         out.url,
         len(source.items),
@@ -223,19 +217,9 @@ def run_shard(config: ShardConfig, report: Report) -> ShardSummary:
         len(missing),
         dict(sorted(orientation.items())),
         sum(receipt.orientation is None for receipt in receipts.values()),
+        notes,
+        source.skipped_objects,
     )
-
-
-def plan_shards(config: ShardConfig, source: Source, name: str) -> list[PlannedShard]:
-    """Which image goes to which tar, in which order: known before any image is opened."""
-    keys = safe_keys([item.path for item in source.items])
-    images = list(zip(keys, source.items, strict=True))
-    if config.shuffle:
-        images.sort(key=lambda image: hashlib.sha256(f"{config.seed}/{image[0]}".encode()).digest())
-    return [
-        PlannedShard(f"{name}-{number:06}.tar", images[start : start + config.shard_size])
-        for number, start in enumerate(range(0, len(images), config.shard_size))
-    ]
 
 
 def _make(
@@ -270,7 +254,10 @@ def _make(
             left_out: list[LeftOutImage] = []
             orientation = Counter[str]()
             entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out, orientation))
-            yield shard, Receipt(entry, tuple(left_out), dict(sorted(orientation.items())))
+            yield (
+                shard,
+                Receipt(entry, tuple(left_out), shard.skipped_objects, orientation=dict(sorted(orientation.items()))),
+            )
 
 
 def _usable(
@@ -289,48 +276,17 @@ def _usable(
             yield key, sample.fields
 
 
-def _agree_on_plan(out: Location, config: ShardConfig, source: Source, name: str) -> None:
-    """Note what is asked for in the output folder, or refuse if something else was asked for there before."""
-    listing = hashlib.sha256(_json(source.facts))
-    for item in source.items:
-        listing.update(f"{item.path}\0{item.stamp}\n".encode("utf-8", "surrogateescape"))
-    settings = {**config.model_dump(exclude=NOT_IN_PLAN), "name": name}
-    plan = {
-        "format": FORMAT,
-        **settings,
-        "number of images": len(source.items),
-        "images": listing.hexdigest()[:16],
-    }
-    if out.exists(PLAN):
-        defaults = {name: field.default for name, field in ShardConfig.model_fields.items() if name in settings}
-        before = {**defaults, **json.loads(out.read(PLAN))}  # an earlier version may not have known a setting
-        differing = [key for key in sorted({*before, *plan}) if before.get(key) != plan.get(key)]
-        if differing:
-            what = "; ".join(f"{key}: {before.get(key)!r} then, {plan.get(key)!r} now" for key in differing)
-            raise ValueError(
-                f"{out.url} was made from other images or with other settings ({what}): "
-                "give another --out, or delete this one"
-            )
-        return
-    if tars := [name for name in out.names() if name.endswith(".tar")]:
-        raise ValueError(
-            f"{out.url} holds tars that were not made by this command, such as {tars[0]}: give another --out"
-        )
-    out.write(PLAN, _json(plan))
-
-
-def _read_receipts(out: Location, shards: list[PlannedShard]) -> dict[str, Receipt]:
-    """The receipts of the tars that are there, by name."""
-    names = {*out.names(), *(f"sharding/{name}" for name in out.names("sharding"))}
-    receipts = {}
-    for shard in shards:
-        if shard.name in names and shard.receipt in names:
-            content = json.loads(out.read(shard.receipt))
-            entry = ShardEntry(**{**content["entry"], "url": f"{out.url}/{shard.name}"})
-            if out.size(shard.name) == entry.filesize:
-                left_out = tuple(LeftOutImage(**image) for image in content["left_out"])
-                receipts[shard.name] = Receipt(entry, left_out, content.get("orientation"))
-    return receipts
+def _note_wrong_objects(shards: list[PlannedShard], receipts: dict[str, Receipt]) -> list[str]:
+    """Of tars that an earlier version made."""
+    older = [
+        shard.name
+        for shard in shards
+        if shard.name in receipts and receipts[shard.name].skipped_objects != shard.skipped_objects
+    ]
+    if not older:
+        return []
+    tars = counted(len(older), "tar of an earlier version holds", "tars of an earlier version hold")
+    return [f"{tars} wrong objects, which later stages refuse; --verify makes them again: {some_of(older)}"]
 
 
 def _write_if_new(out: Location, path: str, data: bytes) -> None:

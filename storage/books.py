@@ -131,6 +131,8 @@ class Books:
             return self._read("shards", list[ShardEntry])
         except FileNotFoundError:
             return []
+        except ValueError as error:
+            raise ValueError(f"{error}. Delete it: the next run writes it anew") from None
 
     def done(self) -> set[str]:
         """Names of the shards that are done and not known to be damaged."""

@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -98,7 +98,8 @@ class LocalFiles(Location):
                 error.filename = str(target)  # a name of ours tells nobody anything
             raise
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # moved to its place, or never there; what does stay, the next run sweeps
+                path.unlink()
         self._was_there = True
 
     def _make_folder(self, folder: Path) -> None:
@@ -113,7 +114,7 @@ class LocalFiles(Location):
 
 
 def _name(file: BinaryIO) -> str:
-    return os.fspath(file.name)
+    return file.name
 
 
 def _flush(file: BinaryIO) -> None:

@@ -53,6 +53,8 @@ class PatchStore:
             root = read_json_object(place, "zarr.json")
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no store of {expected} there") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: expected a store of {expected}: {error}") from None
         try:
             attributes = root["attributes"][ATTRIBUTE]
             found, version, found_settings = attributes["content"], attributes["format"], dict(attributes["settings"])
@@ -163,7 +165,8 @@ class PatchStore:
         if root := self.place.local_path():  # an object store has no half-written files
             for folder in (root, root / "shards", root / "books", *(root / "books").glob("*/")):
                 for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-                    path.unlink(missing_ok=True)
+                    if path.is_file():
+                        path.unlink(missing_ok=True)
 
     def read_shard(self, shard: str) -> dict[str, np.ndarray]:
         """All arrays of one shard.

@@ -30,11 +30,14 @@ class EventFile:
 
     def __init__(self, path: str | None) -> None:
         self._path = path
+        self._has_folder = False
 
     def write(self, event: str, **fields: Any) -> None:
         if self._path is None:
             return
-        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        if not self._has_folder:  # once: a folder that is deleted later is not to come back half empty
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            self._has_folder = True
         with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
 

@@ -5,24 +5,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from stages.images.decoding import image_size, orientation_hint
 from stages.images.views import View
+from stages.samples.object_fields import CategoryField, Id, ObjectField
 from storage.shard_files import Sample
+from storage.wrong_fields import first_wrong_field
 
 LEAST_VISIBLE = 0.25
 """Of a box's area. What is cut more than that can often not be told by anyone, and the corner that is left says little
 of the object's extent."""
 LEAST_SIDE = 1.0
 """In pixels of the rendered view: below it there is nothing to see."""
-
-Id = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
-Coordinate = Annotated[float, Field(strict=True, ge=-1e7, le=1e7, allow_inf_nan=False)]
-Extent = Annotated[float, Field(strict=True, ge=0, le=1e7, allow_inf_nan=False)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,28 +33,17 @@ class Object:
     is_crowd: bool = False
 
 
-class _Object(BaseModel):
-    category: Id
-    bbox: tuple[Coordinate, Coordinate, Extent, Extent]
-    iscrowd: Literal[0, 1] = 0
-
-
 class _Facts(BaseModel):
     """What else stands in the field is passed over."""
 
-    objects: list[_Object] | None = None
+    objects: list[ObjectField] | None = None
     categories: list[Id] | None = None
     width: Any = None
     height: Any = None
 
 
-class _Category(BaseModel):
-    id: Id
-    name: str
-
-
 class _Info(BaseModel):
-    categories: list[_Category] = []
+    categories: list[CategoryField] = []
 
 
 def read_objects(sample: Sample) -> tuple[Object, ...]:
@@ -90,7 +77,7 @@ def category_names(info: Mapping[str, Any]) -> dict[int, str]:
     try:
         found = _Info.model_validate(info).categories
     except ValidationError as error:
-        raise ValueError(f"info of the index: {_first(error)}") from None
+        raise ValueError(f"info of the index: {first_wrong_field(error)}") from None
     return {each.id: each.name for each in found}
 
 
@@ -122,11 +109,4 @@ def _read_facts(sample: Sample) -> _Facts:
     try:
         return _Facts.model_validate_json(sample.fields["json"])
     except ValidationError as error:
-        raise ValueError(f"json: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """Where, what was expected and what came, of the first thing that is wrong."""
-    found = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in found["loc"]) or "the whole"
-    return f"{where}: {found['msg']}, came {str(found['input'])[:40]!r}"
+        raise ValueError(f"json: {first_wrong_field(error)}") from None

@@ -23,10 +23,9 @@ from small_models import SMALL, SMALL_RANKER
 
 from stages.images.decoding import MAX_PIXELS
 from stages.images.views import View, evaluation_view, random_view
-from stages.shard import ShardConfig
+from stages.sources.built_in_scenes import from_scenes
 from stages.sources.sample_fields import sample_fields
 from stages.sources.scenes import CATEGORIES
-from stages.sources.source import from_scenes
 from storage import ranks, scores
 from storage.books import LeftOut
 from storage.dense_scores import PatchGrid
@@ -38,7 +37,7 @@ from storage.shard_index import INDEX_NAME, ShardEntry, expand_shards, index_byt
 SIDE = 40
 """Of the stored images, in pixels."""
 GRID = PatchGrid(SMALL.image_size, SMALL.patch_size)
-SCENES = from_scenes(ShardConfig(scenes=500, scene_size=SIDE, out="nowhere"))
+SCENES = from_scenes(scenes=500, scene_size=SIDE, seed=0)
 INFO = SCENES.facts
 """Of the index: names of the classes, of the categories, and of a mask's values."""
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from stages.images.decoding import decode_image
 from stages.images.normalisation import normalise
 from stages.images.views import View, render
+from stages.sources.built_in_scenes import png_bytes
 from stages.sources.scenes import BACKGROUND, CATEGORIES, draw_scene
-from stages.sources.source import png_bytes
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, Task, TaskModel, TaskOptions
 from storage.shard_files import Sample

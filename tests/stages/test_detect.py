@@ -53,23 +53,38 @@ def test_objects_are_read(facts, expected):
     [
         ({}, "json: expected a list of objects, found none"),
         ({"categories": [1]}, "json: expected a list of objects, found none"),
-        (b'{"objects": [', "json: the whole: Invalid JSON"),
-        (b"[" * 100_000, "json: the whole: Invalid JSON"),
-        ({"objects": [3]}, "json: objects.0: Input should be an object, came '3'"),
-        ({"objects": [{"category": 1}]}, "json: objects.0.bbox: Field required"),
+        (b'{"objects": [', "json: the whole: expected JSON, got something else: "),
+        (b"[" * 100_000, "json: the whole: expected JSON, got something else: "),
+        ({"objects": [3]}, "json: objects.0: expected an object, got 3"),
+        ({"objects": [{"category": 1}]}, "json: objects.0.bbox: expected a value, got none"),
         (
             {"objects": [{"category": "1", "bbox": [0, 0, 1, 1]}]},
-            "json: objects.0.category: Input should be a valid",
+            "json: objects.0.category: expected a valid integer, got '1'",
         ),
-        ({"objects": [{"category": 1, "bbox": [0, 0, 1]}]}, "json: objects.0.bbox.3: Field required"),
-        ({"objects": [{"category": 1, "bbox": [0, 0, 1, 1, 1]}]}, "json: objects.0.bbox: Tuple should have at most 4"),
-        ({"objects": [{"category": 1, "bbox": ["0", 0, 1, 1]}]}, "json: objects.0.bbox.0: Input should be a valid num"),
-        ({"objects": [{"category": 1, "bbox": [0, 0, 1, -1]}]}, "json: objects.0.bbox.3: .* equal to 0, came '-1'"),
-        ({"objects": [{"category": 1, "bbox": [0, 0, 1e300, 1]}]}, "json: objects.0.bbox.2: .*, came '1e\\+300'"),
-        (b'{"objects": [{"category": 1, "bbox": [0, 0, 1, NaN]}]}', "json: objects.0.bbox.3: .*, came 'nan'"),
+        ({"objects": [{"category": 1, "bbox": [0, 0, 1]}]}, "json: objects.0.bbox.3: expected a value, got none"),
+        (
+            {"objects": [{"category": 1, "bbox": [0, 0, 1, 1, 1]}]},
+            "json: objects.0.bbox: expected at most 4 items, got 5",
+        ),
+        (
+            {"objects": [{"category": 1, "bbox": ["0", 0, 1, 1]}]},
+            "json: objects.0.bbox.0: expected a valid number, got '0'",
+        ),
+        (
+            {"objects": [{"category": 1, "bbox": [0, 0, 1, -1]}]},
+            "json: objects.0.bbox.3: expected at least 0, got -1",
+        ),
+        (
+            {"objects": [{"category": 1, "bbox": [0, 0, 1e300, 1]}]},
+            "json: objects.0.bbox.2: expected at most 1e\\+07, got 1e\\+300",
+        ),
+        (
+            b'{"objects": [{"category": 1, "bbox": [0, 0, 1, NaN]}]}',
+            "json: objects.0.bbox.3: expected a finite number, got nan",
+        ),
         (
             {"objects": [{"category": 1, "bbox": [0, 0, 1, 1], "iscrowd": 2}]},
-            "json: objects.0.iscrowd: Input should be 0 or 1, came '2'",
+            "json: objects.0.iscrowd: expected 0 or 1, got 2",
         ),
         (
             {"objects": [], "width": 8, "height": 12},

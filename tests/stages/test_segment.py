@@ -20,7 +20,7 @@ from task_models import (
 )
 
 from stages.images.views import View, render
-from stages.sources.source import png_bytes
+from stages.sources.built_in_scenes import png_bytes
 from stages.tasks.segment import IGNORED, Segment
 from stages.tasks.task import Classes, TaskOptions
 

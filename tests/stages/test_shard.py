@@ -204,9 +204,9 @@ for out, *moment in json.loads(sys.argv[3]):
 """
 MOMENTS = {
     "within a tar": ("stages.shard", "sample_fields", 35),  # the fourth tar has the 28th to 36th image
-    "a tar is whole but has no name": ("storage.local_files", "_flush", 3),
-    "a tar is there but has no receipt": ("storage.local_files", "_flush", 4),
-    "all is there but the index": ("storage.local_files", "_flush", 15),
+    "a tar is whole but has no name": ("storage.local_files", "_flush", 4),
+    "a tar is there but has no receipt": ("storage.local_files", "_flush", 5),
+    "all is there but the index": ("storage.local_files", "_flush", 16),
 }
 
 
@@ -392,6 +392,8 @@ def test_events_tell_what_is_done(images: Path, tmp_path: Path) -> None:
         ShardConfig(images=str(images), out=str(tmp_path), **MIXED),
         lambda event, facts: events.append((event, facts)),
     )
-    assert events[0] == ("plan", {"images": 46, "ignored": 1, "shards": 6, "done": 0})
+    counts = {"images": 46, "ignored": 1}
+    notes = ("Class folders: 4 classes (bad, class 0, class 1, class 2).",)
+    assert events[0] == ("plan", {**counts, "shards": 6, "done": 0, "notes": notes})
     assert [event for event, _ in events[1:]] == ["shard"] * 6
     assert sum(facts["samples"] + facts["left_out"] for _, facts in events[1:]) == 46

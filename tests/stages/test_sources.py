@@ -18,11 +18,13 @@ from stages.shard import ShardConfig
 from stages.sources.sample_fields import sample_fields, scale_object
 from stages.sources.sample_keys import safe_keys
 from stages.sources.scenes import CATEGORIES
-from stages.sources.source import Example, Source, find_images
+from stages.sources.source import Example, Source
+from stages.sources.table import find_images
 
 
 def find(**settings: Any) -> Source:
-    return find_images(ShardConfig(out="out", **{name: _text(value) for name, value in settings.items()}))
+    texts = {name: _text(value) for name, value in settings.items()}
+    return find_images(ShardConfig(out="out", **texts).model_dump())
 
 
 def _text(value: Any) -> Any:
@@ -165,95 +167,6 @@ def test_an_image_without_a_sound_mask_is_unusable(tmp_path: Path, data: bytes |
         fill(tmp_path / "masks", "a.png", data=data)
     with pytest.raises(UnusableImage, match=reason):
         fields_of(find(images=tmp_path / "images", masks=tmp_path / "masks"))
-
-
-# COCO
-
-
-def coco_content() -> dict[str, Any]:
-    return {
-        "info": {"ignored": True},
-        "images": [
-            {"id": 7, "file_name": "b.png", "width": 32, "height": 24},
-            {"id": 3, "file_name": "sub/a.png", "width": 32, "height": 24},
-        ],
-        "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 9, "bbox": [1, 2, 3.5, 4],
-             "segmentation": [[1, 2, 4, 2, 4, 6]]},
-            {"id": 2, "image_id": 7, "category_id": 2, "bbox": [0, 0, 8, 8], "area": 60, "iscrowd": 1,
-             "segmentation": {"counts": [4, 2], "size": [24, 32]}},
-            {"id": 3, "image_id": 7, "category_id": 9, "bbox": [0, 0, 1, 1]},
-        ],
-        "categories": [{"id": 9, "name": "dog"}, {"id": 2, "name": "cat", "supercategory": "animal"}],
-    }  # fmt: skip
-
-
-def find_coco(folder: Path, content: Any) -> Source:
-    fill(folder / "images", "b.png", "sub/a.png", "not-listed.png")
-    (folder / "instances.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    return find(images=folder / "images", coco=folder / "instances.json")
-
-
-def test_coco_objects_come_with_their_images(tmp_path: Path) -> None:
-    source = find_coco(tmp_path, coco_content())
-    assert [item.path for item in source.items] == ["b.png", "sub/a.png"]
-    assert source.ignored == 1
-    assert source.facts["categories"] == [{"id": 2, "name": "cat"}, {"id": 9, "name": "dog"}]
-    facts = json.loads(fields_of(source)["json"])
-    assert facts["categories"] == [2, 9]
-    assert facts["objects"][0] == {
-        "category": 9, "bbox": [1, 2, 3.5, 4], "segmentation": [[1, 2, 4, 2, 4, 6]], "iscrowd": 0,
-    }  # fmt: skip
-    assert facts["objects"][1]["segmentation"] == {"counts": [4, 2], "size": [24, 32]}
-    assert json.loads(fields_of(source, 1)["json"])["objects"] == []
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda c: c.pop("categories"), "categories: Field required"),
-        (lambda c: c["annotations"][1].pop("bbox"), "annotations.1.bbox: Field required"),
-        (lambda c: c["annotations"][1].update(bbox=[1, 2, 3]), "annotations.1.bbox"),
-        (lambda c: c["annotations"][1].update(image_id=8), "annotations.1.image_id: there is no image 8"),
-        (
-            lambda c: c["annotations"][0].update(category_id=1),
-            "annotations.0.category_id: there is no category 1",
-        ),
-        (
-            lambda c: c["images"][0].update(file_name="../secret.png"),
-            "images.0.file_name: '../secret.png' leads out",
-        ),
-        (
-            lambda c: c["images"][1].update(file_name="/etc/secret.png"),
-            "images.1.file_name: '/etc/secret.png' leads out",
-        ),
-        (lambda c: c["images"][1].update(file_name=""), "images.1.file_name"),
-        (lambda c: c["images"][1].update(file_name="b.png"), "images: 2 entries share 1 ids or file names"),
-        (lambda c: c["images"][1].update(id=7), "images: 2 entries share 1 ids"),
-    ],
-)
-def test_wrong_annotations_are_refused_naming_file_and_entry(tmp_path: Path, change: Any, message: str) -> None:
-    content = coco_content()
-    change(content)
-    with pytest.raises(ValueError, match=rf"instances\.json: .*{message}"):
-        find_coco(tmp_path, content)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", "not json"])
-def test_a_file_that_is_no_coco_file_is_refused(tmp_path: Path, content: str) -> None:
-    with pytest.raises(ValueError, match=r"instances\.json: not COCO annotations: the whole: "):
-        find_coco(tmp_path, content)
-
-
-def test_an_image_that_coco_lists_but_is_missing_or_of_another_size_is_unusable(tmp_path: Path) -> None:
-    content = coco_content()
-    content["images"][0].update(width=24, height=32)
-    content["images"][1].update(file_name="gone.png")
-    source = find_coco(tmp_path, content)
-    with pytest.raises(UnusableImage, match="32x24, but its annotations are for 24x32"):
-        fields_of(source, 0)
-    with pytest.raises(UnusableImage, match="no such file"):
-        fields_of(source, 1)
 
 
 # scenes, and making smaller

@@ -170,8 +170,9 @@ def test_a_damaged_list_of_shards_and_a_damaged_failure_are_named(books: Books, 
     with pytest.raises(ValueError, match=r"books/shards\.json: damaged"):
         books.shards()
     books.place.write("books/failures/a.json", damaged)
-    with pytest.raises(ValueError, match=r"books/failures/a\.json: damaged"):
-        books.failures()
+    (failure,) = books.failures()  # `status` goes on to the next
+    assert (failure.shard, failure.attempts) == ("a", 0)
+    assert f"{books.place.url}/books/failures/a.json: damaged" in failure.reason
 
 
 class Counting:

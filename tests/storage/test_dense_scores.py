@@ -81,7 +81,7 @@ def test_what_has_no_scores_of_patches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="store: no store of scores or ranks there"):
         open_dense(str(tmp_path / "store"))
     PatchStore.create_or_open(str(tmp_path / "maps"), "maps", {})
-    with pytest.raises(ValueError, match="expected a store of scores or ranks in format 1, came maps in format 1"):
+    with pytest.raises(ValueError, match="expected a store of scores or ranks in format 1, got maps in format 1"):
         open_dense(str(tmp_path / "maps"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "zarr.json").write_text(json.dumps({"attributes": {}}))

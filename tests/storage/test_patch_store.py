@@ -16,7 +16,8 @@ import pytest
 import zarr
 from zarr.core.buffer.cpu import Buffer
 
-from storage import patch_store
+from storage import array_files, patch_store
+from storage.array_files import encode_arrays
 from storage.books import LeftOut
 from storage.locations import LocalFiles, Location, locate
 from storage.patch_store import PatchStore, encoded_size
@@ -107,7 +108,7 @@ def test_a_shard_without_samples_is_done_too(store: PatchStore) -> None:
 
 
 def test_many_rows_lie_in_several_chunks(store: PatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patch_store, "ROWS_PER_CHUNK", 3)
+    monkeypatch.setattr(array_files, "ROWS_PER_CHUNK", 3)
     write(store, rows=8)
     chunks = [path for path in store.place.walk("shards/a/score") if not path.endswith("zarr.json")]
     assert chunks == [f"shards/a/score/c/{number}/0/0" for number in range(3)]
@@ -125,17 +126,16 @@ def test_a_chunk_of_fill_values_is_written_all_the_same(local_store: PatchStore)
 def test_the_same_arrays_give_the_same_bytes_on_any_thread() -> None:
     # Large enough for Blosc to cut it into blocks, whose order would be that of its threads if it used any.
     noise = np.random.default_rng(0).lognormal(size=(1500, 20, 20)).astype(np.float32)
-    encode = patch_store._encode
-    here = encode({"score": noise})
+    here = encode_arrays({"score": noise})
     with ThreadPoolExecutor(2) as pool:
-        assert all(there == here for there in pool.map(encode, [{"score": noise}] * 2))
+        assert all(there == here for there in pool.map(encode_arrays, [{"score": noise}] * 2))
     assert encoded_size({"score": noise}) == sum(map(len, here.values()))
 
 
 def test_files_of_an_earlier_write_that_do_not_belong_are_removed(
     store: PatchStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patch_store, "ROWS_PER_CHUNK", 2)
+    monkeypatch.setattr(array_files, "ROWS_PER_CHUNK", 2)
     write(store, rows=6, extra=np.zeros(6))
     write(store, rows=3)
     assert {f"shards/a/{path}" for path in store.books.record("a").files} == set(store.place.walk("shards/a"))
@@ -149,7 +149,7 @@ def test_arrays_of_different_length_are_never_written(local_store: PatchStore) -
 
 
 def test_books_that_do_not_close_are_refused_before_anything_is_written(local_store: PatchStore) -> None:
-    with pytest.raises(ValueError, match="shard a: sample counts do not add up: 9 samples in the tar, 5"):
+    with pytest.raises(ValueError, match="shard a: sample counts do not add up: 9 samples in the tar, 5 scored"):
         local_store.write_shard("a", some_arrays(), samples=9, left_out=[], tar_bytes=1, tar_md5="")
     assert local_store.place.walk("shards") == ["shards/zarr.json"]
 
@@ -299,10 +299,10 @@ def test_a_folder_that_is_something_else_is_refused_and_left_as_it_was(
 def test_a_store_of_something_else_or_of_another_format_is_refused(
     store: PatchStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="expected a store of ranks in format 1, came scores in format 1"):
+    with pytest.raises(ValueError, match="expected a store of ranks in format 1, got scores in format 1"):
         PatchStore.open(store.place.url, "ranks")
     monkeypatch.setattr(patch_store, "FORMAT", 2)
-    with pytest.raises(ValueError, match="expected a store of scores in format 2, came scores in format 1"):
+    with pytest.raises(ValueError, match="expected a store of scores in format 2, got scores in format 1"):
         PatchStore.create_or_open(store.place.url, CONTENT, SETTINGS)
 
 

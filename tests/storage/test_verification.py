@@ -159,7 +159,7 @@ def write_wrong(**arrays: np.ndarray) -> Callable[[PatchStore], None]:
         (change_index(filesize=20480), "tar: its index says bytes 20480, read were 10240"),
         (change_index(md5sum="1" * 32), f"tar: its index says md5 {'1' * 32}, read were {MD5}"),
         (forget, "not in books/shards.json"),
-        (change_record(samples=2, scored=1), "expected 1 rows by the record, came 2"),
+        (change_record(samples=2, scored=1), "expected 1 rows by the record, got shape (2, 1, 4)"),
         (change_record(shard="b"), "is the record of 'b'"),
         (change_record(scored=3), "sample counts do not add up: 3 samples in the tar, 3 scored and 1 skipped"),
         (change_record(files={}), "no file of this shard"),
