@@ -48,11 +48,12 @@ def test_a_finished_model_without_settings_is_somebody_elses(location: Location)
 
 
 def test_a_second_trainer_is_refused_and_a_later_one_is_not(location: Location) -> None:
+    location.write("training.json", b"{}")
     with sole_trainer(location), pytest.raises(StoreBusy), sole_trainer(location):
         raise AssertionError
     with sole_trainer(location):
         pass
-    assert location.walk() == []
+    assert location.walk() == ["training.json"]
 
 
 def test_what_killed_runs_left_half_written_is_swept_and_nothing_else(tmp_path: Path) -> None:
