@@ -18,18 +18,21 @@ from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
 from stages.selectors import USES_SCORES, VERSIONS
+from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
+from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
 from stages.tasks.kept_views import KeptViews
+from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
 from stages.tasks.objects import Object
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun, plan_runs
-from stages.tasks.segment import IGNORED
-from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded
+from stages.tasks.survey import choose_classes, read_class_names, read_excluded, survey_truths
 from stages.tasks.table import TASKS
-from stages.tasks.task import Task, TaskOptions, names_of
+from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
+from stages.tasks.truths import TruthReader
 from storage.dense_scores import PatchGrid, open_dense, patch_grid
 from storage.patch_store import PatchStore
 from storage.shard_files import read_shard
-from storage.shard_index import ShardEntry, expand_shards, index_infos
+from storage.shard_index import ShardEntry, expand_shards
 
 NAME = "coverage"
 
@@ -56,16 +59,21 @@ class CoverageConfig(BaseModel):
         description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
     )
     ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: str | None = Field(
         None, description="File of classes, one a line: coverage is told without these, and of these, too."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
-def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]) -> list[tuple[TaskRun, TaskResult]]:
-    """Of each selector at each keep ratio, on the evaluation crops; `through` hears of how many images of how many.
+def measure_coverage(
+    config: CoverageConfig, through: Callable[[int, int], None], tell: Callable[[str], None] = lambda text: None
+) -> list[tuple[TaskRun, TaskResult]]:
+    """Of each selector at each keep ratio, on the evaluation crops; `through` hears of how many images of how many,
+    `tell` how classes were matched and what share of masks counts nowhere.
 
-    Raises ValueError naming the sample that has no masks or boxes, wrong ones, or no scores.
+    Raises ValueError naming the sample that has no masks or boxes, wrong ones, or no scores, and where there is nothing
+    to cover.
     """
     store = open_dense(config.ranks)
     given = expand_shards(config.shards)
@@ -75,10 +83,15 @@ def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]
     if truth == "auto":
         truth = "masks" if "seg.png" in next(iter(read_shard(ShardEntry(shards[0].url)))).fields else "boxes"
     task = TASKS["segment" if truth == "masks" else "detect"]
-    options = TaskOptions(image_size=grid.image_size, ignore_classes=tuple(config.ignore_classes))
-    found = find_ids(task, options, store, shards, config.decode_threads)
-    names = read_class_names(config.class_names) if config.class_names else names_of(task, index_infos(given))
-    classes = choose_classes(found, names, config.ignore_classes)
+    if truth == "boxes" and (config.ignore_classes or config.mask_values):
+        setting = "ignore_classes" if config.ignore_classes else "mask_values"
+        raise ValueError(f"{setting}: expected none for boxes, got {getattr(config, setting)}")
+    options = TaskOptions(
+        image_size=grid.image_size,
+        ignore_classes=tuple(config.ignore_classes),
+        mask_values=parse_mask_values(config.mask_values),
+    )
+    truths, classes = _find_classes(config, task, options, store, given, shards, tell)
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset[int]()
 
     runs = list(plan_runs(config.select, config.keep_ratio, config.seeds))
@@ -89,7 +102,7 @@ def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]
     }
     covered = {run: CoveredArea() for run in runs}
     done = 0
-    with closing(_kept(task, options, grid, store, shards, choosers, config.decode_threads)) as images:
+    with closing(_kept(truths, grid, store, shards, choosers, config.decode_threads)) as images:
         for areas, kept in images:
             for run in runs:
                 covered[run].update(areas, kept[run])
@@ -97,6 +110,7 @@ def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]
             if done % 64 == 0 or done == n_images:
                 through(done, n_images)
     own, other = set(classes.ids), {classes.ids[index] for index in excluded}
+    _refuse_nothing_covered(covered[runs[0]], own, other, describe(shards), n_images)
 
     def result(run: TaskRun) -> TaskResult:
         area = covered[run]
@@ -117,20 +131,56 @@ def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]
             interval=_interval(every),
             left_metrics=without_nan({"coverage": left.mean}) if left else None,
             left_interval=_interval(left) if left else None,
-            excluded=[classes.names[index] for index in sorted(excluded)],
+            excluded=[classes.labels[index] for index in sorted(excluded)],
             by_class=without_nan(
-                {classes.names[classes.index(id_)]: value for id_, value in sorted(area.by_class().items())}
+                {classes.labels[classes.index(id_)]: value for id_, value in sorted(area.by_class().items())}
             ),
-            recipe={"truth": truth, "ignore_classes": config.ignore_classes},
+            recipe={
+                "truth": truth,
+                "ignore_classes": config.ignore_classes,
+                **({"mask_values": dict(options.mask_values)} if options.mask_values else {}),
+            },
             judged_on=judged_on(shards, store),
         )
 
     return [(run, result(run)) for run in runs]
 
 
-def _kept(
+def _find_classes(
+    config: CoverageConfig,
     task: Task,
     options: TaskOptions,
+    store: PatchStore,
+    given: Sequence[ShardEntry],
+    shards: Sequence[ShardEntry],
+    tell: Callable[[str], None],
+) -> tuple[TruthReader, Classes]:
+    """The classes of all shards together, each truth of which is looked at."""
+    lists = read_class_lists(task, given)
+    names = read_class_names(config.class_names) if config.class_names else None
+    if names:
+        named_by_file(lists, ClassList(str(config.class_names), names))  # refuses numbers of several meanings
+    merged = merge_lists(lists)
+    truths, where = TruthReader(task, options, merged.numbers), describe(shards)
+    found = survey_truths(truths, store, shards, config.decode_threads)
+    if found.pixels:
+        refuse_masks_of_two_values(found, options, where, needs_two=False)
+        refuse_uniform_masks(found, options, where)
+    for note in [*merged.notes, *share_note(found, where)]:
+        tell(note)
+    return truths, choose_classes(found.first, names or merged.names, config.ignore_classes)
+
+
+def _refuse_nothing_covered(area: CoveredArea, own: set[int], other: set[int], where: str, n_images: int) -> None:
+    """Raises ValueError where a coverage would be of nothing."""
+    groups = {"a category": own, "an excluded category": other, "a category that is left": own - other}
+    for what, among in groups.items():
+        if among and not area.estimate(among).n:
+            raise ValueError(f"{where}: nothing to cover: none of {n_images} evaluation crops shows {what}")
+
+
+def _kept(
+    truths: TruthReader,
     grid: PatchGrid,
     store: PatchStore,
     shards: Sequence[ShardEntry],
@@ -143,7 +193,7 @@ def _kept(
         view = sample.view(0)
         pixels = render(decode_image(sample.sample.image), view, grid.image_size)
         kept = {run: chooser.choose(sample, 0, pixels, EVALUATION) for run, chooser in choosers.items()}
-        return _areas(task.read_truth(sample.sample, options), view, grid.side), kept
+        return _areas(truths.read(sample), view, grid.side), kept
 
     samples = (sample for shard in shards for sample in read_ranked(store, shard))
     with closing(prefetch(look, samples, threads=threads, ahead=16 * threads)) as looked:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,13 +25,17 @@ from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
 from stages.selectors import USES_SCORES, VERSIONS, Select
+from stages.tasks.class_lists import ClassList, match_lists, named_by_file, read_class_lists
+from stages.tasks.judgeable import refuse_unjudgeable
 from stages.tasks.kept_views import KeptView, KeptViews
+from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
-from stages.tasks.survey import find_ids, read_excluded, refuse_unknown
+from stages.tasks.survey import read_class_names, read_excluded
 from stages.tasks.table import TASKS
 from stages.tasks.task import Task
 from stages.tasks.throughput import measure
+from stages.tasks.truths import TruthReader
 from stages.training.recipe import fastest_precision
 from storage.dense_scores import PatchGrid, open_dense
 from storage.locations import locate
@@ -54,6 +60,12 @@ class EvaluateTaskConfig(BaseModel):
     keep_ratio: float | None = Field(
         None, gt=0, le=1, description="Part of the patches that is kept, instead of that in training."
     )
+    class_names: str | None = Field(
+        None,
+        description="File with a name a line, that of class 0 first, by which the classes of these shards are matched "
+        "with the model's; by default what their index has.",
+    )
+    mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: str | None = Field(
         None, description="File of classes, one a line: all metrics are reported without these too."
     )
@@ -78,20 +90,35 @@ class EvaluationBatch:
         return torch.from_numpy(np.stack([each.kept for each in self.seen]))
 
 
-def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None]) -> TaskResult:
-    """Judges the model on the evaluation crops of all ranked images; `through` hears of how many of how many.
+def evaluate_task(
+    config: EvaluateTaskConfig, through: Callable[[int, int], None], tell: Callable[[str], None] = lambda text: None
+) -> TaskResult:
+    """Judges the model on the evaluation crops of all ranked images; `through` hears of how many of how many, `tell`
+    how classes were matched.
 
     Raises FileNotFoundError, or ValueError naming the file or sample: no model or store, other patches than the
-    model's, images without scores, and truths that are missing or not as they must be.
+    model's, images without scores, truths that are missing or not as they must be, a class that the model does not
+    have, nothing to judge, and answers that are no numbers.
     """
     saved, model = load_task(locate(config.model))
-    task, options = TASKS[saved.task], saved.options
+    task = TASKS[saved.task]
+    if config.mask_values and saved.task != "segment":
+        raise ValueError(f"mask_values: expected none for {saved.task}, which has no masks")
+    options = dataclasses.replace(saved.options, mask_values=parse_mask_values(config.mask_values))
     store = open_dense(config.ranks)
     grid = PatchGrid(saved.encoder.image_size, saved.encoder.patch_size)
     refuse_other_grid(store, grid, f"the model {config.model}")
     shards = join_ranks(expand_shards(config.shards), store)
-    excluded = read_excluded(config.exclude_classes, saved.classes) if config.exclude_classes else frozenset()
-    refuse_unknown(find_ids(task, options, store, shards, config.decode_threads), saved.classes)
+    classes = saved.classes
+    excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
+    lists = read_class_lists(task, shards)
+    if config.class_names:
+        lists = named_by_file(lists, ClassList(config.class_names, read_class_names(config.class_names)))
+    matched = match_lists(lists, saved.known_classes(f"the model {config.model}"))
+    for note in matched.notes:
+        tell(note)
+    truths = TruthReader(task, options, matched.numbers)
+    refuse_unjudgeable(truths, store, shards, classes, excluded, config.decode_threads)
 
     device = torch.device(resolve_device(config.device))
     precision = fastest_precision(device)
@@ -100,15 +127,17 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
     kept = kept_count(grid.n_patches, ratio)
     n_images = sum(shard.nsamples or 0 for shard in shards)
     views = KeptViews(grid, select, kept, seed=saved.run.seed, n_views=n_images)
-    metric = task.metric(saved.classes, options)
+    metric = task.metric(classes, options)
     model.to(device)
     done, first = 0, None
-    with closing(_batches(task, saved, views, store, shards, config)) as batches, torch.inference_mode():
+    with closing(_batches(truths, views, store, shards, config)) as batches, torch.inference_mode():
         for batch in batches:
             first = first or batch
             with autocast(device, precision):
                 predictions = model(batch.images().to(device), batch.kept().to(device))
-            metric.update(_on_cpu(predictions), batch.truths, [seen.view for seen in batch.seen])
+            answers = _on_cpu(predictions)
+            _refuse_no_numbers(answers, batch.samples, config.model)
+            metric.update(answers, batch.truths, [seen.view for seen in batch.seen])
             done += len(batch.seen)
             through(done, n_images)
     assert first is not None, "join_ranks gives no empty shards"
@@ -118,7 +147,7 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
         choose = partial(views.choose, sample, 0, first.seen[0].pixels, EVALUATION)
         asked = store if select in USES_SCORES else None
         targets = [
-            task.targets(truth, saved.classes, seen.view, grid.image_size)
+            task.targets(truth, classes, seen.view, grid.image_size)
             for truth, seen in zip(first.truths, first.seen, strict=True)
         ]
         speed = measure(model, first.images(), first.kept(), task.collate(targets), device=device, precision=precision)
@@ -130,7 +159,6 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
             selector_flops=flops,
             selector_seconds=seconds,
         )
-    classes = saved.classes
     left = set(range(len(classes))) - excluded if excluded else None
     return TaskResult(
         task=saved.task,
@@ -144,10 +172,10 @@ def evaluate_task(config: EvaluateTaskConfig, through: Callable[[int, int], None
         images=n_images,
         metrics=without_nan(metric.compute()),
         left_metrics=without_nan(metric.compute(left)) if left else None,
-        excluded=[classes.names[index] for index in sorted(excluded)],
-        by_class=without_nan({classes.names[index]: value for index, value in sorted(metric.by_class().items())}),
+        excluded=[classes.labels[index] for index in sorted(excluded)],
+        by_class=without_nan({classes.labels[index]: value for index, value in sorted(metric.by_class().items())}),
         recipe=saved.recipe,
-        judged_on=judged_on(shards, store),
+        judged_on={**judged_on(shards, store), **_judged_how(task, truths)},
         training_seconds=saved.training_seconds,
         throughput=throughput,
         notes=tuple(_notes(saved, select, precision)),
@@ -162,21 +190,33 @@ def _notes(saved: SavedTask, select: Select, precision: Precision) -> Iterator[s
         yield f"judged in {precision}"
 
 
+def _judged_how(task: Task, truths: TruthReader) -> dict[str, Any]:
+    """What else must be the same; nothing where everything is as it was in the first version."""
+    how: dict[str, Any] = {}
+    if task.metric_version > 1:
+        how["metric.version"] = task.metric_version
+    if truths.options.mask_values:
+        how["mask_values"] = {str(value): meant for value, meant in truths.options.mask_values}
+    moved = {tar: {a: b for a, b in each.numbers.items() if a != b} for tar, each in truths.numbers.items()}
+    if any(moved.values()):
+        how["classes.moved"] = hashlib.sha256(json.dumps(moved, sort_keys=True).encode()).hexdigest()
+    return how
+
+
 def judged_on(shards: Sequence[ShardEntry], store: PatchStore) -> dict[str, Any]:
     """What must be the same for two results to be compared."""
     return {"shards.sha256": checksum(shards), "views.crop": store.settings.get("views.crop")}
 
 
 def _batches(
-    task: Task,
-    saved: SavedTask,
+    truths: TruthReader,
     views: KeptViews,
     store: PatchStore,
     shards: Sequence[ShardEntry],
     config: EvaluateTaskConfig,
 ) -> Generator[EvaluationBatch, None, None]:
     def look(sample: RankedSample) -> tuple[RankedSample, KeptView, Any]:
-        return sample, views.look(sample, 0, EVALUATION), task.read_truth(sample.sample, saved.options)
+        return sample, views.look(sample, 0, EVALUATION), truths.read(sample)
 
     samples = (sample for shard in shards for sample in read_ranked(store, shard))
     with closing(prefetch(look, samples, threads=config.decode_threads, ahead=2 * config.batch_size)) as looked:
@@ -188,6 +228,14 @@ def _on_cpu(predictions: Any) -> Any:
     if isinstance(predictions, Tensor):
         return predictions.float().cpu()
     return [{name: values.cpu() for name, values in each.items()} for each in predictions]
+
+
+def _refuse_no_numbers(answers: Any, samples: Sequence[RankedSample], model: str) -> None:
+    """Comparisons with NaN are all false, which some metric takes for right."""
+    for answer, sample in zip(answers, samples, strict=True):
+        if not all(values.isfinite().all() for values in (answer.values() if isinstance(answer, dict) else [answer])):
+            where = f"{sample.tar}/{sample.key}"
+            raise ValueError(f"{model}: expected numbers for {where}, got answers that are infinite or NaN")
 
 
 def without_nan(values: Mapping[str, float]) -> dict[str, float | None]:

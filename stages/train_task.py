@@ -16,16 +16,28 @@ from stages.samples.ranked import join_ranks, refuse_other_grid, selector_name
 from stages.selectors import VERSIONS
 from stages.tasks.architecture import begin_encoder
 from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
+from stages.tasks.class_lists import (
+    ClassList,
+    KnownClasses,
+    digest,
+    match_lists,
+    merge_lists,
+    named_by_file,
+    read_class_lists,
+)
 from stages.tasks.classes_file import read_classes
+from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
+from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.recipes import PRESETS, TaskRecipe
 from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
 from stages.tasks.settings import task_settings
-from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
+from stages.tasks.survey import read_class_names, read_excluded, read_lines
 from stages.tasks.table import TASKS, TaskName
-from stages.tasks.task import Classes, TaskOptions, names_of
+from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.truths import TruthReader
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
@@ -35,7 +47,7 @@ from storage.json_files import read_json_object
 from storage.locations import locate
 from storage.patch_store import PatchStore, fingerprint
 from storage.shard_checksum import checksum
-from storage.shard_index import ShardEntry, expand_shards, index_infos
+from storage.shard_index import ShardEntry, expand_shards
 
 CLASSES_FILE = "classes.json"
 SETTINGS_FILE = "training.json"
@@ -68,6 +80,7 @@ class TrainTaskConfig(BaseModel):
         description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
     )
     ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: str | None = Field(
         None, description="File of classes, one a line: all metrics are reported without these too."
     )
@@ -126,11 +139,14 @@ class TrainTaskConfig(BaseModel):
         """Raises ValueError for what the task cannot do."""
         if self.ignore_classes and self.task != "segment":
             raise ValueError(f"ignore_classes: expected none for {self.task}, which has no masks")
+        if self.mask_values and self.task != "segment":
+            raise ValueError(f"mask_values: expected none for {self.task}, which has no masks")
         return TaskOptions(
             image_size=image_size,
             label_smoothing=self.recipe().label_smoothing,
             multilabel_loss=self.multilabel_loss,
             ignore_classes=tuple(self.ignore_classes),
+            mask_values=parse_mask_values(self.mask_values),
             head_std=self.recipe().head_std,
         )
 
@@ -143,37 +159,58 @@ class TrainTaskSummary(Summary):
 def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
     """Reads the truth of every image that will be trained or judged on, once, and notes the classes in `config.out`.
 
-    Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores, and
-    the line of `config.exclude_classes` that is no class.
+    Raises ValueError naming the sample when one has no truth, a wrong one, a class that is not known, or no scores;
+    the line of `config.exclude_classes` that is no class; and shards in which there is nothing to learn or to judge.
     """
+
+    def say(text: str) -> None:
+        tell(Message(text))
+
     task, place = TASKS[config.task], locate(config.out)
     store = open_dense(config.ranks)
     options = config.options(patch_grid(store).image_size)
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
     evaluation = join_evaluation(config)
+    lists, eval_lists = (read_class_lists(task, each) for each in (given, evaluation[1] if evaluation else []))
+    names = read_class_names(config.class_names) if config.class_names else None
+    if names:
+        named_by_file(lists, ClassList(str(config.class_names), names))  # refuses numbers of several meanings
+    merged = merge_lists(lists)
+    for note in merged.notes:
+        say(note)
     known = {
         "task": config.task,
         "ignore_classes": config.ignore_classes,
-        "class_names": read_class_names(config.class_names) if config.class_names else None,
+        "mask_values": config.mask_values,
+        "class_names": names,
+        "index_names": digest(lists, eval_lists),
+        "exclude_classes": read_lines(config.exclude_classes) if config.exclude_classes else None,
         "shards": checksum(shards),
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
     known = json.loads(json.dumps(known))  # as it is read again
     noted = read_json_object(place, CLASSES_FILE) if place.exists(CLASSES_FILE) else {}
-    if noted.get("of") == known:
+    is_known, threads = noted.get("of") == known, config.decode_threads
+    if is_known:
         classes = read_classes(place, CLASSES_FILE)
     else:
-        tell(Message(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples"))
-        found = find_ids(task, options, store, shards, config.decode_threads)
-        names = read_class_names(config.class_names) if config.class_names else names_of(task, index_infos(given))
-        classes = choose_classes(found, names, config.ignore_classes)
-        if evaluation:
-            refuse_unknown(find_ids(task, options, *evaluation, config.decode_threads), classes)
+        say(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
+        truths = TruthReader(task, options, merged.numbers)
+        classes = classes_to_learn(truths, store, shards, names or merged.names, threads, say)
+    # A mistake there is not to show after hours of training.
+    excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
+    if evaluation:
+        own = dict(zip(classes.ids, classes.names, strict=True))
+        training = KnownClasses("the shards to train on", own, merged.names, options.ignore_classes)
+        matched = match_lists(eval_lists, training)
+        for note in matched.notes:
+            say(note)
+        if not is_known:
+            refuse_unjudgeable(TruthReader(task, options, matched.numbers), *evaluation, classes, excluded, threads)
+    if not is_known:
         noted = {"of": known, **dataclasses.asdict(classes)}
         place.write(CLASSES_FILE, (json.dumps(noted, indent=1) + "\n").encode())
-    if config.exclude_classes:
-        read_excluded(config.exclude_classes, classes)  # a mistake there is not to show after hours of training
     return classes
 
 
@@ -209,7 +246,9 @@ class TrainTask(TrainingStage[TaskBatch]):
         self.place = locate(config.out).child(run.name)
         self._store = store = open_dense(config.ranks)
         self._grid = patch_grid(store)
-        self._shards = join_ranks(expand_shards(config.shards), store)
+        given = expand_shards(config.shards)
+        self._shards = join_ranks(given, store)
+        self._lists = merge_lists(read_class_lists(TASKS[config.task], given))
         self._n_images = sum(shard.nsamples or 0 for shard in self._shards)
         self._classes = read_classes(locate(config.out), CLASSES_FILE)
         self._options = config.options(self._grid.image_size)
@@ -266,6 +305,7 @@ class TrainTask(TrainingStage[TaskBatch]):
                 mixup=recipe.mixup,
                 seed=run.seed,
                 threads=config.decode_threads,
+                numbers=self._lists.numbers,
             ),
             recipe=self._recipe,
             groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if config.init else 1.0),
@@ -287,6 +327,7 @@ class TrainTask(TrainingStage[TaskBatch]):
             self._common,
             done.seconds,
             self._select_version,
+            tuple(sorted(self._lists.names.items())),
         )
         save_task(self.place, self._model, saved)
         return TrainTaskSummary(self.place.url, done.started_at, done.steps, left_out=done.left_out)

@@ -33,7 +33,11 @@ def run_coverage_command(config: CoverageConfig) -> int:
     """Measures, whether or not it was done before; returns the exit status."""
     place = locate(config.out)
     with Display("coverage", "images") as display:
-        found = measure_coverage(config, lambda through, total: display.show(through, total, last=through == total))
+        found = measure_coverage(
+            config,
+            lambda through, total: display.show(through, total, last=through == total),
+            lambda text: click.echo(text, err=True),
+        )
     for run, result in found:
         place.write(f"{run.name}/{RESULT_FILE}", result.encode())
     return run_compare_command([f"{place.url}/{run.name}/{RESULT_FILE}" for run, _ in found], place.url)

@@ -32,7 +32,11 @@ def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
 def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
     with Display("evaluate-task", "images") as display:
-        result = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
+        result = evaluate(
+            config,
+            lambda through, total: display.show(through, total, last=through == total),
+            lambda text: click.echo(text, err=True),
+        )
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
     click.echo(_line(result))

@@ -88,6 +88,8 @@ def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecut
         select=None,
         keep_ratio=None,
         batch_size=64,
+        class_names=None,  # names of the training shards are not those of others
+        mask_values=config.mask_values,
         exclude_classes=config.exclude_classes,
         throughput=config.throughput and run.seed == config.seeds[0],
         device=execution.device,

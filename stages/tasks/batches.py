@@ -14,8 +14,10 @@ from stages.compute.randomness import draws_for, uniform
 from stages.images.normalisation import normalise
 from stages.samples.ranked import RankedSample, read_ranked
 from stages.samples.stream import SampleStream
+from stages.tasks.class_lists import Numbers
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.task import Classes, Targets, Task, TaskOptions
+from stages.tasks.truths import TruthReader
 from storage.dense_scores import PatchGrid
 from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
@@ -54,10 +56,11 @@ class TaskBatches:
         mixup: float,
         seed: int,
         threads: int,
+        numbers: Numbers | None = None,
     ) -> None:
         """`mixup`: of both parameters of the beta distribution that shares are drawn from (Zhang et al., ICLR 2018);
-        0: images are not mixed."""
-        self._task, self._options, self._classes = task, options, classes
+        0: images are not mixed. `numbers`: what those of classes in tars mean, where these are not the task's."""
+        self._task, self._classes, self._truths = task, classes, TruthReader(task, options, numbers or {})
         self._views, self._grid = views, grid
         self._flip, self._mixup, self._seed = flip, mixup, seed
         self._stream = SampleStream(
@@ -86,7 +89,7 @@ class TaskBatches:
         seen = self._views.look(sample, int(uniform(draws, 0, len(sample.score))), epoch)
         if self._flip and uniform(draws) < 0.5:
             seen = seen.mirrored(self._grid.side)
-        truth = self._task.read_truth(sample.sample, self._options)
+        truth = self._truths.read(sample)
         return seen.pixels, seen.kept, self._task.targets(truth, self._classes, seen.view, self._grid.image_size)
 
     def _share(self, number: int) -> float:

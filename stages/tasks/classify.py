@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ class Classify:
     name = "classify"
     needs = "cls"
     metric_names: tuple[str, ...] = ("top-1", "top-5")
+    judges: Literal["which", "presence", "places"] = "which"
+    nothing = "no class"
+    metric_version = 1
     mixes = True
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
@@ -39,8 +43,17 @@ class Classify:
             raise ValueError(f"cls: expected the number of a class, came {text[:40]!r}")
         return int(text)
 
+    def renumber(self, truth: int, number: Callable[[int], int]) -> int:
+        return number(truth)
+
     def ids(self, truth: int) -> set[int]:
         return {truth}
+
+    def shown(self, truth: int, view: View | None, size: int) -> set[int]:
+        return {truth}
+
+    def pixels(self, truth: int) -> Counter[int]:
+        return Counter()
 
     def targets(self, truth: int, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
         one_hot = np.zeros(len(classes), np.float32)

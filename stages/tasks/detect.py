@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +43,10 @@ class Detect:
     name = "detect"
     needs = "json with objects"
     metric_names: tuple[str, ...] = METRICS
+    judges: Literal["which", "presence", "places"] = "places"
+    nothing = "no box (crowds do not count, nor boxes of which less than a quarter is visible)"
+    metric_version = 2
+    """1 took what is barely visible for absent, and IoU thresholds in float32."""
     mixes = False
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
@@ -49,8 +55,21 @@ class Detect:
     def read_truth(self, sample: Sample, options: TaskOptions) -> Objects:
         return read_objects(sample)
 
+    def renumber(self, truth: Objects, number: Callable[[int], int]) -> Objects:
+        return tuple(dataclasses.replace(each, category=number(each.category)) for each in truth)
+
     def ids(self, truth: Objects) -> set[int]:
         return {each.category for each in truth}
+
+    def shown(self, truth: Objects, view: View | None, size: int) -> set[int]:
+        single = tuple(each for each in truth if not each.is_crowd)
+        if view is None:
+            return {each.category for each in single if min(each.box[2:]) > 0}
+        _, chosen = visible_boxes(single, view, size)
+        return {single[index].category for index in chosen}
+
+    def pixels(self, truth: Objects) -> Counter[int]:
+        return Counter()
 
     def targets(self, truth: Objects, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
         """ "boxes" (n, 4) float32 of left, top, right, bottom in pixels of the rendered view, "labels" (n,) int64."""

@@ -14,6 +14,7 @@ from ranker.digest import FIELD, file_checksums, refuse_other_files
 from ranker.named_tensors import refuse_misfits
 from ranker.tensor_files import decode_safetensors, encode_safetensors
 from stages.tasks.architecture import EncoderConfig
+from stages.tasks.class_lists import KnownClasses
 from stages.tasks.classes_file import refuse_odd_classes
 from stages.tasks.runs import TaskRun
 from stages.tasks.table import TASKS, TaskName
@@ -43,6 +44,15 @@ class SavedTask:
     """Of all steps, at the rate of those of the last start."""
     select_version: int | None = None
     """`stages.selectors.VERSIONS` when it was trained; None for the first."""
+    index_names: tuple[tuple[int, str], ...] | None = None
+    """Numbers and names of the classes in the index of the training shards; empty where it has no names, None where
+    that is not known."""
+
+    def known_classes(self, where: str) -> KnownClasses:
+        """As other shards are matched with them."""
+        names = dict(zip(self.classes.ids, self.classes.names, strict=True))
+        index_names = None if self.index_names is None else dict(self.index_names)
+        return KnownClasses(where, names, index_names, self.options.ignore_classes)
 
 
 def save_task(place: Location, model: TaskModel, saved: SavedTask) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,10 @@ class Multilabel:
     name = "multilabel"
     needs = "json with categories or objects"
     metric_names: tuple[str, ...] = ("mAP", "F1")
+    judges: Literal["which", "presence", "places"] = "presence"
+    nothing = "no category"
+    metric_version = 2
+    """1 ranked sigmoids."""
     mixes = True
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
@@ -35,8 +40,17 @@ class Multilabel:
     def read_truth(self, sample: Sample, options: TaskOptions) -> frozenset[int]:
         return read_categories(sample)
 
+    def renumber(self, truth: frozenset[int], number: Callable[[int], int]) -> frozenset[int]:
+        return frozenset(map(number, truth))
+
     def ids(self, truth: frozenset[int]) -> set[int]:
         return set(truth)
+
+    def shown(self, truth: frozenset[int], view: View | None, size: int) -> set[int]:
+        return set(truth)
+
+    def pixels(self, truth: frozenset[int]) -> Counter[int]:
+        return Counter()
 
     def targets(self, truth: frozenset[int], classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
         return {"classes": _of_classes(truth, classes).astype(np.float32)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,12 +17,9 @@ from stages.compute.autocast import full_precision
 from stages.images.decoding import UnusableImage, decode_mask, image_size, mask_size, orientation_hint
 from stages.images.views import View
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
+from stages.tasks.task import IGNORED, Classes, Targets, TaskModel, TaskOptions, listed_names, stack
 from stages.tasks.token_grid import TokenGrid
 from storage.shard_files import Sample
-
-IGNORED = 255
-"""Of masks and targets: pixels that count nowhere."""
 
 
 class Segment:
@@ -30,13 +28,17 @@ class Segment:
     name = "segment"
     needs = "seg.png"
     metric_names: tuple[str, ...] = ("mIoU", "pixel accuracy")
+    judges: Literal["which", "presence", "places"] = "which"
+    nothing = "no pixel that counts"
+    metric_version = 1
     mixes = False
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
         return listed_names(info, "mask_classes")
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> np.ndarray:
-        """The mask (height, width) uint8, `IGNORED` in place of the ignored classes."""
+        """The mask (height, width) uint8 with the values that `TaskOptions.mask_values` gives it, and `IGNORED` in
+        place of the ignored classes."""
         if "seg.png" not in sample.fields:
             held = ", ".join(sorted(sample.fields))
             raise ValueError(f"expected a mask in the field seg.png, the sample holds {held}")
@@ -46,10 +48,33 @@ class Segment:
         except UnusableImage as error:
             raise ValueError(f"seg.png: {error}{_orientation_hint(sample, size)}") from None
         ignored = [id_ for id_ in options.ignore_classes if 0 <= id_ < IGNORED]
-        return np.where(np.isin(mask, ignored), np.uint8(IGNORED), mask) if ignored else mask
+        if not ignored and not options.mask_values:
+            return mask
+        table = np.arange(256, dtype=np.uint8)
+        for value, meant in options.mask_values:
+            table[value] = meant
+        table[np.isin(table, ignored)] = IGNORED
+        return table[mask]
+
+    def renumber(self, truth: np.ndarray, number: Callable[[int], int]) -> np.ndarray:
+        table = np.arange(256, dtype=np.uint8)
+        for id_ in self.ids(truth):
+            if not 0 <= (own := number(id_)) < IGNORED:
+                raise ValueError(f"expected classes of masks from 0 to {IGNORED - 1}, got {own}")
+            table[id_] = own
+        return table[truth]
 
     def ids(self, truth: np.ndarray) -> set[int]:
-        return set(np.flatnonzero(np.bincount(truth.ravel())).tolist()) - {IGNORED}
+        return set(self.pixels(truth)) - {IGNORED}
+
+    def shown(self, truth: np.ndarray, view: View | None, size: int) -> set[int]:
+        if view is None:
+            return self.ids(truth)
+        return self.ids(truth[view.top : view.top + view.height, view.left : view.left + view.width])
+
+    def pixels(self, truth: np.ndarray) -> Counter[int]:
+        counts = np.bincount(truth.ravel())
+        return Counter({value: int(counts[value]) for value in np.flatnonzero(counts).tolist()})
 
     def targets(self, truth: np.ndarray, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
         box = (view.left, view.top, view.left + view.width, view.top + view.height)

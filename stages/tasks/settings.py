@@ -52,6 +52,8 @@ def task_settings(
         "multilabel_loss": loss,
         **(ASYMMETRIC_SETTINGS if loss == "asymmetric" else {}),
         "ignore_classes": list(options.ignore_classes),
+        # Named where there are some: earlier versions had none.
+        **({"mask_values": {str(a): b for a, b in options.mask_values}} if options.mask_values else {}),
         "classes": hashlib.sha256(json.dumps([classes.ids, classes.names]).encode()).hexdigest(),
         "precision": precision,
         **views,

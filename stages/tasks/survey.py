@@ -3,39 +3,62 @@ classes there are."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from stages.compute.prefetch import prefetch
 from stages.samples.ranked import RankedSample, read_ranked
-from stages.tasks.task import Classes, Task, TaskOptions
+from stages.tasks.task import Classes
+from stages.tasks.truths import TruthReader
 from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
 
 
-def find_ids(
-    task: Task, options: TaskOptions, store: PatchStore, shards: Sequence[ShardEntry], threads: int
-) -> dict[int, str]:
-    """Each class id in the shards (of `join_ranks`), with the first sample that has it.
+@dataclasses.dataclass
+class Survey:
+    """What the truths of some images hold, by class id; ignored classes are in `pixels` alone."""
+
+    n_images: int = 0
+    first: dict[int, str] = dataclasses.field(default_factory=dict)
+    """The first sample that has the class at all."""
+    shown: Counter[int] = dataclasses.field(default_factory=Counter)
+    """Images that show enough of it to be learnt or judged."""
+    pixels: Counter[int] = dataclasses.field(default_factory=Counter)
+    """Of masks, by value, before anything is ignored."""
+
+
+def survey_truths(
+    truths: TruthReader, store: PatchStore, shards: Sequence[ShardEntry], threads: int, *, in_crops: bool = False
+) -> Survey:
+    """Looks at each sample of the shards (of `join_ranks`), at the whole image or at what the evaluation crop shows.
 
     Raises ValueError naming tar and sample where the truth is missing or not as it must be.
     """
+    task, ignored = truths.task, set(truths.options.ignore_classes)
+    everything = TruthReader(task, dataclasses.replace(truths.options, ignore_classes=()), truths.numbers)
 
-    def read(item: tuple[ShardEntry, RankedSample]) -> tuple[str, set[int]]:
+    def read(item: tuple[ShardEntry, RankedSample]) -> tuple[str, set[int], set[int], Counter[int]]:
         shard, ranked = item
         where = f"{shard.url}: {ranked.key}"
         try:
-            return where, task.ids(task.read_truth(ranked.sample, options))
+            truth = everything.read(ranked)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+        view = ranked.view(0) if in_crops else None
+        return where, task.ids(truth), task.shown(truth, view, truths.options.image_size), task.pixels(truth)
 
     samples = ((shard, ranked) for shard in shards for ranked in read_ranked(store, shard))
-    found: dict[int, str] = {}
-    with closing(prefetch(read, samples, threads=threads, ahead=8 * threads)) as truths:
-        for where, ids in truths:
-            for id_ in ids:
-                found.setdefault(id_, where)
+    found = Survey()
+    with closing(prefetch(read, samples, threads=threads, ahead=8 * threads)) as truths_read:
+        for where, ids, shown, pixels in truths_read:
+            found.n_images += 1
+            found.shown.update(shown - ignored)
+            found.pixels.update(pixels)
+            for id_ in ids - ignored:
+                found.first.setdefault(id_, where)
     return found
 
 
@@ -49,7 +72,7 @@ def choose_classes(found: Mapping[int, str], names: Mapping[int, str], ignored: 
     else:
         names = {id_: str(id_) for id_ in found}
     if not names:
-        raise ValueError("expected at least one class, no sample has any")
+        raise ValueError("expected at least one class, got no sample that has any")
     ids = tuple(sorted(names))
     classes = Classes(ids, tuple(names[id_] for id_ in ids))
     refuse_unknown(found, classes)
@@ -67,30 +90,31 @@ def refuse_unknown(found: Mapping[int, str], classes: Classes) -> None:
 
 def read_class_names(path: str) -> dict[int, str]:
     """Of a file with a name a line, that of class 0 first. Raises ValueError naming the line that has none."""
-    lines = _lines(path)
+    lines = read_lines(path)
     for number, line in enumerate(lines or [""], start=1):
         if not line.strip():
-            raise ValueError(f"{path}: line {number}: expected the name of class {number - 1}, came nothing")
+            raise ValueError(f"{path}: line {number}: expected the name of class {number - 1}, got nothing")
     return {number: line.strip() for number, line in enumerate(lines)}
 
 
 def read_excluded(path: str, classes: Classes) -> frozenset[int]:
-    """Indices of the classes that a file lists by name or id, one a line; empty lines and "#" are passed over.
+    """Indices of the classes that a file lists by name, label or id, one a line; empty lines and "#" are passed over.
 
     Raises ValueError naming the line that is no class, or the name of several, and when none is left.
     """
     excluded = set()
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         name = line.partition("#")[0].strip()
         if not name:
             continue
         found = [index for index, known in enumerate(classes.names) if known == name]
+        found = found or [index for index, label in enumerate(classes.labels) if label == name]
         found = found or [index for index, id_ in enumerate(classes.ids) if str(id_) == name]
         if len(found) != 1:
             several = " and ".join(str(classes.ids[index]) for index in found)
             raise ValueError(
                 f"{path}: line {number}: expected the name or number of a class ({', '.join(classes.names[:5])}, …), "
-                f"came {name!r}" + (f", which is the name of {several}" if several else "")
+                f"got {name!r}" + (f", which is the name of {several}" if several else "")
             )
         excluded.add(found[0])
     if len(excluded) == len(classes):
@@ -98,7 +122,8 @@ def read_excluded(path: str, classes: Classes) -> frozenset[int]:
     return frozenset(excluded)
 
 
-def _lines(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
+    """Of a text file. Raises ValueError naming one that is no text."""
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

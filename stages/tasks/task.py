@@ -8,7 +8,8 @@ Shapes: B images of S x S pixels, L patches of which k are kept, C classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ from stages.tasks.kept_patches import KeptPatchEncoder
 if TYPE_CHECKING:
     from storage.shard_files import Sample
 
+IGNORED = 255
+"""Of masks and their targets: pixels that count nowhere."""
 Truth = Any
 """What a task knows of an image, in its own terms."""
 Targets = dict[str, Tensor]
@@ -37,6 +40,17 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names, with the id behind those that several have: no two are the same."""
+        labels = self.names
+        while len(set(labels)) < len(labels):
+            counts = Counter(labels)
+            labels = tuple(
+                f"{label} ({id_})" if counts[label] > 1 else label for id_, label in zip(self.ids, labels, strict=True)
+            )
+        return labels
 
     def index(self, id_: int) -> int:
         """Raises ValueError for an id that is not among them."""
@@ -57,6 +71,8 @@ class TaskOptions:
     multilabel_loss: Literal["asymmetric", "bce"] = "asymmetric"
     ignore_classes: tuple[int, ...] = ()
     """Of masks: pixels that count nowhere."""
+    mask_values: tuple[tuple[int, int], ...] = ()
+    """Values of masks, and those that they mean."""
     head_std: float = 0.02
     """Of a linear head's first weights."""
 
@@ -96,6 +112,12 @@ class Task(Protocol):
     """The fields of a sample that the truth comes from, for messages."""
     metric_names: tuple[str, ...]
     """Of `Metric.compute`; the first is the one that comparisons draw."""
+    judges: Literal["which", "presence", "places"]
+    """Which class it is of several; whether each is there; or where things are."""
+    nothing: str
+    """What is not there, for messages, where nothing can be learnt or judged."""
+    metric_version: int
+    """Goes up whenever the same predictions come to be judged otherwise."""
     mixes: bool
     """Whether `targets` has "classes" (C,) float32 that may be mixed with those of another image."""
 
@@ -107,8 +129,18 @@ class Task(Protocol):
         """What is known of an image, with ids as in the tar. Raises ValueError, without the sample's name, that says
         what was expected and what came."""
 
+    def renumber(self, truth: Truth, number: Callable[[int], int]) -> Truth:
+        """With other ids; `number` raises ValueError for one that has none."""
+
     def ids(self, truth: Truth) -> set[int]:
         """Those that occur in it."""
+
+    def shown(self, truth: Truth, view: View | None, size: int) -> set[int]:
+        """Those that a view, rendered with `size` pixels a side, or else the whole image shows enough of to be learnt
+        or judged."""
+
+    def pixels(self, truth: Truth) -> Counter[int]:
+        """Of a mask, by value; none of a task without masks."""
 
     def targets(self, truth: Truth, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
         """What a model is to say of a view that is rendered with `size` pixels a side. Raises ValueError for an id that
@@ -132,22 +164,5 @@ def listed_names(info: Mapping[str, Any], field: str) -> dict[int, str]:
     """`Task.class_names` where a list has that of class 0 first. Raises ValueError for something else there."""
     names = info.get(field) or []
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"info of the index: {field}: expected a list of names, came {str(names)[:40]!r}")
+        raise ValueError(f"info of the index: {field}: expected a list of names, got {str(names)[:40]!r}")
     return dict(enumerate(names))
-
-
-def names_of(task: Task, infos: Sequence[tuple[str, Any]]) -> dict[int, str]:
-    """Names by id, as indexes of shards have them. Raises ValueError naming one that has something else in their place,
-    or contradicts another."""
-    names: dict[int, str] = {}
-    for where, info in infos:
-        try:
-            found = task.class_names(info if isinstance(info, dict) else {})
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        for id_, name in found.items():
-            if names.setdefault(id_, name) != name:
-                raise ValueError(
-                    f"{where}: expected {names[id_]!r} as class {id_}, as other shards have, came {name!r}"
-                )
-    return names

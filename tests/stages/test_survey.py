@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from pictures import encoded
-from ranked_tars import GRID, INFO, SIDE, scene_fields, shards_of, write_ranked
+from ranked_tars import GRID, SIDE, scene_fields, shards_of, write_ranked
 
 from stages.samples.ranked import join_ranks
-from stages.sources.scenes import BACKGROUND, CATEGORIES
-from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
+from stages.tasks.survey import Survey, choose_classes, read_class_names, read_excluded, refuse_unknown, survey_truths
 from stages.tasks.table import TASKS, TaskName
-from stages.tasks.task import Classes, TaskOptions, names_of
+from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.truths import TruthReader
 
 TARS = {"a": ["a1", "bad", "a2"], "b": ["b1", "b2"]}
 KEYS = [key for keys in TARS.values() for key in keys if key != "bad"]
 Fields = Mapping[str, bytes]
 
 
-def survey(folder: Path, task: TaskName, **options) -> dict[int, str]:
+def survey(folder: Path, task: TaskName, **options) -> Survey:
     store = write_ranked(folder, TARS, **options)
-    return find_ids(
-        TASKS[task], TaskOptions(image_size=GRID.image_size), store, join_ranks(shards_of(folder), store), 2
-    )
+    truths = TruthReader(TASKS[task], TaskOptions(image_size=GRID.image_size), {})
+    return survey_truths(truths, store, join_ranks(shards_of(folder), store), 2)
 
 
 def facts_of(key: str) -> dict:
@@ -48,7 +47,11 @@ def test_each_class_is_found_with_the_first_sample_that_has_it(task, of, tmp_pat
     for key in KEYS:
         for id_ in of(key):
             expected.setdefault(id_, f"{tmp_path}/tars/{key[0]}.tar: {key}")
-    assert survey(tmp_path, task) == expected
+    found = survey(tmp_path, task)
+    assert found.first == expected
+    assert found.n_images == len(KEYS)
+    assert found.shown == Counter(id_ for key in KEYS for id_ in of(key))
+    assert sum(found.pixels.values()) == (len(KEYS) * SIDE**2 if task == "segment" else 0)
     assert len(expected) > 1
 
 
@@ -107,44 +110,6 @@ def test_of_several_wrong_truths_the_first_is_named(tmp_path: Path) -> None:
         survey(tmp_path, "classify", change=lambda key, fields: {**fields, "cls": b"?"} if key != "a1" else fields)
 
 
-NAMES = {
-    "classify": dict(enumerate(CATEGORIES)),
-    "multilabel": dict(enumerate(CATEGORIES)),
-    "detect": dict(enumerate(CATEGORIES)),
-    "segment": dict(enumerate([BACKGROUND, *CATEGORIES])),
-}
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_names_are_those_of_the_indexes(task) -> None:
-    others: list[tuple[str, Any]] = [("two", None), ("three", {"kind": "else", "classes": None}), ("four", [])]
-    assert names_of(TASKS[task], [("one", INFO), *others]) == NAMES[task]
-    assert names_of(TASKS[task], []) == {}
-
-
-def test_indexes_that_contradict_each_other_are_refused() -> None:
-    infos = [("one/index.json", {"classes": ["cat"]}), ("two/index.json", {"classes": ["dog"]})]
-    message = "^two/index.json: expected 'cat' as class 0, as other shards have, came 'dog'$"
-    with pytest.raises(ValueError, match=message):
-        names_of(TASKS["classify"], infos)
-
-
-@pytest.mark.parametrize(
-    ("task", "info"),
-    [
-        ("classify", {"classes": 8}),
-        ("classify", {"classes": [1, 2]}),
-        ("classify", {"classes": "cats"}),
-        ("segment", {"mask_classes": {"0": "road"}}),
-        ("multilabel", {"categories": ["cat"]}),
-        ("detect", {"categories": [{"id": "x", "name": "cat"}]}),
-    ],
-)
-def test_an_index_with_something_else_in_the_place_of_names_is_refused_by_name(task, info) -> None:
-    with pytest.raises(ValueError, match=rf"^one/index.json: .*{next(iter(info))}"):
-        names_of(TASKS[task], [("one/index.json", info)])
-
-
 @pytest.mark.parametrize(
     ("found", "names", "ignored", "ids", "expected"),
     [
@@ -194,9 +159,9 @@ def test_class_names_are_the_lines_of_a_file(text, expected, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cat\n\ndog\n", "line 2: expected the name of class 1, came nothing"),
-        ("\n", "line 1: expected the name of class 0, came nothing"),
-        ("", "line 1: expected the name of class 0, came nothing"),
+        ("cat\n\ndog\n", "line 2: expected the name of class 1, got nothing"),
+        ("\n", "line 1: expected the name of class 0, got nothing"),
+        ("", "line 1: expected the name of class 0, got nothing"),
         (b"caf\xe9\n", "expected text in UTF-8"),
     ],
 )
@@ -225,9 +190,9 @@ def test_excluded_classes_are_listed_by_name_or_else_by_number(text, expected, t
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cat\n\nunicorn\n", r"line 3: expected the name or number of a class \(cat, .*\), came 'unicorn'"),
-        ("1\n", "line 1: expected the name or number of a class .*, came '1'"),
-        ("guide\n", "line 1: .* came 'guide'"),
+        ("cat\n\nunicorn\n", r"line 3: expected the name or number of a class \(cat, .*\), got 'unicorn'"),
+        ("1\n", "line 1: expected the name or number of a class .*, got '1'"),
+        ("guide\n", "line 1: .* got 'guide'"),
         ("cat\nguide dog\n7\ncow\n", "expected to leave at least one class, all 4 are excluded"),
         (b"caf\xe9\n", "expected text in UTF-8"),
     ],
@@ -240,5 +205,19 @@ def test_an_excluded_class_that_is_none_is_refused_and_so_are_all(text, message,
 def test_a_name_that_two_classes_have_does_not_tell_which_is_excluded(tmp_path: Path) -> None:
     classes = Classes((134, 517, 600), ("crane", "crane", "hook"))
     assert read_excluded(write(tmp_path, "517\n"), classes) == {1}
-    with pytest.raises(ValueError, match=r"file\.txt: line 1: expected .* came 'crane', which is .* 134 and 517"):
+    with pytest.raises(ValueError, match=r"file\.txt: line 1: expected .* got 'crane', which is .* 134 and 517"):
         read_excluded(write(tmp_path, "crane\n"), classes)
+    assert read_excluded(write(tmp_path, "crane (517)\n"), classes) == {1}  # as results call it
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "expected"),
+    [
+        ((1, 2), ("cat", "dog"), ("cat", "dog")),
+        ((1, 2, 5), ("cat", "dog", "cat"), ("cat (1)", "dog", "cat (5)")),
+        ((1, 2, 3), ("cat", "cat", "cat (1)"), ("cat (1) (1)", "cat (2)", "cat (1) (3)")),
+        ((0, 3), ("", ""), (" (0)", " (3)")),
+    ],
+)
+def test_labels_tell_classes_of_one_name_apart(ids, names, expected) -> None:
+    assert Classes(ids, names).labels == expected

@@ -22,7 +22,7 @@ from stages.samples.ranked import join_ranks
 from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.table import TASKS, TaskName
-from stages.tasks.task import Classes, TaskOptions, names_of
+from stages.tasks.task import Classes, TaskOptions
 from storage.dense_scores import open_dense
 
 TARS = {"a": ["a1", "a2", "bad", "a3"], "b": ["b1", "b2", "b3"]}
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def classes_of(task: TaskName) -> Classes:
-    names = names_of(TASKS[task], [("index", INFO)])
+    names = TASKS[task].class_names(INFO)
     return Classes(tuple(names), tuple(names.values()))
 
 

@@ -510,7 +510,7 @@ def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, m
     def read(*_: Any) -> None:
         raise ReadError
 
-    monkeypatch.setattr("stages.train_task.find_ids", read)
+    monkeypatch.setattr("stages.tasks.judgeable.survey_truths", read)
     assert prepare_task(config, told.append) == classes
     assert len(told) == 1
     (tmp_path / "names").write_text("\n".join(f"class {number}" for number in range(8)))
