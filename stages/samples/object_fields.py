@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag
 
+from stages.sources.run_length import run_lengths
+
 Id = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Coordinate = Annotated[float, Field(strict=True, ge=-1e7, le=1e7, allow_inf_nan=False)]
 Extent = Annotated[float, Field(strict=True, ge=0, le=1e7, allow_inf_nan=False)]
@@ -44,7 +46,10 @@ class RunLengthCode(BaseModel):
         """Raises ValueError unless it codes a mask of an image of this size."""
         if self.size != [height, width]:
             raise ValueError(f"size: expected [{height}, {width}], height and width of the image, got {self.size}")
-        lengths = _lengths(self.counts) if isinstance(self.counts, str) else self.counts
+        try:
+            lengths = run_lengths(self.counts) if isinstance(self.counts, str) else self.counts
+        except ValueError as error:
+            raise ValueError(f"counts: {error}") from None
         if min(lengths, default=0) < 0 or sum(lengths) != width * height:
             raise ValueError(f"counts: expected runs of {width * height} pixels in all, got {sum(lengths)}")
 
@@ -77,23 +82,3 @@ class WrittenObject(ObjectField):
         for number, polygon in enumerate(self.segmentation if isinstance(self.segmentation, list) else []):
             if len(polygon) % 2:
                 raise ValueError(f"polygons.{number}: expected pairs of x and y, got {len(polygon)} numbers")
-
-
-def _lengths(letters: str) -> list[int]:
-    """COCO's letters → lengths of runs. Each number is 5 bits a letter, low ones first, a sixth bit saying that more
-    follow; from the third on it is the difference to the one before the last. Raises ValueError for other letters."""
-    lengths: list[int] = []
-    value = shift = 0
-    for letter in letters:
-        bits = ord(letter) - ord("0")
-        if not 0 <= bits < 64 or shift > 60:
-            raise ValueError(f"counts: expected COCO's letters, got {letters[:20]!a}")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            value -= (bits & 16) and 1 << shift
-            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-            value = shift = 0
-    if shift:
-        raise ValueError(f"counts: expected COCO's letters, got some that end within a number: {letters[-20:]!a}")
-    return lengths

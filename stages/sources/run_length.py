@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+MOST_BITS = 60  # of a number
+
 
 def read_run_lengths(counts: Any, width: int, height: int) -> np.ndarray:
     """(height, width) uint8 of 0 and 1. Raises ValueError if it is no code of so many pixels."""
-    lengths = _lengths(counts) if isinstance(counts, str) else counts
+    lengths = run_lengths(counts) if isinstance(counts, str) else counts
     if (
         not isinstance(lengths, list)
         or any(type(length) is not int or length < 0 for length in lengths)
@@ -32,14 +34,14 @@ def write_run_lengths(segment: np.ndarray) -> dict[str, Any]:
     return {"counts": code["counts"].decode("ascii"), "size": list(segment.shape)}
 
 
-def _lengths(text: str) -> list[int]:
-    """Each number in groups of five bits, the lowest first; from the fourth on it is the difference from the one before
-    the last."""
+def run_lengths(text: str) -> list[int]:
+    """COCO's text → the lengths of runs. Each number in groups of five bits, the lowest first; from the fourth on it is
+    the difference from the one before the last. Raises ValueError for what is no such text."""
     lengths: list[int] = []
     number = shift = 0
     for character in text:
         group = ord(character) - 48
-        if not 0 <= group < 64:
+        if not 0 <= group < 64 or shift > MOST_BITS:
             raise ValueError(f"expected characters from '0' to 'o' in a run-length code, got {character!r}")
         number |= (group & 0x1F) << shift
         shift += 5
