@@ -46,6 +46,7 @@ def tell_outcome(outcome: Outcome, out: str) -> int:
         click.echo(line)
     if outcome.failures:
         click.echo(f"To try the failed shards again: {same_command()}")
+        click.echo("Tars that are damaged are made again by the shard command that made them, with --verify.")
         return 1
     if outcome.is_empty:
         click.echo(

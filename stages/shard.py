@@ -18,29 +18,27 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.compute.prefetch import prefetch
-from stages.images.decoding import MAX_PIXELS, UnusableImage
-from stages.images.orientation import UPRIGHT
+from stages.images.decoding import MAX_PIXELS
 from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, write_plan
 from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
+from stages.sharding.tars import make_tars
 from stages.sources.drawn_on import DrawnOn
 from stages.sources.sample_fields import Orientations, PackedSample, sample_fields
 from stages.sources.scenes import SMALLEST_SIDE
 from stages.sources.source import Item, SkippedObject
 from stages.sources.table import find_images
-from stages.sources.wording import counted, some_of
+from stages.sources.wording import some_of
 from storage.driver_lock import DriverLock
 from storage.locations import Location, is_temporary, locate
-from storage.shard_files import write_shard
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes
-from storage.text import printable
+from storage.text import counted, printable
 
 LEFT_OUT = "left_out.json"
 SKIPPED_OBJECTS = "skipped_objects.json"
@@ -156,9 +154,23 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         raise ValueError(f"out: {config.out} is the folder of images; give another one")
     source = find_images(config.model_dump())
     name = config.name or _name_of(out)
+    classes = source.facts.get("classes", [])
     shards = plan_shards(source, name, shard_size=config.shard_size, shuffle=config.shuffle, seed=config.seed)
     settings = {**config.model_dump(exclude=NOT_IN_PLAN), "name": name}
     defaults = {name: field.default for name, field in ShardConfig.model_fields.items()}
+
+    def pack(item: Item) -> PackedSample:
+        return sample_fields(
+            item.path,
+            item.load(),
+            classes,
+            min_side=config.min_side,
+            max_pixels=config.max_pixels,
+            max_side=config.max_side,
+            orientation=config.orientation,
+            drawn_on=config.drawn_on,
+        )
+
     with ExitStack() as stack:
         lock = DriverLock(out.child("sharding"))
         begun = refuse_other_plan(out, source, settings, defaults)
@@ -176,7 +188,7 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         notes = (*source.notes, *_note_wrong_objects(shards, receipts))
         counts = {"images": len(source.items), "ignored": source.ignored, "shards": len(shards)}
         report("plan", {**counts, "done": len(receipts), "notes": notes})
-        for shard, receipt in _make(out, missing, config, source.facts.get("classes", [])):
+        for shard, receipt in make_tars(out, missing, pack, config.workers or os.cpu_count() or 1):
             if lock.lost:
                 raise ConnectionError(f"{out.url}: another run took over; this one stops")
             write_receipt(out, shard, receipt)
@@ -220,60 +232,6 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         notes,
         source.skipped_objects,
     )
-
-
-def _make(
-    out: Location, shards: list[PlannedShard], config: ShardConfig, classes: list[str]
-) -> Iterator[tuple[PlannedShard, Receipt]]:
-    """Write the tars one after the other, while threads prepare the samples that come next. Decoding is most
-    of the work and frees Python's lock."""
-
-    def prepare(image: tuple[str, Item]) -> PackedSample | str:
-        """A sample, or why there is none."""
-        _, item = image
-        try:
-            return sample_fields(
-                item.path,
-                item.load(),
-                classes,
-                min_side=config.min_side,
-                max_pixels=config.max_pixels,
-                max_side=config.max_side,
-                orientation=config.orientation,
-                drawn_on=config.drawn_on,
-            )
-        except UnusableImage as error:
-            return str(error)
-        except MemoryError:
-            return "not enough memory to read it"
-
-    workers = config.workers or os.cpu_count() or 1
-    images = (image for shard in shards for image in shard.images)
-    with closing(prefetch(prepare, images, threads=workers, ahead=2 * workers)) as prepared:
-        for shard in shards:
-            left_out: list[LeftOutImage] = []
-            orientation = Counter[str]()
-            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out, orientation))
-            yield (
-                shard,
-                Receipt(entry, tuple(left_out), shard.skipped_objects, orientation=dict(sorted(orientation.items()))),
-            )
-
-
-def _usable(
-    images: list[tuple[str, Item]],
-    prepared: Iterator[PackedSample | str],
-    left_out: list[LeftOutImage],
-    orientation: Counter[str],
-) -> Iterator[tuple[str, dict[str, bytes]]]:
-    # `images` first: what `prepared` yields after them belongs to the next tar
-    for (key, item), sample in zip(images, prepared, strict=False):
-        if isinstance(sample, str):
-            left_out.append(LeftOutImage(item.path, reason=sample))
-        else:
-            if sample.orientation != UPRIGHT:
-                orientation[str(sample.orientation)] += 1
-            yield key, sample.fields
 
 
 def _note_wrong_objects(shards: list[PlannedShard], receipts: dict[str, Receipt]) -> list[str]:

@@ -21,9 +21,9 @@ def printable(text: object, most: int = MOST, *, lines: bool = False) -> str:
     return escaped[: max(0, most - len(told))] + told
 
 
-def counted(number: int, what: str) -> str:
-    """ "1 image", "2 images"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def counted(number: int, what: str, plural: str | None = None) -> str:
+    """ "1 image", "2 images"; "2 classes" where the plural is given."""
+    return f"{number} {what}" if number == 1 else f"{number} {plural or f'{what}s'}"
 
 
 def _escaped(character: str, lines: bool) -> str:

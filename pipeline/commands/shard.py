@@ -14,8 +14,7 @@ from pipeline.options import given, options_of
 from pipeline.progress.display import Display
 from stages.shard import LEFT_OUT, SKIPPED_OBJECTS, ShardConfig, ShardSummary, run_shard
 from stages.sources.table import SOURCES
-from stages.sources.wording import counted
-from storage.text import printable
+from storage.text import counted, printable
 
 MOST_REASONS = 5
 

@@ -17,13 +17,14 @@ from stages.images.decoding import UnusableImage
 from stages.sharding.plan import PlannedShard
 from stages.sources.files import UNREADABLE
 from stages.sources.source import Item
-from stages.sources.wording import counted
 from storage.json_files import json_object
 from storage.locations import Location
 from storage.shard_index import ShardEntry
+from storage.text import counted
 from storage.wrong_fields import first_wrong_field
 
 CHUNK = 1 << 20
+NO_MEMORY = "not enough memory to read it"
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _would_differ(shard: PlannedShard, receipt: Receipt) -> bool:
     """Whether it would hold more images or fewer objects, were it made now."""
     if receipt.skipped_objects != shard.skipped_objects:
         return True
-    unreadable = {each.path for each in receipt.left_out if UNREADABLE in each.reason}
+    unreadable = {each.path for each in receipt.left_out if UNREADABLE in each.reason or each.reason == NO_MEMORY}
     return any(item.path in unreadable and _is_readable(item) for _, item in shard.images)
 
 

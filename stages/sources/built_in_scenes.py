@@ -10,7 +10,7 @@ from PIL import Image
 
 from stages.sources.scenes import BACKGROUND, CATEGORIES, draw_scene
 from stages.sources.source import Example, Item, Source
-from stages.sources.wording import counted
+from storage.text import counted
 
 
 def from_scenes(scenes: int, scene_size: int, seed: int) -> Source:

@@ -12,9 +12,9 @@ from stages.samples.object_fields import CategoryField
 from stages.sources.coco import CocoImage, read_coco
 from stages.sources.files import FoundFile, is_image, list_files, local_folder
 from stages.sources.source import Example, Item, Source
-from stages.sources.wording import counted, some_of
+from stages.sources.wording import some_of
 from storage.shard_files import IMAGE_FIELDS
-from storage.text import printable
+from storage.text import counted, printable
 
 
 def from_coco(images: str, coco: str) -> Source:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stages.images.decoding import MAX_PIXELS, UnusableImage
-from stages.sources.wording import counted, some_of
+from stages.sources.wording import some_of
 from storage.shard_files import IMAGE_FIELDS
-from storage.text import printable
+from storage.text import counted, printable
 
 MAX_BYTES = 8 * MAX_PIXELS
 """Of an image file: a pixel takes 8 bytes at most."""

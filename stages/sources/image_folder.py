@@ -10,7 +10,8 @@ from typing import Any
 
 from stages.sources.files import FoundFile, list_files, local_folder
 from stages.sources.source import Example, Item, Source
-from stages.sources.wording import counted, some_of
+from stages.sources.wording import some_of
+from storage.text import counted
 
 NO_LABELS = "There will be no labels: train-task classify needs FOLDER/CLASS/IMAGE for every image."
 

@@ -1,4 +1,4 @@
-"""Names and counts of what was found, as lines for people have them."""
+"""Names of what was found, as lines for people have them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from storage.text import printable
 
 MOST_NAMES = 5
-
-
-def counted(number: int, thing: str, things: str | None = None) -> str:
-    """1 image, 2 images."""
-    return f"{number} {thing if number == 1 else things or thing + 's'}"
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -177,15 +177,15 @@ WRONG_OBJECTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"segmentation": {"counts": "\x7f", "size": [24, 32]}},
-        "segmentation.counts: expected COCO's letters, got '\\x7f'",
+        "segmentation.counts: expected characters from '0' to 'o' in a run-length code, got '\\x7f'",
     ),
     (
         {"segmentation": {"counts": "o" * 99, "size": [24, 32]}},
-        "segmentation.counts: expected COCO's letters, got 'ooo",
+        "segmentation.counts: expected characters from '0' to 'o' in a run-length code, got 'o'",
     ),
     (
         {"segmentation": {"counts": "`", "size": [24, 32]}},
-        "segmentation.counts: expected COCO's letters, got some that end",
+        "segmentation.counts: expected a whole run-length code, got one that is cut short",
     ),
     ({"segmentation": {"counts": [768]}}, "segmentation.code.size: expected a value, got none"),
 ]  # fmt: skip
