@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from pipeline.hints import same_command
+from pipeline.packages import refuse_others_packages
 from pipeline.streams import prepare_streams, reader_is_gone
 
 COMMANDS = {
@@ -65,6 +66,7 @@ class Group(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _messages():
+            refuse_others_packages()
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
