@@ -139,7 +139,7 @@ def parse() -> argparse.Namespace:
 def ratios_in(text: str) -> list[float]:
     ratios = [float(part) for part in text.split(",")]
     if not all(0 < ratio <= 1 for ratio in ratios):
-        raise argparse.ArgumentTypeError(f"expected numbers above 0 and up to 1, came {text}")
+        raise argparse.ArgumentTypeError(f"expected numbers above 0 and up to 1, got {text}")
     return ratios
 
 

@@ -117,7 +117,7 @@ def load_images(folder: Path | None, count: int, size: int) -> Tensor:
 def photographs(folder: Path, count: int) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS)[:count]
     if len(found) < count:
-        raise SystemExit(f"{folder}: expected at least {count} photographs, came {len(found)}")
+        raise SystemExit(f"{folder}: expected at least {count} photographs, got {len(found)}")
     return found
 
 

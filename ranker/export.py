@@ -73,18 +73,16 @@ def _exported(ranker: PatchRanker) -> ExportedProgram:
 def _largest_difference(exported: Callable[[Tensor], Tensor], path: Path, ranker: PatchRanker) -> float:
     generator = torch.Generator().manual_seed(0)
     size = ranker.config.image_size
-    came, expected = [], []
+    got, expected = [], []
     for batch in CHECKED_BATCHES:
         images = torch.randn(batch, 3, size, size, generator=generator)
-        came.append(exported(images))
+        got.append(exported(images))
         expected.append(ranker.rank(images.to(ranker.mean.device)).cpu())
     scores = torch.cat(expected)
-    difference = (torch.cat(came) - scores).abs().max().item()
+    difference = (torch.cat(got) - scores).abs().max().item()
     allowed = TOLERANCE * (scores.max() - scores.min()).item()
     if not difference <= allowed:  # NaN is refused too
-        raise ValueError(
-            f"{path}: expected the ranker's scores to {allowed:.1e}, came a difference of {difference:.1e}"
-        )
+        raise ValueError(f"{path}: expected the ranker's scores to {allowed:.1e}, got a difference of {difference:.1e}")
     return difference
 
 

@@ -85,9 +85,9 @@ def _is_flat(scores: Tensor) -> Tensor:
 
 def _refuse_different(name: str, a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
-        raise ValueError(f"{name}: expected lists of one shape, came {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"{name}: expected lists of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     if not torch.equal(a.isnan(), b.isnan()):
-        raise ValueError(f"{name}: expected NaN at the same places in both, came different ones")
+        raise ValueError(f"{name}: expected NaN at the same places in both, got different ones")
 
 
 def _pairwise_order(scores: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class PatchRanker(nn.Module):
     def from_pretrained(cls, path: str | Path) -> PatchRanker:
         """The ranker in the folder that `train-ranker` wrote, or a published LTRP checkpoint (.pth).
 
-        Raises FileNotFoundError, or ValueError naming the file, what was expected and what came.
+        Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
         """
         return cls(read_ranker(path))
 
@@ -72,7 +72,7 @@ class PatchRanker(nn.Module):
     def _refuse_unfit(self, images: Tensor) -> None:
         size, patch = self.config.image_size, self.config.patch_size
         if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise ValueError(f"images: expected uint8, or floats that are normalised, came {images.dtype}")
+            raise ValueError(f"images: expected uint8, or floats that are normalised, got {images.dtype}")
         if self.config.head == "token":
             expected = f"(B, 3, H, W) with H and W multiples of {patch}"
             fits = images.ndim == 4 and images.shape[1] == 3
@@ -81,4 +81,4 @@ class PatchRanker(nn.Module):
             expected = f"(B, 3, {size}, {size})"
             fits = images.ndim == 4 and tuple(images.shape[1:]) == (3, size, size)
         if not fits:
-            raise ValueError(f"images: expected shape {expected}, came {tuple(images.shape)}")
+            raise ValueError(f"images: expected shape {expected}, got {tuple(images.shape)}")

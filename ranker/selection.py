@@ -11,7 +11,7 @@ def kept_count(n_patches: int, ratio: float) -> int:
     Raises ValueError for a ratio that is not in (0, 1].
     """
     if not 0 < ratio <= 1:
-        raise ValueError(f"keep ratio: expected more than 0 and at most 1, came {ratio!r}")
+        raise ValueError(f"keep ratio: expected more than 0 and at most 1, got {ratio!r}")
     return max(1, round(n_patches * ratio))
 
 

@@ -152,7 +152,7 @@ def refuse_other_grid(ranker: RankerConfig, settings: Settings, ranker_path: str
     if ranker.patch_size != patch or (ranker.head == "cls" and ranker.image_size != size):
         raise ValueError(
             f"{ranker_path}: expected a ranker for the {size}-pixel images with {patch}-pixel patches of {store_path}, "
-            f"came one for {ranker.image_size}-pixel images with {ranker.patch_size}-pixel patches"
+            f"got one for {ranker.image_size}-pixel images with {ranker.patch_size}-pixel patches"
         )
 
 
@@ -165,7 +165,7 @@ def _position_prior(
     if len(facts.position_prior) != settings["patches"]:
         raise ValueError(
             f"{where}/{CONFIG_FILE}: position_prior: expected {settings['patches']} numbers, "
-            f"came {len(facts.position_prior)}"
+            f"got {len(facts.position_prior)}"
         )
     return facts.position_prior
 

@@ -58,7 +58,7 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
     Raises FileNotFoundError, or ValueError naming what cannot be used, also where no image can.
     """
     if not config.out.lower().endswith(".png"):
-        raise ValueError(f"out: expected a name that ends in .png, came {config.out}")
+        raise ValueError(f"out: expected a name that ends in .png, got {config.out}")
     place, device = locate(config.out), torch.device(resolve_device("auto"))
     found = find_shown(config.images, config.count, place.url)
     ranker = PatchRanker(load_ranker(config.ranker)).to(device)
@@ -166,5 +166,5 @@ def _refuse_unfit(config: ShowConfig, ranker: PatchRanker, mae: MaeConfig | None
     masks_per_round(mae.n_patches, config.mask_ratio)  # refuses what does not fit
     if config.patch is not None and not all(0 <= place < grid for place in config.patch):
         raise ValueError(
-            f"patch: expected a row and a column from 0 to {grid - 1}, came {config.patch[0]},{config.patch[1]}"
+            f"patch: expected a row and a column from 0 to {grid - 1}, got {config.patch[0]},{config.patch[1]}"
         )

@@ -130,7 +130,7 @@ class TrainTaskConfig(BaseModel):
         given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
         if not TASKS[self.task].mixes:
             if given.get("mixup"):
-                raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, came {self.mixup}")
+                raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, got {self.mixup}")
             given["mixup"] = 0.0
         warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
         return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})

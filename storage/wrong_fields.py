@@ -58,7 +58,12 @@ def _expectation(error: Mapping[str, Any]) -> str:
         expected = "an object"
     elif kind in BOUNDS:
         sign, bound = BOUNDS[kind]
-        expected = f"{sign} {context[bound]:g}"
+        expected = f"{sign} {_number(context[bound])}"
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         expected = f"one of {context.get('expected_tags', context.get('discriminator'))}"
     return f"expected {expected}, got {shown(error['input'])}"
+
+
+def _number(value: float) -> str:
+    """Whole where it is, however large."""
+    return str(int(value)) if value == int(value) else str(value)

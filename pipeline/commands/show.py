@@ -18,7 +18,7 @@ class PatchPlace(click.ParamType):
             return value
         if match := re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", value):
             return int(match[1]), int(match[2])
-        self.fail(f"expected ROW,COLUMN such as 3,5, came {value!r}", param, ctx)
+        self.fail(f"expected ROW,COLUMN such as 3,5, got {value!r}", param, ctx)
 
 
 @click.command()

@@ -47,20 +47,20 @@ def match_samples(store: PatchStore, shard: ShardEntry, rows: Mapping[str, Row])
     for sample in tar:
         if sample.key in missing:
             yield sample, missing.pop(sample.key)
-    for what, expected, came in (
+    for what, expected, got in (
         ("samples", record.samples, tar.nsamples),
         ("bytes", record.tar_bytes, tar.nbytes),
         ("md5", record.tar_md5, tar.md5),
     ):
-        if expected != came:
-            raise _changed(shard, store, what, expected, came)
+        if expected != got:
+            raise _changed(shard, store, what, expected, got)
     if missing:
         raise ValueError(
             f"{shard.url}: expected a sample with the key {min(missing)!r}, which has {store.content}; found none"
         )
 
 
-def _changed(shard: ShardEntry, store: PatchStore, what: str, expected: object, came: object) -> ValueError:
+def _changed(shard: ShardEntry, store: PatchStore, what: str, expected: object, got: object) -> ValueError:
     return ValueError(
-        f"{shard.url}: has changed since its {store.content} were computed: expected {what} {expected}, came {came}"
+        f"{shard.url}: has changed since its {store.content} were computed: expected {what} {expected}, got {got}"
     )

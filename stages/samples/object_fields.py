@@ -92,7 +92,7 @@ def _lengths(letters: str) -> list[int]:
     for letter in letters:
         bits = ord(letter) - ord("0")
         if not 0 <= bits < 64 or shift > 60:
-            raise ValueError(f"counts: expected COCO's letters, got {letters[:20]!a}")
+            raise ValueError(f"counts: expected characters from '0' to 'o' in a run-length code, got {letter!a}")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -100,5 +100,5 @@ def _lengths(letters: str) -> list[int]:
             lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
             value = shift = 0
     if shift:
-        raise ValueError(f"counts: expected COCO's letters, got some that end within a number: {letters[-20:]!a}")
+        raise ValueError("counts: expected a whole run-length code, got one that is cut short")
     return lengths

@@ -69,11 +69,11 @@ def read_ranked(store: PatchStore, shard: ShardEntry) -> Iterator[RankedSample]:
 
 def refuse_other_grid(store: PatchStore, expected: PatchGrid, whose: str) -> None:
     """Raises ValueError naming the store when its patches are others."""
-    came = patch_grid(store)
-    if came != expected:
+    got = patch_grid(store)
+    if got != expected:
         raise ValueError(
             f"{store.place.url}: expected scores of images of {expected.image_size} pixels in patches of "
-            f"{expected.patch_size}, as {whose} has; came {came.image_size} and {came.patch_size}"
+            f"{expected.patch_size}, as {whose} has; got {got.image_size} and {got.patch_size}"
         )
 
 

@@ -51,7 +51,7 @@ class Split:
         if by == "key":
             return cls(by, share, seed)
         if len(shards) < 2:
-            raise ValueError(f"split: expected at least 2 scored shards to hold one out, came {len(shards)}: use 'key'")
+            raise ValueError(f"split: expected at least 2 scored shards to hold one out, got {len(shards)}: use 'key'")
         drawn = sorted(shards, key=lambda name: uniform(draws_for(seed, "split", name)))
         count = min(len(shards) - 1, max(1, round(share * len(shards))))
         return cls(by, share, seed, tuple(sorted(drawn[:count])))

@@ -40,7 +40,7 @@ class Classify:
             raise ValueError(f"expected a class in the field cls, the sample holds {', '.join(sorted(sample.fields))}")
         text = sample.fields["cls"].decode("ascii", "backslashreplace").strip()
         if not text.isdecimal():
-            raise ValueError(f"cls: expected the number of a class, came {text[:40]!r}")
+            raise ValueError(f"cls: expected the number of a class, got {text[:40]!r}")
         return int(text)
 
     def renumber(self, truth: int, number: Callable[[int], int]) -> int:

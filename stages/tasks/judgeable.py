@@ -55,7 +55,7 @@ def refuse_nothing_to_learn(task: Task, found: Survey, classes: Classes, where: 
     if task.judges == "which" and len(found.shown) == 1:
         (only,) = found.shown
         raise ValueError(
-            f"{where}: nothing to learn: {_images(found)} show one class alone, {classes.labels[classes.index(only)]}: "
+            f"{where}: nothing to learn: {_images(found)} of one class alone, {classes.labels[classes.index(only)]}: "
             "expected at least two classes to tell apart"
         )
 

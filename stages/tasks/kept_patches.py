@@ -19,7 +19,7 @@ class KeptPatchEncoder(nn.Module):
         grid, patch = vit.patch_embed.grid_size, vit.patch_embed.patch_size
         if vit.cls_token is None or grid[0] != grid[1] or patch[0] != patch[1]:
             raise ValueError(
-                "encoder: expected a vision transformer with a CLS token, for square images and patches; came one with "
+                "encoder: expected a vision transformer with a CLS token, for square images and patches; got one with "
                 f"patches {patch} in a grid {grid} and {'a' if vit.cls_token is not None else 'no'} CLS token"
             )
         self.vit = vit

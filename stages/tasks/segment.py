@@ -186,7 +186,7 @@ def _to_indices(mask: np.ndarray, classes: Classes) -> np.ndarray:
     """Values of a mask → indices of classes, uint8. Raises ValueError for a value that is no class."""
     if classes.ids[0] < 0 or classes.ids[-1] >= IGNORED:
         raise ValueError(
-            f"expected classes of masks from 0 to {IGNORED - 1}, came {classes.ids[0]} to {classes.ids[-1]}"
+            f"expected classes of masks from 0 to {IGNORED - 1}, got {classes.ids[0]} to {classes.ids[-1]}"
         )
     for id_ in set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) - {IGNORED}:
         classes.index(id_)

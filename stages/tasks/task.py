@@ -127,7 +127,7 @@ class Task(Protocol):
 
     def read_truth(self, sample: Sample, options: TaskOptions) -> Truth:
         """What is known of an image, with ids as in the tar. Raises ValueError, without the sample's name, that says
-        what was expected and what came."""
+        what was expected and what it got."""
 
     def renumber(self, truth: Truth, number: Callable[[int], int]) -> Truth:
         """With other ids; `number` raises ValueError for one that has none."""

@@ -55,7 +55,7 @@ class Recipe:
         if recipe.batch_size % (processes * accumulate):
             raise ValueError(
                 f"batch_size: expected a multiple of {processes} workers times accumulate {accumulate}, "
-                f"came {recipe.batch_size}"
+                f"got {recipe.batch_size}"
             )
         if recipe.warmup_epochs > recipe.epochs:
             raise ValueError(f"warmup_epochs: expected at most all epochs, {recipe.epochs}, got {recipe.warmup_epochs}")

@@ -201,7 +201,7 @@ def with_field(field: str, data: bytes, key: str) -> Callable[[str, dict[str, by
 
 BAD_TRUTH = {
     "no class": ("classify", without("cls", "a4"), "a.tar: a4: expected a class in the field cls"),
-    "no number": ("classify", with_field("cls", b"cat", "a4"), "a.tar: a4: cls: expected the number of a class, came"),
+    "no number": ("classify", with_field("cls", b"cat", "a4"), "a.tar: a4: cls: expected the number of a class, got"),
     "class out of range": ("classify", with_field("cls", b"8", "b1"), "b.tar: b1: class 8: expected one of 8"),
     "no mask": ("segment", without("seg.png", "a0"), "a.tar: a0: expected a mask in the field seg.png"),
     "mask of another size": ("segment", with_field("seg.png", mask(32, 24), "b4"), "b.tar: b4: seg.png: "),
@@ -256,7 +256,7 @@ def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_pa
     write_ranked(tmp_path / "others", OTHERS, settings={"ranker.image_size": 64})
     message = refused(train(small_mae, *EVALUATION))
     assert "others/ranks: expected scores of images of 32 pixels in patches of 8, as the training's store" in message
-    assert "came 64 and 8" in message
+    assert "got 64 and 8" in message
 
 
 @pytest.mark.usefixtures("ranked")
@@ -266,9 +266,9 @@ def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_pa
         (
             "classify",
             ["--keep-ratio", "0.5,0"],
-            "--keep-ratio: keep ratio: expected more than 0 and at most 1, came 0.0",
+            "--keep-ratio: keep ratio: expected more than 0 and at most 1, got 0.0",
         ),
-        ("classify", ["--keep-ratio", "1.5"], "--keep-ratio: keep ratio: expected more than 0 and at most 1, came 1.5"),
+        ("classify", ["--keep-ratio", "1.5"], "--keep-ratio: keep ratio: expected more than 0 and at most 1, got 1.5"),
         ("segment", ["--mixup", "0.8"], "mixup: expected 0 for segment"),
         ("classify", EVALUATION[:2], "eval_ranks: expected both eval_shards and eval_ranks, or neither"),
         ("classify", EVALUATION[2:], "eval_shards: expected both eval_shards and eval_ranks, or neither"),

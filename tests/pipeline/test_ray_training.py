@@ -126,7 +126,7 @@ def test_what_is_wrong_with_the_users_settings_comes_back_as_it_was_said(
     scene_shards: Path, scores: Path, tmp_path: Path
 ) -> None:
     config = ranker_config(scene_shards, scores, tmp_path / "ranker", batch_size=3)
-    with pytest.raises(ValueError, match=r"^batch_size: expected a multiple of 2 workers times accumulate 1, came 3$"):
+    with pytest.raises(ValueError, match=r"^batch_size: expected a multiple of 2 workers times accumulate 1, got 3$"):
         train_on_workers(partial(run_train_ranker, config), TWO, locate(config.out), Told())
 
 
@@ -150,7 +150,7 @@ def test_one_worker_trains_in_this_process(scene_shards: Path, scores: Path, tmp
 
 def test_several_workers_in_one_process_are_refused(tmp_path: Path) -> None:
     execution = TrainingExecutionConfig(executor="in-process", workers=2)
-    with pytest.raises(ValueError, match="workers: expected 1 with executor in-process, came 2"):
+    with pytest.raises(ValueError, match="workers: expected 1 with executor in-process, got 2"):
         run_training(do_nothing, execution, locate(tmp_path), print)
 
 

@@ -80,7 +80,7 @@ def test_the_ranker_stays_as_it_was_and_nothing_lies_beside_the_file(ranker, pro
     assert not ranker.training
 
 
-REFUSAL = r"expected the ranker's scores to \S+, came a difference"
+REFUSAL = r"expected the ranker's scores to \S+, got a difference"
 
 
 def test_a_program_of_another_ranker_is_refused(ranker, program):

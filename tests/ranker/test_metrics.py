@@ -211,7 +211,7 @@ def test_a_list_that_says_nothing_is_nan(metric, a, b):
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ([1.0, 2.0], [1.0, 2.0, 3.0], r"one shape, came \(2,\) and \(3,\)"),
+        ([1.0, 2.0], [1.0, 2.0, 3.0], r"one shape, got \(2,\) and \(3,\)"),
         ([1.0, NAN], [1.0, 2.0], "NaN at the same places"),
         ([1.0, NAN], [NAN, 2.0], "NaN at the same places"),
     ],

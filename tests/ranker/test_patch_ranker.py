@@ -80,22 +80,22 @@ def test_the_papers_keep_ratios_keep_its_numbers_of_patches_in_order(ratio: floa
 
 @pytest.mark.parametrize("ratio", [0, 1.5, -1])
 def test_a_ratio_that_is_none_is_refused(ratio: float):
-    with pytest.raises(ValueError, match="keep ratio: expected more than 0 and at most 1, came"):
+    with pytest.raises(ValueError, match="keep ratio: expected more than 0 and at most 1, got"):
         ranker_of().keep(PHOTOGRAPHS, ratio)
 
 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(3, 32, 32), r"images: expected shape \(B, 3, 32, 32\), came \(3, 32, 32\)"),
-        (torch.zeros(2, 32, 32, 3), r"expected shape \(B, 3, 32, 32\), came \(2, 32, 32, 3\)"),
-        (torch.zeros(2, 1, 32, 32), r"came \(2, 1, 32, 32\)"),
-        (torch.zeros(2, 3, 40, 40), r"came \(2, 3, 40, 40\)"),
+        (torch.zeros(3, 32, 32), r"images: expected shape \(B, 3, 32, 32\), got \(3, 32, 32\)"),
+        (torch.zeros(2, 32, 32, 3), r"expected shape \(B, 3, 32, 32\), got \(2, 32, 32, 3\)"),
+        (torch.zeros(2, 1, 32, 32), r"got \(2, 1, 32, 32\)"),
+        (torch.zeros(2, 3, 40, 40), r"got \(2, 3, 40, 40\)"),
         (
             torch.zeros(2, 3, 32, 32, dtype=torch.int64),
-            r"expected uint8, or floats that are normalised, came torch\.int",
+            r"expected uint8, or floats that are normalised, got torch\.int",
         ),
-        (torch.zeros(2, 3, 32, 32, dtype=torch.bool), r"came torch\.bool"),
+        (torch.zeros(2, 3, 32, 32, dtype=torch.bool), r"got torch\.bool"),
     ],
 )
 def test_images_of_another_shape_or_type_are_refused(images: Tensor, message: str):
@@ -112,7 +112,7 @@ def test_with_the_token_head_other_sizes_are_ranked():
 
 @pytest.mark.parametrize("shape", [(2, 3, 36, 32), (2, 3, 32, 4), (2, 3, 0, 32), (2, 4, 32, 32), (3, 32, 32)])
 def test_with_the_token_head_sizes_that_are_no_multiples_are_refused(shape: tuple[int, ...]):
-    with pytest.raises(ValueError, match=r"expected shape \(B, 3, H, W\) with H and W multiples of 8, came"):
+    with pytest.raises(ValueError, match=r"expected shape \(B, 3, H, W\) with H and W multiples of 8, got"):
         ranker_of(head="token").rank(torch.zeros(shape))
 
 

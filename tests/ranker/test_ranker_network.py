@@ -165,13 +165,13 @@ def test_the_sizes_are_of_a_transformer_that_can_be_built(size):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 0}, "ranker depth: expected a whole number above 0, came 0"),
-        ({"width": 16.0}, r"ranker width: expected a whole number above 0, came 16\.0"),
-        ({"heads": 3}, "ranker width: expected a multiple of 3 heads and of 4, came 16"),
-        ({"width": 18, "heads": 2}, "ranker width: expected a multiple of 2 heads and of 4, came 18"),
-        ({"image_size": 30}, "ranker image_size: expected a multiple of patch_size 8, came 30"),
-        ({"head": "mean"}, "ranker head: expected one of cls, token, came 'mean'"),
-        ({"norm_eps": 0.0}, r"ranker norm_eps: expected a number above 0, came 0\.0"),
+        ({"depth": 0}, "ranker depth: expected a whole number above 0, got 0"),
+        ({"width": 16.0}, r"ranker width: expected a whole number above 0, got 16\.0"),
+        ({"heads": 3}, "ranker width: expected a multiple of 3 heads and of 4, got 16"),
+        ({"width": 18, "heads": 2}, "ranker width: expected a multiple of 2 heads and of 4, got 18"),
+        ({"image_size": 30}, "ranker image_size: expected a multiple of patch_size 8, got 30"),
+        ({"head": "mean"}, "ranker head: expected one of cls, token, got 'mean'"),
+        ({"norm_eps": 0.0}, r"ranker norm_eps: expected a number above 0, got 0\.0"),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused(changes, message):

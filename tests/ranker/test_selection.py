@@ -16,7 +16,7 @@ def test_how_many_patches_are_kept(patches, ratio, expected):
 
 @pytest.mark.parametrize("ratio", [0, -0.5, 1.01, 25, float("nan"), float("inf")])
 def test_a_ratio_that_is_none_is_refused(ratio):
-    with pytest.raises(ValueError, match="keep ratio: expected more than 0 and at most 1, came"):
+    with pytest.raises(ValueError, match="keep ratio: expected more than 0 and at most 1, got"):
         kept_count(196, ratio)
 
 

@@ -37,7 +37,7 @@ def test_the_class_is_read(data, expected):
 
 @pytest.mark.parametrize("data", [b"", b"-1", b"1.5", b"cat", b"\xff", b"1 2"])
 def test_what_is_no_class_is_refused(data):
-    with pytest.raises(ValueError, match=r"^cls: expected the number of a class, came "):
+    with pytest.raises(ValueError, match=r"^cls: expected the number of a class, got "):
         TASK.read_truth(grey_sample(cls=data), OPTIONS)
 
 

@@ -189,9 +189,7 @@ def test_a_ranker_of_another_grid_is_refused(
     architecture: dict[str, Any], came: str, scored: Path, tmp_path: Path
 ) -> None:
     ranker = write_ranker(tmp_path / "ranker", **architecture)
-    message = (
-        rf"ranker: expected a ranker for the 32-pixel images with 8-pixel patches of .*scores, came one for {came}"
-    )
+    message = rf"ranker: expected a ranker for the 32-pixel images with 8-pixel patches of .*scores, got one for {came}"
     with pytest.raises(ValueError, match=message):
         evaluated(scored, ranker)
 
@@ -215,7 +213,7 @@ def without(facts: dict[str, Any], name: str) -> dict[str, Any]:
         (lambda facts: {**facts, "split": {**facts["split"], "by": "colour"}}, "split.by: "),
         (lambda facts: {**facts, "split": {**facts["split"], "share": "much"}}, "split.share: "),
         (lambda facts: {**facts, "position_prior": [*PRIOR[:5], None, *PRIOR[6:]]}, "position_prior.5: "),
-        (lambda facts: {**facts, "position_prior": PRIOR[:-1]}, "position_prior: expected 16 numbers, came 15"),
+        (lambda facts: {**facts, "position_prior": PRIOR[:-1]}, "position_prior: expected 16 numbers, got 15"),
         (lambda facts: without(facts, "validation"), "validation: Field required"),
         (lambda facts: {**facts, "validation": without(facts["validation"], "epoch")}, "validation.epoch: Field"),
     ],

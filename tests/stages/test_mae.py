@@ -50,9 +50,9 @@ def test_the_pixel_target_is_patches_as_they_are_or_each_with_mean_zero_and_vari
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"width": 30}, "MAE width: expected a multiple of 4 heads and of 4, came 30"),
-        ({"decoder_width": 25}, "MAE decoder_width: expected a multiple of 2 heads and of 4, came 25"),
-        ({"image_size": 33}, "MAE image_size: expected a multiple of patch_size 8, came 33"),
+        ({"width": 30}, "MAE width: expected a multiple of 4 heads and of 4, got 30"),
+        ({"decoder_width": 25}, "MAE decoder_width: expected a multiple of 2 heads and of 4, got 25"),
+        ({"image_size": 33}, "MAE image_size: expected a multiple of patch_size 8, got 33"),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused(change, message):

@@ -50,16 +50,16 @@ def test_categories_are_read(facts, expected):
     [
         ({}, "json: expected a list of categories or of objects, found neither"),
         ({"categories": None}, "json: expected a list of categories or of objects, found neither"),
-        (b"{", "json: the whole: Invalid JSON"),
-        (b"\xff", "json: the whole: Invalid JSON"),
-        ([1], r"json: the whole: Input should be an object, came '\[1\]'"),
-        ({"categories": 3}, "json: categories: Input should be a valid array, came '3'"),
-        ({"categories": [1, "cat"]}, "json: categories.1: Input should be a valid integer, came 'cat'"),
-        ({"categories": [1.0]}, "json: categories.0: Input should be a valid integer, came '1.0'"),
-        ({"categories": [True]}, "json: categories.0: Input should be a valid integer, came 'True'"),
-        ({"categories": [-1]}, "json: categories.0: Input should be greater than or equal to 0, came '-1'"),
-        ({"categories": [2**40]}, "json: categories.0: Input should be less than 2147483648"),
-        ({"objects": [{"bbox": [0, 0, 1, 1]}]}, "json: objects.0.category: Field required"),
+        (b"{", "json: the whole: expected JSON, got something else"),
+        (b"\xff", "json: the whole: expected JSON, got something else"),
+        ([1], r"json: the whole: expected an object, got \[1\]"),
+        ({"categories": 3}, "json: categories: expected a valid array, got 3"),
+        ({"categories": [1, "cat"]}, "json: categories.1: expected a valid integer, got 'cat'"),
+        ({"categories": [1.0]}, "json: categories.0: expected a valid integer, got 1.0"),
+        ({"categories": [True]}, "json: categories.0: expected a valid integer, got True"),
+        ({"categories": [-1]}, "json: categories.0: expected at least 0, got -1"),
+        ({"categories": [2**40]}, "json: categories.0: expected less than 2147483648, got"),
+        ({"objects": [{"bbox": [0, 0, 1, 1]}]}, "json: objects.0.category: expected a value, got none"),
     ],
 )
 def test_what_are_no_categories_is_refused(facts, message):
@@ -80,7 +80,7 @@ def test_names_come_from_the_index(info, expected):
 
 
 def test_an_index_with_other_categories_is_refused():
-    with pytest.raises(ValueError, match=r"info of the index: categories\.0: Input should be a valid dictionary"):
+    with pytest.raises(ValueError, match=r"info of the index: categories\.0: expected an object, got 'cat'"):
         TASK.class_names({"categories": ["cat"]})
 
 

@@ -87,9 +87,7 @@ def test_a_store_in_which_all_of_the_images_are_left_out_is_refused(tmp_path: Pa
 def test_a_tar_of_another_size_is_refused_at_once(tmp_path: Path) -> None:
     store = write_ranked(tmp_path, TARS, info=None)
     write_tar(tmp_path, "b", ["b1", "b2", "b3", "b4", "b5"])
-    with pytest.raises(
-        ValueError, match=r"b\.tar: has changed since its ranks were computed: expected bytes \d+, came"
-    ):
+    with pytest.raises(ValueError, match=r"b\.tar: has changed since its ranks were computed: expected bytes \d+, got"):
         join_ranks(shards_of(tmp_path), store)
 
 
@@ -128,10 +126,10 @@ def test_the_checksum_is_of_what_tars_hold_wherever_they_lie_and_whatever_ranked
 def test_another_grid_is_refused_with_both(tmp_path: Path) -> None:
     store = write_ranked(tmp_path, {"a": ["a1"]})
     refuse_other_grid(store, GRID, "the model")
-    message = "ranks: expected scores of images of 64 pixels in patches of 8, as the model has; came 32 and 8"
+    message = "ranks: expected scores of images of 64 pixels in patches of 8, as the model has; got 32 and 8"
     with pytest.raises(ValueError, match=message):
         refuse_other_grid(store, PatchGrid(64, 8), "the model")
-    with pytest.raises(ValueError, match="in patches of 16, as the model has; came 32 and 8"):
+    with pytest.raises(ValueError, match="in patches of 16, as the model has; got 32 and 8"):
         refuse_other_grid(store, PatchGrid(32, 16), "the model")
 
 

@@ -97,7 +97,7 @@ def test_a_mirrored_view_has_mirrored_targets():
     ("classes", "message"),
     [
         (Classes((0, 3), ("a", "b")), "class 9: expected one of 2, from 0 to 3"),
-        (Classes(tuple(range(300)), ("x",) * 300), "expected classes of masks from 0 to 254, came 0 to 299"),
+        (Classes(tuple(range(300)), ("x",) * 300), "expected classes of masks from 0 to 254, got 0 to 299"),
     ],
 )
 def test_values_that_are_no_class_are_refused(classes, message):

@@ -77,8 +77,8 @@ SMALL_MASK = encoded(np.zeros((SIDE, SIDE - 1), np.uint8))
 BOX = {"category": 1, "bbox": [1, 2, 3, 4]}
 WRONG = [
     ("classify", without("cls"), "expected a class in the field cls, the sample holds json, png, seg.png"),
-    ("classify", replaced("cls", b"cat"), "cls: expected the number of a class, came 'cat'"),
-    ("classify", replaced("cls", b"-1"), "cls: expected the number of a class, came '-1'"),
+    ("classify", replaced("cls", b"cat"), "cls: expected the number of a class, got 'cat'"),
+    ("classify", replaced("cls", b"-1"), "cls: expected the number of a class, got '-1'"),
     ("segment", without("seg.png"), "expected a mask in the field seg.png, the sample holds cls, json, png"),
     ("segment", replaced("seg.png", SMALL_MASK), "seg.png: the mask is 39x40, the image 40x40"),
     ("segment", replaced("seg.png", b"no mask"), r"seg.png: not an image of a known format \(PNG\)"),

@@ -178,12 +178,12 @@ def test_other_settings_for_the_same_folder_are_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"accumulate": 3}, r"batch_size: expected a multiple of 1 workers times accumulate 3, came 4"),
+        ({"accumulate": 3}, r"batch_size: expected a multiple of 1 workers times accumulate 3, got 4"),
         ({"warmup_epochs": 9}, r"warmup_epochs: expected at most all epochs, 4, got 9"),
         ({"loss": "focused", "focus_top": 4}, r"focus_top: expected fewer than the 4 patches of a list, got 4"),
         ({"loss": "focused", "focus_top": 2, "sublist": 2}, r"focus_top: expected fewer than the 2 patches of a list"),
         ({"focus_top": 2}, r"focus_top: expected none for the loss list_mle, got 2"),
-        ({"heads": 3}, r"ranker width: expected a multiple of 3 heads and of 4, came 16"),
+        ({"heads": 3}, r"ranker width: expected a multiple of 3 heads and of 4, got 16"),
         ({"base_learning_rate": 1e12, "warmup_epochs": 0}, r"loss became nan|not finite|infinite or NaN|same score"),
     ],
 )

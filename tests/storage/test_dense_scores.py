@@ -85,7 +85,7 @@ def test_what_has_no_scores_of_patches_is_refused(tmp_path: Path) -> None:
         open_dense(str(tmp_path / "maps"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "zarr.json").write_text(json.dumps({"attributes": {}}))
-    with pytest.raises(ValueError, match=r"zarr\.json: expected a store of scores or ranks, came something else"):
+    with pytest.raises(ValueError, match=r"zarr\.json: expected a store of scores or ranks, got something else"):
         open_dense(str(tmp_path / "other"))
 
 

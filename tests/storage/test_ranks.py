@@ -48,7 +48,7 @@ def with_value(name: str, index: tuple[int, ...], value: float) -> ShardRanks:
 @pytest.mark.parametrize(
     ("ranks", "finding"),
     [
-        (replaced("score", lambda score: score[..., :-1]), r"score: expected kind f and shape \(3, 2, 9\), came f and"),
+        (replaced("score", lambda score: score[..., :-1]), r"score: expected kind f and shape \(3, 2, 9\), got f and"),
         (replaced("score", lambda score: score[:, :1]), "score: expected kind f and shape"),
         (replaced("score", lambda score: score.astype(np.int32)), "score: expected kind f"),
         (replaced("key", lambda key: key[:-1]), r"box: expected kind i and shape \(2, 2, 4\)"),
@@ -80,5 +80,5 @@ def test_ranks_are_read_back_from_a_store_and_checked(tmp_path: Path) -> None:
 
 def test_arrays_of_something_else_are_refused() -> None:
     arrays = {**some_ranks().arrays(), "visible": np.zeros(3)}
-    with pytest.raises(ValueError, match=r"expected arrays \['box', 'flip', 'key', 'score'\], came .*'visible'\]"):
+    with pytest.raises(ValueError, match=r"expected arrays \['box', 'flip', 'key', 'score'\], got .*'visible'\]"):
         check_ranks(arrays, SETTINGS)

@@ -66,7 +66,7 @@ LAST_OF_SHORT = (1, 0, 1, 4)  # padding
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (replaced("key", lambda key: key[:-1]), r"score: expected kind f and shape \(2, .* came .* \(3, "),
+        (replaced("key", lambda key: key[:-1]), r"score: expected kind f and shape \(2, .* got .* \(3, "),
         (replaced("key", lambda key: np.arange(len(key))), "key: expected kind OTU and shape"),
         (
             replaced("score", lambda score: score[:, :, :3]),
@@ -118,7 +118,7 @@ def test_other_arrays_are_no_scores(wrong: dict[str, np.ndarray]) -> None:
     arrays = {**some_scores().arrays(), **wrong}
     if not wrong:
         del arrays["flip"]
-    with pytest.raises(ValueError, match=r"expected arrays \['box', 'flip', 'key', 'score', 'visible'\], came"):
+    with pytest.raises(ValueError, match=r"expected arrays \['box', 'flip', 'key', 'score', 'visible'\], got"):
         ShardScores.from_arrays(arrays)
 
 
