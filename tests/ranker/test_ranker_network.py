@@ -171,7 +171,7 @@ def test_the_sizes_are_of_a_transformer_that_can_be_built(size):
         ({"width": 18, "heads": 2}, "ranker width: expected a multiple of 2 heads and of 4, got 18"),
         ({"image_size": 30}, "ranker image_size: expected a multiple of patch_size 8, got 30"),
         ({"head": "mean"}, "ranker head: expected one of cls, token, got 'mean'"),
-        ({"norm_eps": 0.0}, r"ranker norm_eps: expected a number above 0, got 0\.0"),
+        ({"norm_eps": 0.0}, r"ranker norm_eps: expected a number above 0 and at most 1, got 0\.0"),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused(changes, message):

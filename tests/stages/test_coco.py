@@ -143,7 +143,7 @@ def test_an_annotation_file_that_is_a_pipe_does_not_block(tmp_path: Path) -> Non
 
 WRONG_OBJECTS: list[tuple[dict[str, Any], str]] = [
     ({"bbox": [20, 20, -10, -10]}, "bbox.2: expected at least 0, got -10.0"),
-    ({"bbox": [20, 20, 1e9, 10]}, "bbox.2: expected at most 1e+07, got 1000000000.0"),
+    ({"bbox": [20, 20, 1e9, 10]}, "bbox.2: expected at most 10000000, got 1000000000.0"),
     ({"bbox": [float("nan"), 20, 10, 10]}, "bbox.0: expected a finite number, got nan"),
     ({"bbox": [0, float("-inf"), 10, 10]}, "bbox.1: expected a finite number, got -inf"),
     ({"bbox": [1, 2, 3]}, "bbox.3: expected a value, got none"),
