@@ -28,6 +28,7 @@ NAMING = "an image is named KEY.jpg: its field is all after the first dot"
 MOST_FIELDS = 1000
 MOST_BYTES = 2**30
 """Of one sample, which is held in memory. One with more is skipped: most often keys were cut short by early dots."""
+MOST_EMPTY_READS = 8
 END_OF_ARCHIVE = 1024  # bytes: two empty blocks, says POSIX
 
 
@@ -192,9 +193,12 @@ class _GrowingSample:
         self.fields[field] = b""
         if not self._has_too_much():
             self.fields[field] = content.read()
-        elif self._is_kept:
+            return
+        if self._is_kept:
             self._is_kept = False
-            self.fields = dict.fromkeys(self.fields, b"")  # what else it has is read past
+            self.fields = dict.fromkeys(self.fields, b"")
+        while content.read(2**20):  # not left to be skipped: only reading tells that the tar was cut
+            pass
 
     def whole(self) -> Sample:
         problem = ""
@@ -216,9 +220,16 @@ class _Measured:
         self.md5 = hashlib.md5(usedforsecurity=False)
         self.nbytes = 0
         self.content_end = 0
+        self._empty_reads = 0
 
     def read(self, size: int) -> bytes:
-        return self._note(self.file.read(size))
+        """Raises EOFError when it is read on and on beyond its end: that is how tarfile skips a member, and one that
+        claims to be huge would take it hours."""
+        data = self._note(self.file.read(size))
+        self._empty_reads = 0 if data else self._empty_reads + 1
+        if self._empty_reads > MOST_EMPTY_READS:
+            raise EOFError("unexpected end of data")
+        return data
 
     def write(self, data: bytes) -> int:
         return self.file.write(self._note(data))

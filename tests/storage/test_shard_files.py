@@ -184,8 +184,10 @@ def test_a_sparse_member_cannot_swell(tmp_path: Path) -> None:
         list(read_shard(ShardEntry(url)))
 
 
-def test_a_member_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
-    info = tarfile.TarInfo("a.jpg")
+@pytest.mark.parametrize("name", ["a.jpg", "README"])
+def test_a_member_that_claims_to_be_huge_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    """Also one that is passed over."""
+    info = tarfile.TarInfo(name)
     info.size = 2**40
     (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"x" * 4096)
     with pytest.raises(ValueError, match="cut short"):
