@@ -17,6 +17,7 @@ from small_models import SMALL
 
 from pipeline.cli import main
 from pipeline.plan import plan_scores
+from stages.density.mae import MaskedAutoencoder
 from storage.driver_lock import DriverLock
 from storage.locations import locate
 
@@ -159,7 +160,9 @@ def test_more_shards_can_be_added_to_a_store(scene_shards: Path, small_mae: Path
 
 
 def test_an_encoder_without_a_decoder_is_refused_by_name(scene_shards: Path, tmp_path: Path) -> None:
-    torch.save({"model": {"cls_token": torch.zeros(1, 1, 8)}}, "mae_pretrain_vit_base.pth")
+    weights = MaskedAutoencoder(SMALL).state_dict()
+    encoder = {name: tensor for name, tensor in weights.items() if not name.startswith(("decoder_", "mask_token"))}
+    torch.save({"model": encoder}, "mae_pretrain_vit_base.pth")
     result = score(scene_shards, Path("mae_pretrain_vit_base.pth"))
     assert result.exit_code == 1
     assert "mae_pretrain_vit_base.pth: holds an encoder without its decoder" in result.output

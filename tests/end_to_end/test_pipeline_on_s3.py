@@ -61,7 +61,7 @@ def call(*command: Any, exit_code: int = 0, **options: Any) -> str:
     return result.output
 
 
-def call_killed(module: str, monkeypatch: pytest.MonkeyPatch, *command: Any, **options: Any) -> None:
+def call_killed(monkeypatch: pytest.MonkeyPatch, *command: Any, **options: Any) -> None:
     """The command dies after its second checkpoint."""
     saved = []
 
@@ -72,7 +72,7 @@ def call_killed(module: str, monkeypatch: pytest.MonkeyPatch, *command: Any, **o
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"{module}.save_checkpoint", save_and_die)
+        patch.setattr("stages.training.run.save_checkpoint", save_and_die)
         with pytest.raises(Killed):
             call(*command, **options)
 
@@ -88,7 +88,7 @@ def pretrain_and_score(place: Location, monkeypatch: pytest.MonkeyPatch) -> None
     call("shard", scenes=16, scene_size=40, shard_size=4, name="scenes", out=at("shards"))
 
     pretraining = {"shards": at("shards"), "out": at("mae"), **MAE}
-    call_killed("stages.pretrain_mae", monkeypatch, "pretrain-mae", **pretraining)
+    call_killed(monkeypatch, "pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints")
     assert "going on after step 4 of 6" in call("pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints") == []
@@ -120,7 +120,7 @@ def test_the_whole_pipeline_with_every_path_in_a_bucket(place: Location, monkeyp
     at = f"{place.url}/{{}}".format
     pretrain_and_score(place, monkeypatch)
     training = {"shards": at("shards"), "scores": at("scores"), "out": at("ranker"), "device": "cpu", **RANKER}
-    call_killed("stages.train_ranker", monkeypatch, "train-ranker", **training)
+    call_killed(monkeypatch, "train-ranker", **training)
     assert place.names("ranker/checkpoints")
     assert "going on" in call("train-ranker", **training)
     assert "nothing is left to do" in call("train-ranker", **training)
@@ -133,7 +133,7 @@ def test_the_whole_pipeline_with_every_path_in_a_bucket(place: Location, monkeyp
 
     tasks = {"shards": at("shards"), "ranks": at("ranks"), "init": at("mae"), "out": at("tasks"), "device": "cpu"}
     tasks |= TASK
-    call_killed("stages.train_task", monkeypatch, "train-task", "classify", **tasks)
+    call_killed(monkeypatch, "train-task", "classify", **tasks)
     assert "going on" in call("train-task", "classify", eval_shards=at("shards"), eval_ranks=at("ranks"), **tasks)
     assert place.names("tasks/topk-0.25-seed0/checkpoints") == []
     judged = {"shards": at("shards"), "ranks": at("ranks"), "model": at("tasks/topk-0.25-seed0"), "device": "cpu"}

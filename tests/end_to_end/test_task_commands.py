@@ -230,9 +230,11 @@ def test_bad_truth_is_refused_with_the_samples_name_before_anything_is_trained(
 def test_classes_that_are_met_in_evaluation_alone_are_refused_where_none_have_names(
     small_mae: Path, tmp_path: Path
 ) -> None:
-    write_ranked(tmp_path, {"a": ["a1", "a2"]}, change=lambda _, fields: {**fields, "cls": b"1"}, info=None)
-    write_ranked(tmp_path / "others", {"b": ["b1"]}, change=lambda _, fields: {**fields, "cls": b"2"}, info=None)
-    assert "b.tar: b1: class 2: expected one of 1, from 1 to 1" in refused(train(small_mae, *EVALUATION))
+    write_ranked(
+        tmp_path, {"a": ["a1", "a2"]}, change=lambda key, fields: {**fields, "cls": key[1:].encode()}, info=None
+    )
+    write_ranked(tmp_path / "others", {"b": ["b1"]}, change=lambda _, fields: {**fields, "cls": b"3"}, info=None)
+    assert "b.tar: b1: class 3: expected one of 2, from 1 to 2" in refused(train(small_mae, *EVALUATION))
 
 
 @pytest.mark.parametrize("where", [".", "others"])
@@ -253,7 +255,7 @@ def test_a_tar_that_has_changed_since_it_was_ranked_is_refused(ranked: Path, sma
 
 def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_path: Path) -> None:
     write_ranked(tmp_path, TARS)
-    write_ranked(tmp_path / "others", OTHERS, settings={"ranker.image_size": 64})
+    write_ranked(tmp_path / "others", OTHERS, settings={"ranker.image_size": 64, "patches": 64})
     message = refused(train(small_mae, *EVALUATION))
     assert "others/ranks: expected scores of images of 32 pixels in patches of 8, as the training's store" in message
     assert "got 64 and 8" in message
