@@ -121,6 +121,8 @@ def _run_shards(
         started = time.monotonic()
         noted = started - NOTE_SECONDS
         for event in _told_of_its_end(executor.run(stage, schedule), events):
+            if isinstance(event, ShardFailed):
+                store.refuse_vanished()  # or each shard would fail of the same
             progress.tell(event)
             if time.monotonic() - noted >= NOTE_SECONDS:
                 noted = time.monotonic()
@@ -133,11 +135,9 @@ def _run_shards(
                 outcome.samples += event.receipt.samples
                 outcome.scored += event.receipt.scored
                 add_reasons(outcome.left_out, event.receipt.left_out)
-            elif isinstance(event, ShardFailed):
-                store.refuse_vanished()  # or each shard would fail of the same
-                if event.set_aside:
-                    outcome.failures.append(Failure(event.shard, event.attempt, event.reason))
-                    store.books.set_aside(outcome.failures[-1])
+            elif isinstance(event, ShardFailed) and event.set_aside:
+                outcome.failures.append(Failure(event.shard, event.attempt, event.reason))
+                store.books.set_aside(outcome.failures[-1])
         outcome.seconds = time.monotonic() - started
         events.write(
             "run_ended", done=outcome.done, scored=outcome.scored, failed=len(outcome.failures), seconds=outcome.seconds

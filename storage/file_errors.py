@@ -4,6 +4,7 @@ file do not, so that "No space left on device" alone would leave open which."""
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ class NamedFile(io.FileIO):
 
     def __init__(self, path: Path, mode: str, called: Path | None = None) -> None:
         self.called = called or path
-        super().__init__(path, mode)
+        super().__init__(os.fspath(path), mode)
 
     def readinto(self, buffer: Any, /) -> int:
         with naming(self.called):

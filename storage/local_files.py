@@ -114,7 +114,7 @@ class LocalFiles(Location):
 
 
 def _name(file: BinaryIO) -> str:
-    return os.fspath(file.name)
+    return file.name
 
 
 def _flush(file: BinaryIO) -> None:

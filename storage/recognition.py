@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import NoReturn
 
-from storage.locations import Location, locate
-from storage.patch_store import ATTRIBUTE
+from storage.location import Location
+from storage.locations import locate
 
 _KINDS = {
     "mae.json": "an MAE",
@@ -42,6 +42,8 @@ def recognise(place: Location) -> str:
 
 
 def _store(place: Location) -> str:
+    from storage.patch_store import ATTRIBUTE  # brings Zarr along, which most have no need of
+
     try:
         return f"a store of {json.loads(place.read('zarr.json'))['attributes'][ATTRIBUTE]['content']}"
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -52,7 +52,9 @@ def _expectation(error: Mapping[str, Any]) -> str:
         least = "some text" if context["min_length"] == 1 else f"at least {context['min_length']} characters"
         return f"expected {least}, got {shown(error['input'])}"
     expected = error["msg"].removeprefix("Input should be ")
-    if kind == "model_type":
+    if kind == "string_pattern_mismatch":
+        expected = f"text that matches {context['pattern']}"
+    elif kind == "model_type":
         expected = "an object"
     elif kind in BOUNDS:
         sign, bound = BOUNDS[kind]

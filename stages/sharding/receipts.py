@@ -17,6 +17,7 @@ from stages.images.decoding import UnusableImage
 from stages.sharding.plan import PlannedShard
 from stages.sources.files import UNREADABLE
 from stages.sources.source import Item
+from stages.sources.wording import counted
 from storage.json_files import json_object
 from storage.locations import Location
 from storage.shard_index import ShardEntry
@@ -118,17 +119,16 @@ def _read(out: Location, shard: PlannedShard) -> Receipt:
     except ValidationError as error:
         raise ValueError(f"{url}: not the receipt of a tar: {first_wrong_field(error)}") from None
     planned = {item.path for _, item in shard.images}
-    counted = found.entry.nsamples + len(found.left_out)
     if found.entry.url != shard.name:
         raise ValueError(f"{url}: expected the receipt of {shard.name}, got that of {found.entry.url!a}")
-    if counted != len(planned) or not planned.issuperset(each.path for each in found.left_out):
+    samples, left_out = found.entry.nsamples, [LeftOutImage(each.path, each.reason) for each in found.left_out]
+    if samples + len(left_out) != len(planned) or not planned.issuperset(each.path for each in left_out):
         raise ValueError(
-            f"{url}: sample counts do not add up: expected {len(planned)} images, got {found.entry.nsamples} samples "
-            f"and {len(found.left_out)} images left out"
+            f"{url}: sample counts do not add up: expected {counted(len(planned), 'image')}, got "
+            f"{counted(samples, 'sample')} and {counted(len(left_out), 'image')} left out"
         )
-    entry = ShardEntry(f"{out.url}/{shard.name}", found.entry.nsamples, found.entry.filesize, found.entry.md5sum)
-    left_out = tuple(LeftOutImage(each.path, each.reason) for each in found.left_out)
-    return Receipt(entry, left_out, found.skipped_objects, found.orientation)
+    entry = ShardEntry(f"{out.url}/{shard.name}", samples, found.entry.filesize, found.entry.md5sum)
+    return Receipt(entry, tuple(left_out), found.skipped_objects, found.orientation)
 
 
 def _was_written_later(out: Location, shard: PlannedShard) -> bool:

@@ -12,7 +12,7 @@ from stages.sources.files import FoundFile, list_files, local_folder
 from stages.sources.source import Example, Item, Source
 from stages.sources.wording import counted, some_of
 
-NO_LABELS = "no labels; train-task classify needs FOLDER/CLASS/IMAGE for each image"
+NO_LABELS = "There will be no labels: train-task classify needs FOLDER/CLASS/IMAGE for every image."
 
 
 def from_folder(images: str) -> Source:
@@ -40,11 +40,11 @@ def _load(file: FoundFile, label: int | None) -> Example:
 
 def _found(paths: list[str], classes: list[str], outside: list[str]) -> str:
     if classes:
-        return f"Class folders: {counted(len(classes), 'class', 'classes')}, {some_of(classes)}."
+        return f"Class folders: {counted(len(classes), 'class', 'classes')} ({some_of(classes)})."
     if len(outside) == len(paths):
-        return f"A folder without class folders: no classes, and so {NO_LABELS}."
+        return f"No classes: a flat folder. {NO_LABELS}"
     where = f"{len(outside)} of {len(paths)} images {'lies' if len(outside) == 1 else 'lie'} in no subfolder"
-    return f"No classes: {where}, {some_of(outside)}; and so {NO_LABELS}."
+    return f"No classes: {where}, {some_of(outside)}. {NO_LABELS}"
 
 
 def _folders_without_images(folder: Path, classes: list[str]) -> list[str]:

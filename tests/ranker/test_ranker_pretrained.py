@@ -118,7 +118,42 @@ def test_a_ranker_in_training_is_written_as_any(tmp_path):
     )
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_a_published_checkpoint_may_come_from_a_wrapper(prefix, tmp_path):
+    checkpoint = read_ranker(save_as_published(tmp_path / "x.pth", prefix=f"{prefix}score_net."))
+    assert checkpoint.sha256 == read_ranker(save_as_ours(tmp_path / "ranker")).sha256
+
+
+def test_our_weights_in_half_precision_have_checksums_of_their_own(tmp_path):
+    """A ranker may be kept in float16 on purpose: encoded as such, its files agree."""
+    folder = save_as_ours(tmp_path / "ranker", random_ranker().half())
+    assert read_ranker(folder).weights["norm.weight"].dtype == torch.float16
+    safetensors.torch.save_file(MODEL.state_dict(), folder / "ranker.safetensors")
+    with pytest.raises(ValueError, match=r"ranker\.safetensors: not as it was written"):
+        read_ranker(folder)
+
+
 # What is refused
+
+
+@pytest.mark.parametrize("place", [0, 5, 100, -5000, -1])
+def test_a_flipped_bit_in_our_weights_is_refused_by_name(place, tmp_path):
+    folder = save_as_ours(tmp_path / "ranker")
+    data = bytearray((folder / "ranker.safetensors").read_bytes())
+    data[place] ^= 1
+    (folder / "ranker.safetensors").write_bytes(data)
+    with pytest.raises(ValueError, match=r"ranker\.safetensors: not as it was written: expected SHA-256 "):
+        read_ranker(folder)
+
+
+def test_an_architecture_that_was_edited_is_refused_where_the_weights_do_not_show_it(tmp_path):
+    folder = save_as_ours(tmp_path / "ranker")
+    file = folder / "ranker.json"
+    file.write_text(file.read_text().replace('"heads": 2', '"heads": 4'))
+    with pytest.raises(ValueError, match=r"ranker\.json: not as it was written: expected SHA-256 "):
+        read_ranker(folder)
+    forget_checksums(file)
+    assert read_ranker(folder).config.heads == 4
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.pth"])
@@ -260,6 +295,10 @@ def test_published_weights_whose_shapes_tell_no_architecture_are_refused(name, v
         b"{}",
         b'{"config": 3}',
         b'{"config": {"colour": 1}}',
+        b"[" * 100_000,
+        b'{"config": {"depth": 10000000}}',
+        b'{"config": {"heads": true}}',
+        b'{"config": {"norm_eps": Infinity}}',
         json.dumps({"config": {**dataclasses.asdict(CONFIG), "width": 130}}).encode(),
     ],
 )

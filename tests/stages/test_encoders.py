@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import timm
 import torch
 from small_models import SMALL, SMALL_RANKER
@@ -67,6 +68,28 @@ def test_a_model_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm, "create_model", create_model)
     assert_starts_a_ranker("timm:vit_small.mae", vit.state_dict())
     assert asked == [("vit_small.mae", True)]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_file_of_a_wrapped_encoder_or_of_safetensors(prefix: str, tmp_path: Path) -> None:
+    weights = encoder_of(weights_of())
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in weights.items()}}, tmp_path / "wrapped.pth")
+    assert_starts_a_ranker(str(tmp_path / "wrapped.pth"), weights)
+    safetensors.torch.save_file(weights, tmp_path / "x.safetensors")
+    assert_starts_a_ranker(str(tmp_path / "x.safetensors"), weights)
+
+
+def test_a_counter_beside_the_encoder_is_no_harm_but_weights_without_values_are_refused(tmp_path: Path) -> None:
+    torch.save({**weights_of(), "decoder.steps": torch.tensor(3)}, tmp_path / "x.pth")
+    assert_starts_a_ranker(str(tmp_path / "x.pth"), weights_of())
+    torch.save({**weights_of(), "decoder.gone": torch.zeros(3, device="meta")}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth: decoder\.gone: expected numbers in .* got a tensor without"):
+        read_encoder(str(tmp_path / "x.pth"))
+
+
+def test_a_part_of_a_folder_is_refused_with_the_folder(small_mae: Path) -> None:
+    with pytest.raises(ValueError, match="expected a folder, got one of its files"):
+        read_encoder(str(small_mae / "mae.safetensors"))
 
 
 def test_the_checksum_is_of_the_values_however_they_are_stored(tmp_path: Path) -> None:

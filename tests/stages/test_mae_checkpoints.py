@@ -84,6 +84,90 @@ def test_our_family_keeps_the_architecture_and_how_it_was_trained(tmp_path):
     assert (description["steps"], description["seed"]) == (7, 3)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
+@pytest.mark.parametrize("key", ["model", "state_dict", "model_ema"])
+def test_weights_that_were_saved_from_a_wrapper_are_those_of_the_model(prefix, key, tmp_path):
+    """Of DistributedDataParallel, torch.compile, both, and a module that holds the model."""
+    path = save_as_facebook(tmp_path / "mae_visualize_x.pth")
+    torch.save({key: {prefix + name: tensor for name, tensor in MODEL.state_dict().items()}}, path)
+    checkpoint = load_mae(path)
+    assert torch.equal(reconstruction(checkpoint.build()), reconstruction(MODEL))
+    assert checkpoint.sha256 == load_mae(save_as_ours(tmp_path / "ours")).sha256
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_hugging_face_model_may_come_from_a_wrapper_too(prefix, tmp_path):
+    path = save_as_hugging_face(tmp_path / "hub")
+    weights = {prefix + name: tensor for name, tensor in published_names(MODEL.state_dict()).items()}
+    safetensors.torch.save_file(weights, tmp_path / "hub" / "model.safetensors")
+    assert torch.equal(reconstruction(load_mae(path).build()), reconstruction(MODEL))
+
+
+def test_weights_of_facebook_may_be_safetensors(tmp_path):
+    path = save_as_facebook(tmp_path / "mae_visualize_x.safetensors")
+    safetensors.torch.save_file(MODEL.state_dict(), path)
+    assert torch.equal(reconstruction(load_mae(path).build()), reconstruction(MODEL))
+
+
+def test_one_file_of_a_folder_is_refused_with_the_folder(tmp_path):
+    ours, hub = save_as_ours(tmp_path / "mae"), save_as_hugging_face(tmp_path / "hub")
+    for path in (f"{ours}/mae.safetensors", f"{ours}/mae.json", f"{hub}/model.safetensors", f"{hub}/config.json"):
+        with pytest.raises(ValueError, match=r"expected a folder, got one of its files: name the folder, ") as refused:
+            load_mae(path)
+        assert str(refused.value).endswith(str(Path(path).parent))
+
+
+def test_names_that_are_no_maes_are_told_and_not_taken_for_an_encoder(tmp_path):
+    weights = {f"student.backbone.{name}": tensor for name, tensor in MODEL.state_dict().items()}
+    path = save_as_facebook(tmp_path / "x.pth", weights)
+    with pytest.raises(ValueError, match=r"x\.pth: expected the weights of an MAE, .* student\.backbone\.blocks\.0"):
+        load_mae(path)
+
+
+# Our files carry checksums
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("place", [0, 5, 100, -5000, -1])
+def test_a_flipped_bit_in_our_weights_is_refused_by_name(place, tmp_path):
+    ours = save_as_ours(tmp_path / "mae")
+    flip(tmp_path / "mae" / "mae.safetensors", place)
+    with pytest.raises(ValueError, match=r"mae\.safetensors: not as it was written: expected SHA-256 "):
+        load_mae(ours)
+
+
+def test_weights_in_another_dtype_than_they_were_saved_in_are_refused_by_name(tmp_path):
+    ours = save_as_ours(tmp_path / "mae")
+    halves = {name: tensor.half() for name, tensor in MODEL.state_dict().items()}
+    safetensors.torch.save_file(halves, tmp_path / "mae" / "mae.safetensors")
+    with pytest.raises(ValueError, match=r"mae\.safetensors: not as it was written"):
+        load_mae(ours)
+
+
+def test_an_architecture_that_was_edited_is_refused_where_the_weights_do_not_show_it(tmp_path):
+    """Another number of heads fits the same weights, and gives other scores."""
+    ours, file = save_as_ours(tmp_path / "mae"), tmp_path / "mae" / "mae.json"
+    edited = file.read_text().replace('"heads": 4', '"heads": 8')
+    assert edited != file.read_text()
+    file.write_text(edited)
+    with pytest.raises(ValueError, match=r"^\S+/mae\.json: not as it was written: expected SHA-256 "):
+        load_mae(ours)
+    forget_checksums(file)
+    assert load_mae(ours).config.heads == 8
+
+
+def test_an_mae_of_an_earlier_version_has_no_checksums_and_is_read(tmp_path):
+    ours = save_as_ours(tmp_path / "mae")
+    before = load_mae(ours).sha256
+    forget_checksums(tmp_path / "mae" / "mae.json")
+    assert load_mae(ours).sha256 == before
+
+
 def test_a_model_that_is_half_written_is_not_there(tmp_path):
     os.remove(Path(save_as_ours(tmp_path / "mae")) / "mae.json")
     with pytest.raises(ValueError, match=r"mae: no MAE there: expected .* got a folder with mae\.safetensors"):
@@ -104,6 +188,13 @@ def test_weights_that_are_missing_beside_their_description_are_told_by_name(tmp_
         ("{}", "'config' is missing"),
         ('{"config": {"widht": 32}}', "not the architecture of an MAE: .*'widht'"),
         ('{"config": {"norm_eps": 0.0}}', "MAE norm_eps: expected a number above 0"),
+        ("[" * 100_000, "expected a JSON object, got JSON that is nested too deeply"),
+        ("[1]", "expected a JSON object, got a list"),
+        ('{"config": [1]}', "not the architecture of an MAE"),
+        ('{"config": {"depth": 10000000}}', "MAE depth: expected at most 1000, got 10000000"),
+        ('{"config": {"width": 1000000000}}', "MAE width: expected at most 65536, got 1000000000"),
+        ('{"config": {"heads": true}}', "MAE heads: expected a whole number above 0, got True"),
+        ('{"config": {"image_size": 32000, "patch_size": 16}}', "expected at most 32767 patches, got 2000 x 2000"),
         ('{"config": {"image_size": 32.5}}', "MAE image_size: expected a whole number above 0, got 32.5"),
     ],
 )

@@ -198,7 +198,7 @@ def test_an_mae_from_elsewhere_is_not_overwritten(shards: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch_size": 5}, "image_size: expected a multiple of patch_size 5, came 32"),
+        ({"patch_size": 5}, "image_size: expected a multiple of patch_size 5, got 32"),
         ({"heads": 3}, "width: expected a multiple of 3 heads"),
         ({"batch_size": 4, "accumulate": 3}, "batch_size: expected a multiple of accumulate 3, got 4"),
         ({"warmup_steps": 13}, "warmup_steps: expected at most all steps, 12, got 13"),

@@ -393,7 +393,7 @@ def test_events_tell_what_is_done(images: Path, tmp_path: Path) -> None:
         lambda event, facts: events.append((event, facts)),
     )
     counts = {"images": 46, "ignored": 1}
-    notes = ("Class folders: 4 classes, bad, class 0, class 1, class 2.",)
+    notes = ("Class folders: 4 classes (bad, class 0, class 1, class 2).",)
     assert events[0] == ("plan", {**counts, "shards": 6, "done": 0, "notes": notes})
     assert [event for event, _ in events[1:]] == ["shard"] * 6
     assert sum(facts["samples"] + facts["left_out"] for _, facts in events[1:]) == 46

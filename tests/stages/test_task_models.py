@@ -175,6 +175,15 @@ def changed(*path: str, to: Any) -> Callable[[bytes], bytes]:
         changed("classes", "names", to=None),
         changed("options", "ignore_classes", to=None),
         changed("options", "multilabel_loss", to="other"),
+        changed("run", "seed", to=True),
+        changed("run", "seed", to="3"),
+        changed("encoder", "depth", to=10**7),
+        changed("encoder", "width", to=10**9),
+        changed("encoder", "heads", to=5),
+        changed("encoder", "heads", to=-2),
+        changed("encoder", "image_size", to=32.5),
+        changed("encoder", "drop_path", to=2.0),
+        lambda data: b"[" * 100_000,
     ],
 )
 def test_a_description_that_is_damaged_is_refused_in_one_line(damage, tmp_path: Path) -> None:
@@ -182,6 +191,26 @@ def test_a_description_that_is_damaged_is_refused_in_one_line(damage, tmp_path: 
     path = tmp_path / MODEL_FILE
     path.write_bytes(damage(path.read_bytes()))
     refused(tmp_path, r"task\.json: (expected (what train-task writes: |a JSON object, got )|not as it was written: )")
+
+
+def test_a_name_for_each_class_is_wanted(tmp_path: Path) -> None:
+    save(locate(tmp_path), saved_task())
+    path = tmp_path / MODEL_FILE
+    path.write_bytes(changed("classes", "names", to=["cat", "dog"])(path.read_bytes()))
+    refused(tmp_path, r"task\.json: classes: expected a name for each id, got 3 ids and 2 names")
+
+
+def test_a_model_of_an_earlier_version_has_no_checksums_and_is_read(tmp_path: Path) -> None:
+    model = save(locate(tmp_path), saved_task())
+    forget_checksums(tmp_path / MODEL_FILE)
+    assert same(predictions(load_task(locate(tmp_path))[1]), predictions(model))
+
+
+def test_heads_that_were_edited_are_refused_though_the_weights_do_not_show_them(tmp_path: Path) -> None:
+    save(locate(tmp_path), saved_task())
+    path = tmp_path / MODEL_FILE
+    path.write_bytes(changed("encoder", "heads", to=4)(path.read_bytes()))
+    refused(tmp_path, r"task\.json: not as it was written: expected SHA-256 ")
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:1000], lambda data: b"no tensors" + data])

@@ -44,6 +44,7 @@ def claim_in_the_chunk(files: Files) -> None:
 
 
 LONG_TEXT = {"name": "null_terminated_bytes", "configuration": {"length_bytes": 2**40}}
+A_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 GZIP = {"name": "gzip", "configuration": {"level": 5}}
 
 
