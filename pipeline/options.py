@@ -77,6 +77,14 @@ def told_default(model: type[BaseModel], name: str) -> str:
     return "; ".join([first, *(f"{preset}: {word}" for preset, word in told.items() if word != first)])
 
 
+def commented(model: type[BaseModel], name: str) -> str:
+    """What pipeline.yaml says beside a setting: its help, and what the presets have where the file has null."""
+    field = model.model_fields[name]
+    text = field.description or ""
+    told = told_default(model, name) if field.default is None else ""
+    return f"{text} [{told}]" if told else text
+
+
 def _word(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 

@@ -68,25 +68,25 @@ class TrainTaskConfig(StageSettings):
     init: str | None = Field(
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
-    epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
+    epochs: int | None = Field(None, ge=1, description="Passes over the training images.")
     warmup_epochs: int | None = Field(
-        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
+        None,
+        ge=0,
+        description="Those in which the learning rate rises; of fewer epochs than the preset's the same part.",
     )
-    batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
+    batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
-    base_learning_rate: float | None = Field(
-        None, gt=0, description="Learning rate for 256 images in an update; by default 0.008."
-    )
-    weight_decay: float | None = Field(None, ge=0, description="Weight decay of AdamW; by default 0.05.")
+    base_learning_rate: float | None = Field(None, gt=0, description="Learning rate for 256 images in an update.")
+    weight_decay: float | None = Field(None, ge=0, description="Weight decay of AdamW.")
     layer_decay: float | None = Field(
-        None, gt=0, le=1, description="Learning rate of a pretrained block beside that of the next; by default 0.75."
+        None, gt=0, le=1, description="Learning rate of a pretrained block beside that of the next."
     )
-    drop_path: float | None = Field(None, ge=0, lt=1, description="Rate of stochastic depth; by default 0.")
-    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Of classify and segment; by default 0.1.")
+    drop_path: float | None = Field(None, ge=0, lt=1, description="Rate of stochastic depth.")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Of classify and segment.")
     mixup: float | None = Field(
-        None, ge=0, description="Beta parameter of mixup, for classify and multilabel; by default 0: none."
+        None, ge=0, description="Beta parameter of mixup, for classify and multilabel; 0: none."
     )
-    clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient; by default 1.")
+    clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
     flip: bool = Field(True, description="Mirror every second view in training.")
     multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
     throughput: bool = Field(
