@@ -216,7 +216,10 @@ def test_a_run_writes_data_before_records_and_lists_nothing_but_books_and_the_sh
     watched = Watched(location)
     monkeypatch.setattr(patch_store, "locate", lambda _: watched)
     run(location.url)
-    assert {act for act, _ in watched.asked} <= {"read", "names", "walk", *CHANGES, "local_path"}
+    assert {act for act, _ in watched.asked} <= {"read", "names", "walk", "exists", *CHANGES, "local_path"}
+    looked_for = Counter(path for act, path in watched.asked if act == "exists")
+    # Whether the disk tells capitals apart, once; whether the store is still there, before and after each shard.
+    assert looked_for == {"ZARR.JSON": 1, "zarr.json": 2 * len(SHARDS)}
     assert {path for act, path in watched.asked if act == "walk"} == {"shards/a", "shards/b"}
     listed = {path for act, path in watched.asked if act == "names"}
     assert listed == {"books/drivers", "books/records", "books/damaged", "books/failures"}
