@@ -48,7 +48,7 @@ class Outcome:
         are = "is" if self.shards == 1 else "are"
         done = self.done_before + self.done
         lines = [f"{done} of {counted(self.shards, 'shard')} {are} done ({self.done} in this run)."]
-        if self.done:
+        if self.done and self.scored:
             rate = self.samples / self.seconds
             lines.append(f"{counted(self.scored, 'sample')} in {duration(self.seconds)}: {rate:.2f} samples/s.")
         for reason, count in most_frequent(self.left_out):

@@ -15,6 +15,7 @@ from stages.ranking.load_ranker import load_ranker
 from storage.patch_store import PatchStore
 from storage.ranks import CONTENT
 from storage.shard_index import expand_shards
+from storage.text import counted
 
 
 @click.command()
@@ -46,8 +47,8 @@ def run_rank(config: RankConfig, execution: ExecutionConfig) -> int:
             precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
         store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, checkpoint, precision))
         click.echo(
-            f"{len(shards)} shards, ranker of {checkpoint.config.n_patches} patches, {precision}, "
-            f"{config.views} views → {config.out}",
+            f"{counted(len(shards), 'shard')}, ranker of {checkpoint.config.n_patches} patches, {precision}, "
+            f"{counted(config.views, 'view')} → {config.out}",
             err=True,
         )
         outcome = run_shards(RankStage(config, precision), store, shards, executor, execution)

@@ -19,6 +19,7 @@ from stages.score import ScoreConfig, ScoreStage, score_settings
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards
+from storage.text import counted
 
 
 @click.command()
@@ -54,8 +55,9 @@ def run_score(config: ScoreConfig, execution: ExecutionConfig) -> int:
             precision = stored or fastest_trusted(torch.device(executor().device()))
         store = PatchStore.create_or_open(config.out, CONTENT, score_settings(config, checkpoint, precision))
         click.echo(
-            f"{len(shards)} shards, MAE of {checkpoint.config.n_patches} patches ({checkpoint.family}), {precision}, "
-            f"{config.masks_for(checkpoint.config.n_patches)} masks for each of {config.views} views → {config.out}",
+            f"{counted(len(shards), 'shard')}, MAE of {checkpoint.config.n_patches} patches ({checkpoint.family}), "
+            f"{precision}, {config.masks_for(checkpoint.config.n_patches)} masks for each of "
+            f"{counted(config.views, 'view')} → {config.out}",
             err=True,
         )
         outcome = run_shards(ScoreStage(config, precision), store, shards, executor, execution)

@@ -6,7 +6,7 @@ import click
 
 from pipeline.progress.display import Display
 from storage.contents import open_any
-from storage.text import printable
+from storage.text import counted, printable
 from storage.verification import verify_shards
 
 
@@ -35,9 +35,8 @@ def verify(ctx: click.Context, store: str) -> None:
                 display.say(f"damaged: {printable(result.shard)}: {finding}")
             display.show(number, len(recorded), last=number == len(recorded))
     missing = expected - recorded
-    click.echo(
-        f"{len(recorded) - damaged} of {len(expected)} shards are whole, {damaged} damaged, {len(missing)} missing."
-    )
+    shards_are = f"{counted(len(expected), 'shard')} {'is' if len(expected) == 1 else 'are'}"
+    click.echo(f"{len(recorded) - damaged} of {shards_are} whole, {damaged} damaged, {len(missing)} missing.")
     if recorded and not listed:
         click.echo(
             "The store does not list which shards it should hold (books/shards.json): their records were believed."

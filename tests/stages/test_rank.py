@@ -317,7 +317,7 @@ def test_the_command_says_what_it_did_and_what_comes_next_and_again_has_nothing_
 ) -> None:
     first = call_rank(scene_shards, small_ranker, tmp_path / "ranks")
     assert first.exit_code == 0, first.output
-    assert "4 shards, ranker of 16 patches, fp32, 1 views" in first.output
+    assert "4 shards, ranker of 16 patches, fp32, 1 view " in first.output
     assert "rank: 15/15 samples, 4/4 shards" in first.output
     assert first.output.splitlines()[-1] == f"Next: ltrp-pipeline verify {tmp_path / 'ranks'}"
     before = files_of(tmp_path / "ranks")
