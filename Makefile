@@ -8,7 +8,11 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-tasks test test-slow soak scale lint clean
+# Processes that run tests. `make test PROCESSES=0` runs them in this one, for a debugger.
+PROCESSES ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadgroup --no-loadscope-reorder
+
+.PHONY: demo demo-tasks check test test-slow coverage soak scale lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo
@@ -17,7 +21,7 @@ demo-tasks: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo --tasks
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -21,6 +21,29 @@ from stages.density.mae_checkpoints import save_mae
 from stages.shard import ShardConfig, run_shard
 from storage.locations import Location, locate
 
+NO_RAY = "127.0.0.1:1"
+"""Where nobody answers."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For several processes of pytest: tests of a file stay together, with what they share, as do all that start Ray:
+    there is one at a time. They take longest, and go first."""
+    items.sort(key=starts_ray, reverse=True)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group("ray" if starts_ray(item) else item.path.stem))
+
+
+def starts_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever starts Ray, in a process of its own too, fails in a test that is not marked so."""
+    if not starts_ray(request.node):
+        monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
+
 
 @pytest.fixture(scope="session")
 def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:

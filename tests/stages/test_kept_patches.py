@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ from stages.tasks.segment import Segment
 from stages.tasks.token_grid import TokenGrid, decoder_width
 
 SAMPLES = [scene_sample(index) for index in range(2)]
-TASKS = {
+TASKS: dict[str, Any] = {
     "classify": (Classify(), CLASSES),
     "multilabel": (Multilabel(), CLASSES),
     "segment": (Segment(), MASK_CLASSES),

@@ -30,7 +30,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
-def model_of(task: str, encoder: str = "plain") -> TaskModel:
+def model_of(task: Any, encoder: str = "plain") -> TaskModel:
     model = TASKS[task].model(tiny_encoder(depth=DEPTH, **ENCODERS[encoder]), CLASSES, OPTIONS)
     if task == "classify":
         model.encoder.vit.pos_embed.requires_grad_(False)  # as MAE's

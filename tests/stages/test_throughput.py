@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -165,12 +166,12 @@ def test_training_updates_every_weight_that_learns(monkeypatch: pytest.MonkeyPat
     models: list[Classifier] = []
 
     class Watched(torch.optim.AdamW):
-        def step(self, closure: None = None) -> None:
+        def step(self, closure: Any = None) -> Any:
             with_gradient = {
                 id(each) for group in self.param_groups for each in group["params"] if each.grad is not None
             }
             stepped.append(with_gradient)
-            super().step()
+            return super().step(closure)
 
     def copied(model: Classifier) -> Classifier:
         models.append(model)

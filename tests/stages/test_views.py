@@ -78,7 +78,8 @@ def test_half_of_the_crops_are_mirrored(many):
 
 
 def test_another_key_number_or_seed_gives_another_view():
-    views = [random_view(*arguments, 400, 300) for arguments in [(0, "a", 1), (0, "b", 1), (0, "a", 2), (1, "a", 1)]]
+    drawn = [(0, "a", 1), (0, "b", 1), (0, "a", 2), (1, "a", 1)]
+    views = [random_view(seed, key, number, 400, 300) for seed, key, number in drawn]
     assert len(set(views)) == len(views)
 
 
