@@ -75,7 +75,7 @@ def test_an_even_image_has_neither_edges_nor_contrast() -> None:
 
 
 def test_colour_contrast_is_the_distance_from_the_images_mean_colour() -> None:
-    red = [[40.0, 40.0, 0, 0], [40.0, 40, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    red: list[list[float]] = [[40, 40, 0, 0], [40, 40, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     images = image_of(red, (1, 0, 0)) + image_of(red, (0, 2, 0))
     mean = np.array([10, 20, 0])
     expected = [np.linalg.norm(np.array([40, 80, 0]) - mean), *[np.linalg.norm(mean)] * 3]

@@ -104,7 +104,7 @@ def test_classes_that_are_left_have_a_panel_of_their_own(tmp_path: Path, figures
     draw(tmp_path, *runs(left_metrics={"top-1": 0.125, "top-5": None}, excluded=["cat"]))
     everything, left = figures[0].axes
     assert [axes.get_title() for axes in (everything, left)] == ["all classes", "classes that are left"]
-    assert list(lines_of(left)[0].lines[0].get_ydata()) == [0.125, 0.125]
+    assert list(np.asarray(lines_of(left)[0].lines[0].get_ydata())) == [0.125, 0.125]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from storage.locations import LocalFiles
 from storage.shard_files import write_shard
 from storage.shard_index import index_bytes
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
     "width": 16,
@@ -221,10 +221,10 @@ def test_settings_that_do_not_fit_are_refused(shards: Path, tmp_path: Path, chan
 
 
 def test_unknown_and_impossible_settings_are_refused() -> None:
-    wrong: dict[str, Any]
     for wrong in ({"mask_ratio": 1.0}, {"steps": 0}, {"preset": "giant"}, {"colour": "red"}, {"steps": "12"}):
+        settings: dict[str, Any] = {"shards": ["s"], "out": "o", **wrong}
         with pytest.raises(ValidationError):
-            PretrainMaeConfig(**{"shards": ["s"], "out": "o", **wrong})
+            PretrainMaeConfig(**settings)
 
 
 def test_unusable_images_are_left_out_and_named(tmp_path: Path) -> None:

@@ -174,11 +174,13 @@ def test_norm_eps_makes_a_difference_that_the_test_above_would_see():
 
 def test_a_model_of_the_hub_is_downloaded_without_anything_but_config_and_weights(tmp_path, monkeypatch):
     folder = save_as_hugging_face(tmp_path / "hub")
-    asked: list[tuple] = []
-    monkeypatch.setattr(
-        "huggingface_hub.snapshot_download",
-        lambda name, allow_patterns: asked.append((name, sorted(allow_patterns))) or folder,
-    )
+    asked: list[tuple[str, list[str]]] = []
+
+    def download(name: str, allow_patterns: list[str]) -> str:
+        asked.append((name, sorted(allow_patterns)))
+        return folder
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert torch.equal(reconstruction(load_mae("hf://facebook/vit-mae-small").build()), reconstruction(MODEL))
     assert asked == [("facebook/vit-mae-small", ["config.json", "model.safetensors", "pytorch_model.bin"])]
 

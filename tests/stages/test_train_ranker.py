@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_the_best_weights_are_those_of_the_epoch_that_validated_best(
     report = RankerValidation.report
     states: dict[int, dict[str, torch.Tensor]] = {}
 
-    def scripted(self, model, device, *, epoch, step, steps):  # type: ignore[no-untyped-def]
+    def scripted(self: Any, model: Any, device: Any, *, epoch: int, step: int, steps: int) -> Any:
         states[epoch] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         found = report(self, model, device, epoch=epoch, step=step, steps=steps)
         kendall = found.qualities[RANKER]["in mask: kendall"]

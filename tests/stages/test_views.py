@@ -21,9 +21,10 @@ def inside(view: View, width: int, height: int) -> bool:
 @settings(max_examples=200)
 @given(st.integers(), st.text(max_size=5), st.integers(1, 9), st.tuples(sides, sides), st.floats(0.01, 1))
 def test_a_random_view_lies_within_its_image_and_comes_again(seed, key, number, size, smallest):
-    view = random_view(seed, key, number, *size, (smallest, 1.0))
-    assert inside(view, *size)
-    assert random_view(seed, key, number, *size, (smallest, 1.0)) == view
+    width, height = size
+    view = random_view(seed, key, number, width, height, (smallest, 1.0))
+    assert inside(view, width, height)
+    assert random_view(seed, key, number, width, height, (smallest, 1.0)) == view
 
 
 @given(sides, sides, st.floats(0.01, 1))
