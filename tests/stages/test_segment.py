@@ -21,8 +21,8 @@ from task_models import (
 
 from stages.images.views import View, render
 from stages.sources.built_in_scenes import png_bytes
-from stages.tasks.segment import IGNORED, Segment
-from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.segment import Segment
+from stages.tasks.task import IGNORED, Classes, TaskOptions
 
 TASK = Segment()
 FEW = Classes((0, 3, 9), ("ground", "cat", "dog"))

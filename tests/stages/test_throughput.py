@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from repository import ROOT
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from stages.compute.autocast import Precision
 from stages.tasks import throughput
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder
@@ -70,7 +72,7 @@ def test_flops_are_those_of_the_kept_patches_and_of_all(kept: int) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_speeds_are_numbers_and_operations_the_same_in_any_precision(precision: throughput.Precision) -> None:
+def test_speeds_are_numbers_and_operations_the_same_in_any_precision(precision: Precision) -> None:
     found = measure(classifier(), *batch_of(), "cpu", precision, seconds=0.01)
     for speed in (found.inference, found.full_inference, found.training, found.full_training):
         assert math.isfinite(speed)
@@ -178,7 +180,7 @@ def test_training_updates_every_weight_that_learns(monkeypatch: pytest.MonkeyPat
         return model
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
-    monkeypatch.setattr(throughput.copy, "deepcopy", copied)
+    monkeypatch.setattr(copy, "deepcopy", copied)
     measure(classifier(), *batch_of(), "cpu", "fp32", seconds=0.0)
     (model,) = models
     learning = {id(weights) for weights in model.parameters() if weights.requires_grad}
