@@ -20,11 +20,20 @@ demo: $(VENV)/.installed
 demo-tasks: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo --tasks
 
+# What is quick to know, before a commit: in less than a minute, from the second time on.
+check: lint
+	$(PYTEST) -m quick
+
 test: lint
 	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# Which lines of the four packages the tests run, those that run in processes of their own included.
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slow" --cov --cov-report=
+	$(BIN)/coverage report
 
 # Minutes to an hour each: what dies is survived, and what 100,000 shards cost.
 soak: $(VENV)/.installed-dev

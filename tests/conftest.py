@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 
     from storage.locations import Location
 
+QUICK = {"ranker", "storage", "test_circles.py"}
+"""Folders and files that `make check` runs."""
 NO_RAY = "127.0.0.1:1"
 """Where nobody answers."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For several processes of pytest: tests of a file stay together, with what they share, as do all that start Ray:
     there is one at a time. They take longest, and go first."""
+    for item in items:
+        if item.path.name in QUICK or item.path.parent.name in QUICK:
+            item.add_marker(pytest.mark.quick)
     items.sort(key=starts_ray, reverse=True)
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
@@ -45,6 +51,8 @@ def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Whatever starts Ray, in a process of its own too, fails in a test that is not marked so."""
     if not starts_ray(request.node):
         monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
+    elif "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@ray"), "expected --dist=loadgroup: one Ray at a time"
 
 
 @pytest.fixture(scope="session")
@@ -105,10 +113,11 @@ def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """What a test sets, as stages do, ends with it."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stages set: threads that share a core with other tests wait for each other, a hundred times as long."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+        monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
 
 
 @pytest.fixture(scope="session")
