@@ -8,7 +8,11 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo demo-tasks test test-slow soak scale lint clean
+# Processes that run tests. `make test PROCESSES=0` runs them in this one, for a debugger.
+PROCESSES ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadgroup --no-loadscope-reorder
+
+.PHONY: demo demo-tasks check test test-slow coverage soak scale lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo
@@ -16,11 +20,20 @@ demo: $(VENV)/.installed
 demo-tasks: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo --tasks
 
+# What is quick to know, before a commit: in less than a minute, from the second time on.
+check: lint
+	$(PYTEST) -m quick
+
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# Which lines of the four packages the tests run, those that run in processes of their own included.
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slow" --cov --cov-report=
+	$(BIN)/coverage report
 
 # Minutes to an hour each: what dies is survived, and what 100,000 shards cost.
 soak: $(VENV)/.installed-dev

@@ -170,10 +170,10 @@ def find_out(store_url: str, shards: list[ShardEntry], steps: Steps) -> None:
     steps.measure("status", lambda: status(store_url))
 
 
-def one_shard(store: PatchStore, steps: Steps) -> None:
+def one_shard(store: PatchStore, image_bytes: int, steps: Steps) -> None:
     """Requests for a shard of 1,000 photographs: its tar read, its arrays, which are small here, written."""
     rng = np.random.default_rng(0)
-    photographs = ((f"{number:06d}", {"jpg": rng.bytes(IMAGE_BYTES)}) for number in range(SAMPLES))
+    photographs = ((f"{number:06d}", {"jpg": rng.bytes(image_bytes)}) for number in range(SAMPLES))
     entry = write_shard(locate("s3://bucket/tars"), "images-0000000.tar", photographs)
     entry = dataclasses.replace(entry, url="s3://bucket/tars/images-0000000.tar")
     samples = steps.measure("a tar of 1,000 photographs read", lambda: sum(1 for _ in read_shard(entry)))
@@ -198,6 +198,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--records", type=int, default=1000, help="number of finished shards [1000]")
     parser.add_argument("--s3", action="store_true", help="in a bucket of moto's, and count the requests")
+    parser.add_argument("--image-bytes", type=int, default=IMAGE_BYTES, help=f"of a photograph [{IMAGE_BYTES}]")
     parser.add_argument("--store", type=Path, help="what `scale.py --store` left [one that is made for this]")
     return parser.parse_args()
 
@@ -216,7 +217,7 @@ def main() -> None:
             steps.measure(f"{len(shards)} records made", lambda: fill(store, shards))
         find_out(url, shards, steps)
         if arguments.s3:
-            one_shard(store, steps)
+            one_shard(store, arguments.image_bytes, steps)
     print(f"at the end: {machine()}")
 
 

@@ -80,7 +80,8 @@ class Group(click.Group):
         if name not in COMMANDS:
             return None
         function = name.replace("-", "_")
-        return getattr(importlib.import_module(f"pipeline.commands.{function}"), function)
+        command: click.Command = getattr(importlib.import_module(f"pipeline.commands.{function}"), function)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -92,8 +92,9 @@ SECTIONS = {
 
 def section_model(name: str) -> type[BaseModel]:
     """The class that validates section `name`."""
-    module, _, model = SECTIONS[name].partition(":")
-    return getattr(importlib.import_module(module), model)
+    module, _, name_there = SECTIONS[name].partition(":")
+    model: type[BaseModel] = getattr(importlib.import_module(module), name_there)
+    return model
 
 
 class PipelineFile:

@@ -35,10 +35,10 @@ def given(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return {name: _flat(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
-class CommaSeparated(click.ParamType):
+class CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has no arguments
     """Several values of one kind in one argument, such as 0.25,0.5."""
 
-    def __init__(self, kind: click.ParamType) -> None:
+    def __init__(self, kind: click.ParamType[Any]) -> None:
         self.kind = kind
         self.name = f"{kind.name},..."
 
@@ -49,10 +49,10 @@ class CommaSeparated(click.ParamType):
         return [self.kind.convert(part.strip(), param, ctx) for part in value.split(",")]
 
 
-class OrWord(click.ParamType):
+class OrWord(click.ParamType):  # type: ignore[type-arg]
     """A value of one kind, or a word."""
 
-    def __init__(self, kind: click.ParamType, word: str) -> None:
+    def __init__(self, kind: click.ParamType[Any], word: str) -> None:
         self.kind = kind
         self.word = word
         self.name = f"{kind.name}|{word}"
@@ -84,10 +84,11 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     return click.option(flag, name, type=_type(kind), **settings)
 
 
-def _type(kind: Any) -> click.ParamType:
+def _type(kind: Any) -> click.ParamType[Any]:
     if typing.get_origin(kind) is Literal:
         return click.Choice(typing.get_args(kind))
-    return click.types.convert_type(kind)
+    converted: click.ParamType[Any] = click.types.convert_type(kind)
+    return converted
 
 
 def _flat(values: tuple[Any, ...]) -> list[Any]:

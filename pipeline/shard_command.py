@@ -35,9 +35,10 @@ def executor_when_needed(config: ExecutionConfig) -> Iterator[Callable[[], Execu
 def stored_precision(path: str, content: str) -> Precision | None:
     """The precision of what is in the store; None without a store."""
     try:
-        return PatchStore.open(path, content).settings["precision"]
+        found: Precision = PatchStore.open(path, content).settings["precision"]
     except FileNotFoundError:
         return None
+    return found
 
 
 def tell_outcome(outcome: Outcome, out: str) -> int:

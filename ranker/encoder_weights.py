@@ -77,7 +77,8 @@ def _fitting_projection(weight: Tensor, model: VisionTransformer, where: str) ->
     if weight.ndim != 4 or not all(weight.shape):
         raise ValueError(f"{where}: {PROJECTION}: expected ({width}, 3, p, p), got {tuple(weight.shape)}")
     _refuse_shape(PROJECTION, weight, (width, 3, *weight.shape[2:]), where)
-    return resample_patch_embed(weight, [patch, patch])
+    resampled: Tensor = resample_patch_embed(weight, [patch, patch])
+    return resampled
 
 
 def _fitting_positions(positions: Tensor, model: VisionTransformer, where: str) -> Tensor:
@@ -87,7 +88,8 @@ def _fitting_positions(positions: Tensor, model: VisionTransformer, where: str) 
     if own == 0 or positions.shape != (1, 1 + own**2, width):
         raise ValueError(f"{where}: {POSITIONS}: expected (1, 1 + g², {width}), got {tuple(positions.shape)}")
     if own != grid:
-        return resample_abs_pos_embed(positions, [grid, grid], old_size=[own, own])
+        resampled: Tensor = resample_abs_pos_embed(positions, [grid, grid], old_size=[own, own])
+        return resampled
     fixed = sincos_positions(grid, width)
     # Files in half precision differ from the formula by less than this.
     return fixed if torch.allclose(positions, fixed, rtol=0, atol=1e-2) else positions

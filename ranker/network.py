@@ -67,7 +67,7 @@ SIZES: dict[str, dict[str, int]] = {
 """`tiny`, `small` and `base` are the usual ones of vision transformers; `nano` trains in minutes on two CPU cores."""
 
 
-class PatchRankingTransformer(VisionTransformer):
+class PatchRankingTransformer(VisionTransformer):  # type: ignore[misc]  # timm's
     """timm's vision transformer, with its parameter names, MAE's fixed position embeddings and a head of scores."""
 
     def __init__(self, config: RankerConfig) -> None:
@@ -113,4 +113,5 @@ class PatchRankingTransformer(VisionTransformer):
         for block in self.blocks:
             x = block(x, attn_mask=attended)
         x = self.norm(x)
-        return self.head(x[:, 0]) if self.config.head == "cls" else self.head(x[:, 1:])[..., 0]
+        scores: Tensor = self.head(x[:, 0]) if self.config.head == "cls" else self.head(x[:, 1:])[..., 0]
+        return scores

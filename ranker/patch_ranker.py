@@ -61,7 +61,8 @@ class PatchRanker(nn.Module):
         self._refuse_unfit(images)
         if images.dtype == torch.uint8:
             images = (images.float() / 255 - self.mean) / self.std
-        return self.network(images.to(self.network.cls_token.dtype)).float()
+        scores: Tensor = self.network(images.to(self.network.cls_token.dtype)).float()
+        return scores
 
     def keep(self, images: Tensor, ratio: float) -> Tensor:
         """Images as for `rank` → indices of the patches to keep (B, k) int64, sorted; k is `ratio` of L, rounded, and

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from stages.compute.autocast import Precision
 from stages.compute.randomness import draws_for
 from stages.density.mae import PRESETS, MaeConfig, MaskedAutoencoder, PixelTarget
 from stages.density.mae_batches import MaeBatch, MaeBatches, mae_objective
@@ -25,7 +26,7 @@ from stages.images.views import evaluation_view, render
 from stages.report import Summary, Tell
 from stages.samples.stream import measured
 from stages.training.processes import Processes
-from stages.training.recipe import Precision, Recipe, chosen_precision
+from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
 from stages.training.warmup import fitting_warmup
 from storage.json_files import read_json_object

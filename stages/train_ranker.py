@@ -15,6 +15,7 @@ from ranker.encoder_weights import load_encoder
 from ranker.losses import FOCUS_TOP, LOSSES, focused
 from ranker.network import SIZES, Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE
+from stages.compute.autocast import Precision
 from stages.density.masks import mask_sizes
 from stages.ranking.best_ranker import BEST_FILES, BestRanker, read_report
 from stages.ranking.evaluation_images import evaluation_batches
@@ -26,7 +27,7 @@ from stages.report import Summary, Tell
 from stages.samples.scored import Split, SplitBy, Survey, join_scores, survey
 from stages.training.encoders import Encoder, read_encoder
 from stages.training.processes import Processes
-from stages.training.recipe import Precision, Recipe, chosen_precision, epoch_end
+from stages.training.recipe import Recipe, chosen_precision, epoch_end
 from stages.training.run import Done, Ingredients, TrainingStage, train
 from stages.training.warmup import fitting_warmup
 from storage.locations import locate

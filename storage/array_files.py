@@ -75,14 +75,14 @@ def decode_arrays(files: Mapping[str, bytes], rows: int, most: int | None = None
     return arrays
 
 
-def _check_claim(array: zarr.Array, rows: int, most: int | None) -> None:
+def _check_claim(array: zarr.Array[Any], rows: int, most: int | None) -> None:
     if array.ndim == 0 or array.shape[0] != rows:
         raise ValueError(f"expected {rows} rows by the record, got shape {_told(array.shape)}")
     if most is not None and math.prod(array.shape) > most:
         raise ValueError(f"expected {most} values at most by the store's settings, got shape {_told(array.shape)}")
 
 
-def _chunk_files(array: zarr.Array, name: str, files: Mapping[str, bytes]) -> list[str]:
+def _chunk_files(array: zarr.Array[Any], name: str, files: Mapping[str, bytes]) -> list[str]:
     """Paths of the array's chunks, all of which are there, and no others."""
     held = {path for path in files if path.startswith(f"{name}/") and path != f"{name}/zarr.json"}
     grid = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
@@ -94,7 +94,7 @@ def _chunk_files(array: zarr.Array, name: str, files: Mapping[str, bytes]) -> li
     raise ValueError(f"{shape} means {math.prod(grid)} files, got {len(held)}, or others")
 
 
-def _check_chunk(array: zarr.Array, data: bytes) -> None:
+def _check_chunk(array: zarr.Array[Any], data: bytes) -> None:
     codecs = [type(codec) for codec in array.metadata.codecs]  # type: ignore[union-attr]  # of format 3
     if codecs not in ([BytesCodec, BloscCodec, Crc32cCodec], [VLenUTF8Codec, BloscCodec, Crc32cCodec]):
         raise ValueError(f"expected codecs bytes or vlen-utf8, blosc, crc32c; got {_told(codecs)}")

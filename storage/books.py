@@ -220,12 +220,13 @@ class Books:
     def _read(self, name: str, kind: type[T]) -> T:
         path = f"books/{name}.json"
         try:
-            return _FORMS[kind].validate_json(self.place.read(path), strict=True)
+            found: T = _FORMS[kind].validate_json(self.place.read(path), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             told = printable(f"{where}: {first['msg']}".removeprefix(": "))
             raise ValueError(f"{self.place.url}/{path}: damaged: {told}") from None
+        return found
 
     def _write(self, name: str, content: Any) -> None:
         data = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

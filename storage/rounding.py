@@ -44,4 +44,5 @@ def _same_order(values: np.ndarray, rounded: np.ndarray) -> np.ndarray:
     before = np.take_along_axis(values, order, axis=1)
     after = np.take_along_axis(rounded, order, axis=1)
     kept = (after[:, 1:] > after[:, :-1]) | ~(before[:, 1:] > before[:, :-1])
-    return np.all(kept, axis=1)
+    whole: np.ndarray = np.all(kept, axis=1)
+    return whole

@@ -1,29 +1,64 @@
-"""What many tests need: every kind of location, a few built-in scenes in tars, a very small MAE and ranker."""
+"""What many tests need: every kind of location, a few built-in scenes in tars, a very small MAE and ranker.
+
+What takes long to import is imported where it is needed: the process that starts those that run tests reads this, too.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Before torch is loaded: for tensors as small as these several threads are slower, and many times so beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
-from small_models import SMALL, write_ranker
-from unreliable_s3 import UnreliableS3, unreliable_s3
 
-from stages.density.mae import MaskedAutoencoder
-from stages.density.mae_checkpoints import save_mae
-from stages.shard import ShardConfig, run_shard
-from storage.locations import Location, locate
+if TYPE_CHECKING:
+    from unreliable_s3 import UnreliableS3
+
+    from storage.locations import Location
+
+QUICK = {"ranker", "storage", "test_circles.py"}
+"""Folders and files that `make check` runs."""
+NO_RAY = "127.0.0.1:1"
+"""Where nobody answers."""
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For several processes of pytest: tests of a file stay together, with what they share, as do all that start Ray:
+    there is one at a time. They take longest, and go first."""
+    for item in items:
+        if item.path.name in QUICK or item.path.parent.name in QUICK:
+            item.add_marker(pytest.mark.quick)
+    items.sort(key=starts_ray, reverse=True)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group("ray" if starts_ray(item) else item.path.stem))
+
+
+def starts_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever starts Ray, in a process of its own too, fails in a test that is not marked so."""
+    if not starts_ray(request.node):
+        monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
+    elif "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@ray"), "expected --dist=loadgroup: one Ray at a time"
 
 
 @pytest.fixture(scope="session")
 def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from stages.shard import ShardConfig, run_shard
+
     folder = tmp_path_factory.mktemp("scenes") / "tars"
     run_shard(ShardConfig(scenes=15, scene_size=40, shard_size=4, out=str(folder), name="scenes"), lambda *_: None)
     return folder
@@ -38,6 +73,12 @@ def scene_shards(_drawn_scenes: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def small_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an MAE of `SMALL` and random weights."""
+    import torch
+    from small_models import SMALL
+
+    from stages.density.mae import MaskedAutoencoder
+    from stages.density.mae_checkpoints import save_mae
+
     folder = tmp_path_factory.mktemp("mae")
     torch.manual_seed(0)
     save_mae(MaskedAutoencoder(SMALL), str(folder), {})
@@ -47,13 +88,15 @@ def small_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a ranker of `SMALL_RANKER` and random weights."""
+    from small_models import write_ranker
+
     return write_ranker(tmp_path_factory.mktemp("ranker"))
 
 
 @pytest.fixture(scope="session")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tars/ and scores/ of eleven pictures of noise: four rounds of masks, which agree in part."""
-    from evaluations import TARS, repeatable  # they import from here
+    from evaluations import TARS, repeatable
     from scored_stores import write_scored
 
     folder = tmp_path_factory.mktemp("scored")
@@ -70,13 +113,17 @@ def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """What a test sets, as stages do, ends with it."""
-    torch.set_num_threads(1)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stages set: threads that share a core with other tests wait for each other, a hundred times as long."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+        monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
 
 
 @pytest.fixture(scope="session")
 def _s3_server() -> Iterator[UnreliableS3]:
+    from unreliable_s3 import unreliable_s3
+
     with unreliable_s3() as server, server.environment():
         yield server
 
@@ -98,6 +145,8 @@ def faulty_s3(_s3_server: UnreliableS3) -> Iterator[UnreliableS3]:
 @pytest.fixture(params=["local", "memory", "s3", "gs"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """An empty folder of each kind: whatever uses locations is to pass its tests on all of them."""
+    from storage.locations import locate
+
     if request.param == "local":
         return locate(tmp_path / "folder")
     if request.param != "memory":

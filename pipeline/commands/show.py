@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 
-class PatchPlace(click.ParamType):
+class PatchPlace(click.ParamType):  # type: ignore[type-arg]
     """ROW,COLUMN"""
 
     name = "row,column"

@@ -45,7 +45,8 @@ def ssim(anchor: Tensor, difference: Tensor) -> Tensor:
     c1, c2 = ((k * _range(anchor)).square()[..., None, None] for k in (0.01, 0.03))
     luminance = d.mean(-2).square() / (a.mean(-2).square() + b.mean(-2).square() + c1)
     structure = d.var(-2, correction=0) / (a.var(-2, correction=0) + b.var(-2, correction=0) + c2)
-    return (luminance + structure - luminance * structure).mean(dim=(-2, -1))
+    dissimilarity: Tensor = (luminance + structure - luminance * structure).mean(dim=(-2, -1))
+    return dissimilarity
 
 
 DISTANCES: dict[Distance, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "l2": l2, "psnr": psnr, "ssim": ssim}

@@ -129,7 +129,8 @@ class MaskedAutoencoder(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) → patch tokens with their positions (B, L, D)."""
-        return self.patch_embed(images) + self.pos_embed[:, 1:]
+        tokens: Tensor = self.patch_embed(images) + self.pos_embed[:, 1:]
+        return tokens
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Visible patch tokens (B, K, D) → CLS and their encodings (B, 1 + K, D)."""
@@ -137,7 +138,8 @@ class MaskedAutoencoder(nn.Module):
         x = torch.cat([cls, tokens], dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        encoded: Tensor = self.norm(x)
+        return encoded
 
     def decoder_input(self, latent: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
         """Encodings (B, 1 + K, D) at `visible` (B, K), `masked` (B, N) → tokens (B, 1 + K + N, E).
@@ -155,7 +157,8 @@ class MaskedAutoencoder(nn.Module):
         """Decoder tokens (B, T, E) → normalised hidden states (B, T, E), to be read out by `decoder_pred`."""
         for block in self.decoder_blocks:
             tokens = block(tokens)
-        return self.decoder_norm(tokens)
+        decoded: Tensor = self.decoder_norm(tokens)
+        return decoded
 
     def reconstruct(self, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) and sorted `visible` (B, K) → predicted pixels (B, N, P) of the masked patches (B, N)."""

@@ -46,6 +46,6 @@ def _capabilities() -> Mapping[str, Any]:
 def _library_multiplies_bf16() -> bool:
     """False where oneDNN is missing, switched off, or limited by ONEDNN_MAX_CPU_ISA: bf16 would take seconds."""
     try:
-        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):
         return False

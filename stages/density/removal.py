@@ -87,11 +87,13 @@ def _decode_masked(mae: MaskedAutoencoder, tokens: Tensor, projected: Tensor, n_
     for block, following in pairwise(mae.decoder_blocks):
         tokens = _block(block, tokens, projected, tokens.shape[1])
         projected = _project(following, tokens)
-    return mae.decoder_norm(_block(mae.decoder_blocks[-1], tokens, projected, n_masked))
+    decoded: Tensor = mae.decoder_norm(_block(mae.decoder_blocks[-1], tokens, projected, n_masked))
+    return decoded
 
 
 def _project(block: Block, tokens: Tensor) -> Tensor:
-    return block.attn.qkv(block.norm1(tokens))
+    projected: Tensor = block.attn.qkv(block.norm1(tokens))
+    return projected
 
 
 def _block(block: Block, tokens: Tensor, projected: Tensor, n_last: int) -> Tensor:
@@ -100,4 +102,5 @@ def _block(block: Block, tokens: Tensor, projected: Tensor, n_last: int) -> Tens
     q, k, v = projected.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     attended = scaled_dot_product_attention(q[:, :, -n_last:], k, v).transpose(1, 2).flatten(2)
     tokens = tokens[:, -n_last:] + block.attn.proj(attended)
-    return tokens + block.mlp(block.norm2(tokens))
+    passed_on: Tensor = tokens + block.mlp(block.norm2(tokens))
+    return passed_on

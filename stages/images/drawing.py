@@ -99,7 +99,8 @@ def heat_overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -
     patch = image.shape[0] // len(values)
     weight = np.repeat(np.repeat(known * strength, patch, axis=0), patch, axis=1)[..., None]
     painted = np.repeat(np.repeat(colours, patch, axis=0), patch, axis=1)
-    return np.rint(image * (1 - weight) + painted * weight).astype(np.uint8)
+    shaded: np.ndarray = np.rint(image * (1 - weight) + painted * weight).astype(np.uint8)
+    return shaded
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

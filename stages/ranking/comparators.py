@@ -38,4 +38,5 @@ def gradient_energy(images: Tensor, patch_size: int) -> Tensor:
 def colour_contrast(images: Tensor, patch_size: int) -> Tensor:
     """uint8 images (B, 3, S, S) → (B, L): distance of each patch's mean colour from the image's mean colour."""
     colours = torch.nn.functional.avg_pool2d(images.float(), patch_size).flatten(2).double()
-    return (colours - colours.mean(dim=-1, keepdim=True)).norm(dim=1)
+    distances: Tensor = (colours - colours.mean(dim=-1, keepdim=True)).norm(dim=1)
+    return distances

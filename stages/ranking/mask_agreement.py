@@ -60,7 +60,7 @@ def scores_per_patch(settings: Settings, masks: int) -> float:
     if settings["masks.kind"] == "random":
         shown = visible_per_mask(settings["patches"], settings["masks.ratio"]) / settings["patches"]
         chances = [math.comb(masks, n) * shown**n * (1 - shown) ** (masks - n) for n in range(1, masks + 1)]
-        return sum(chances) / sum(chance / n for n, chance in enumerate(chances, start=1))
+        return float(sum(chances) / sum(chance / n for n, chance in enumerate(chances, start=1)))
     hands = masks_per_round(settings["patches"], settings["masks.ratio"])
     rounds, further = divmod(masks, hands)
     return 1 / ((1 - further / hands) / rounds + further / hands / (rounds + 1))

@@ -17,6 +17,8 @@ from torch import Tensor
 from ranker.metrics import kendall_tau, ndcg, spearman, top_recall
 
 RESAMPLES = 1000
+RESAMPLED_AT_ONCE = 2**20
+"""Values that lie in memory for it."""
 CONFIDENCE = 0.95
 
 Metric = Callable[[Tensor, Tensor], Tensor]
@@ -112,7 +114,9 @@ def _where_both(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 def mean_of_numbers(values: np.ndarray) -> np.ndarray:
     """(n, M) → (n,), NaN where a row has no number."""
     is_number = np.isfinite(values)
-    return np.where(is_number, values, 0.0).sum(-1) / np.where(is_number.any(-1), is_number.sum(-1), np.nan)
+    sums, counts = np.where(is_number, values, 0.0).sum(-1), np.where(is_number.any(-1), is_number.sum(-1), np.nan)
+    means: np.ndarray = sums / counts
+    return means
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,9 @@ def estimate(values: np.ndarray) -> Estimate:
     if not len(values):
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
     rng = np.random.default_rng(0)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
+    at_once = max(1, RESAMPLED_AT_ONCE // len(values))
+    sizes = [min(at_once, RESAMPLES - start) for start in range(0, RESAMPLES, at_once)]
+    means = np.concatenate([values[rng.integers(0, len(values), (size, len(values)))].mean(axis=1) for size in sizes])
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(float(values.mean()), float(low), float(high), len(values))
 

@@ -87,7 +87,8 @@ def add_comparators(
 @torch.inference_mode()
 def rank_images(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
     """uint8 images (B, 3, S, S) → scores of whole images (B, L), on the CPU. Leaves the model in evaluation mode."""
-    return model.eval()(normalise(images.to(device))).double().cpu()
+    scores: Tensor = model.eval()(normalise(images.to(device))).double().cpu()
+    return scores
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,11 +34,16 @@ it tells shapes and types."""
 class ViewsConfig(Protocol):
     """The settings that it needs."""
 
-    views: int
-    crop: float
-    view_scale: float
-    seed: int
-    decode_threads: int
+    @property
+    def views(self) -> int: ...
+    @property
+    def crop(self) -> float: ...
+    @property
+    def view_scale(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def decode_threads(self) -> int: ...
 
 
 def process_views(

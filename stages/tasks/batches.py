@@ -109,6 +109,7 @@ def task_objective(model: nn.Module, device: torch.device) -> Callable[[TaskBatc
         if batch.mix < 1:
             images = torch.lerp(images.flip(0), images, batch.mix)
             targets["classes"] = torch.lerp(targets["classes"].flip(0), targets["classes"], batch.mix)
-        return model(images, batch.kept.to(device, non_blocking=True), targets)
+        losses: dict[str, Tensor] = model(images, batch.kept.to(device, non_blocking=True), targets)
+        return losses
 
     return objective

@@ -110,7 +110,8 @@ def _overlaps(
 def _shared(start: np.ndarray, end: np.ndarray, borders: np.ndarray) -> np.ndarray:
     """(N,), (N,) and (g + 1,) → (N, g): what intervals from start to end share with those between borders."""
     first, last = np.maximum(start[:, None], borders[:-1]), np.minimum(end[:, None], borders[1:])
-    return np.maximum(last - first, 0).astype(np.float64)
+    shared: np.ndarray = np.maximum(last - first, 0).astype(np.float64)
+    return shared
 
 
 def _coverage(covered: np.ndarray, present: np.ndarray) -> float:
@@ -139,4 +140,6 @@ def _weighted_coverage(weights: np.ndarray, covered: np.ndarray, present: np.nda
     images = weights @ in_view
     means = np.divide(weights @ share, images, out=np.zeros_like(images), where=images > 0)
     categories = (images > 0).sum(axis=1)
-    return np.divide(means.sum(axis=1), categories, out=np.full(len(weights), np.nan), where=categories > 0)
+    unknown = np.full(len(weights), np.nan)
+    found: np.ndarray = np.divide(means.sum(axis=1), categories, out=unknown, where=categories > 0)
+    return found

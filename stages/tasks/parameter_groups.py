@@ -18,7 +18,7 @@ def parameter_groups(model: TaskModel, weight_decay: float, layer_decay: float) 
     here if `EncoderConfig.final_norm` is false, it belongs to the head.
     """
     vit = model.encoder.vit
-    groups = param_groups_layer_decay(
+    groups: list[dict[str, Any]] = param_groups_layer_decay(
         vit, weight_decay=weight_decay, no_weight_decay_list=vit.no_weight_decay(), layer_decay=layer_decay
     )
     for group in groups:

@@ -54,7 +54,8 @@ class Segment:
         for value, meant in options.mask_values:
             table[value] = meant
         table[np.isin(table, ignored)] = IGNORED
-        return table[mask]
+        known: np.ndarray = table[mask]
+        return known
 
     def renumber(self, truth: np.ndarray, number: Callable[[int], int]) -> np.ndarray:
         table = np.arange(256, dtype=np.uint8)
@@ -62,7 +63,8 @@ class Segment:
             if not 0 <= (own := number(id_)) < IGNORED:
                 raise ValueError(f"expected classes of masks from 0 to {IGNORED - 1}, got {own}")
             table[id_] = own
-        return table[truth]
+        known: np.ndarray = table[truth]
+        return known
 
     def ids(self, truth: np.ndarray) -> set[int]:
         return set(self.pixels(truth)) - {IGNORED}
@@ -192,4 +194,5 @@ def _to_indices(mask: np.ndarray, classes: Classes) -> np.ndarray:
         classes.index(id_)
     table = np.full(256, IGNORED, np.uint8)
     table[list(classes.ids)] = np.arange(len(classes))
-    return table[mask]
+    classified: np.ndarray = table[mask]
+    return classified

@@ -39,11 +39,13 @@ class TokenGrid(nn.Module):
 
     def forward(self, tokens: Tensor, kept: Tensor) -> Tensor:
         """Tokens (B, k, D) of the patches `kept` (B, k) int64, in any order but each once → (B, E, g, g)."""
-        return self.mixers(self.place(tokens, kept))
+        mixed: Tensor = self.mixers(self.place(tokens, kept))
+        return mixed
 
     def place(self, tokens: Tensor, kept: Tensor) -> Tensor:
         """The same before the blocks."""
         tokens = self.embed(tokens)
         empty = self.dropped.to(tokens.dtype).expand(len(tokens), self.grid**2, -1)
         placed = empty.scatter(1, kept[..., None].expand_as(tokens), tokens) + self.positions
-        return placed.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        grid: Tensor = placed.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        return grid

@@ -56,6 +56,7 @@ def read_encoder(init: str) -> Encoder:
 
 def _timm_weights(name: str) -> dict[str, Tensor]:
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        weights: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+        return weights
     except (RuntimeError, ValueError, OSError) as error:  # a name that it does not know; a download that fails
         raise ValueError(f"{TIMM}{name}: expected a pretrained model of timm: {error}") from None

@@ -24,7 +24,7 @@ from storage.contents import open_any
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.scores import read_scores
-from storage.shard_files import read_shard, write_shard
+from storage.shard_files import Sample, read_shard, write_shard
 from storage.shard_index import ShardEntry
 from storage.verification import verify_shards
 
@@ -72,9 +72,10 @@ def edited(draw: st.DrawFn, content: Any) -> Any:
 
 def refused_in_a_line(call: Callable[[], object], *kinds: type[Exception]) -> None:
     """It succeeds, or says in a line that is fit to print what is wrong. Any other error is one of ours."""
+    expected: tuple[type[Exception], ...] = (ValueError, *kinds)
     try:
         call()
-    except (ValueError, *kinds) as error:
+    except expected as error:
         text = str(error)
         assert text
         assert "\x1b" not in text
@@ -93,7 +94,7 @@ def sound_tar() -> bytes:
 def test_tars(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     whole = {f"k{number}": {"jpg": b"x" * 700, "cls": b"1"} for number in range(3)}
-    found = []
+    found: list[Sample] = []
     refused_in_a_line(lambda: found.extend(read_shard(ShardEntry(str(tmp_path / "a.tar")))))
     if data == sound_tar():
         assert {sample.key: sample.fields for sample in found} == whole

@@ -13,6 +13,8 @@ from clusters import SMALL, small_cluster, until
 from ray.cluster_utils import Cluster
 from scoring import files_of, score_config, score_in_process
 
+pytestmark = pytest.mark.ray
+
 PROGRAM = """
 from pipeline.ray import cluster as ray_cluster
 from pipeline.cli import main
@@ -53,6 +55,7 @@ def test_a_driver_without_its_head_ends_and_the_same_command_on_another_cluster_
         driver = start(with_a_node(cluster), scene_shards, small_mae, out)
         until(lambda: driver.poll() is not None or list((out / "books" / "records").glob("*.json")), seconds=120)
         orphans = list(cluster.worker_nodes)
+        assert cluster.head_node
         cluster.remove_node(cluster.head_node, allow_graceful=False)
         lost = time.monotonic()
         printed, _ = driver.communicate(timeout=120)

@@ -18,16 +18,16 @@ from stages.tasks.throughput import measure
 from storage import checkpoints
 from storage.locations import Location, locate
 
-MAE = {
+MAE: dict[str, Any] = {
     "image_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 2,
     "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2,
     "steps": 6, "batch_size": 4, "warmup_steps": 1, "checkpoint_every": 2,
 }  # fmt: skip
-RANKER = {
+RANKER: dict[str, Any] = {
     "width": 16, "depth": 1, "heads": 2, "epochs": 3, "warmup_epochs": 1, "batch_size": 4, "checkpoint_every": 1,
     "split": "shard", "validation": 0.25,
 }  # fmt: skip
-TASK = {
+TASK: dict[str, Any] = {
     "epochs": 2, "warmup_epochs": 1, "batch_size": 4, "keep_ratio": "0.25,1", "select": "topk", "checkpoint_every": 2,
 }  # fmt: skip
 
@@ -87,14 +87,14 @@ def pretrain_and_score(place: Location, monkeypatch: pytest.MonkeyPatch) -> None
     at = f"{place.url}/{{}}".format
     call("shard", scenes=16, scene_size=40, shard_size=4, name="scenes", out=at("shards"))
 
-    pretraining = {"shards": at("shards"), "out": at("mae"), **MAE}
+    pretraining: dict[str, Any] = {"shards": at("shards"), "out": at("mae"), **MAE}
     call_killed(monkeypatch, "pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints")
     assert "going on after step 4 of 6" in call("pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints") == []
     assert_pictures(place, "mae/reconstructions.png")
 
-    scoring = {
+    scoring: dict[str, Any] = {
         "shards": at("shards"), "mae": at("mae"), "out": at("scores"), "mask_ratio": 0.75, "precision": "fp32",
         "executor": "in-process",
     }  # fmt: skip
@@ -119,24 +119,40 @@ def test_images_become_scores_with_every_path_in_a_bucket(place: Location, monke
 def test_the_whole_pipeline_with_every_path_in_a_bucket(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     at = f"{place.url}/{{}}".format
     pretrain_and_score(place, monkeypatch)
-    training = {"shards": at("shards"), "scores": at("scores"), "out": at("ranker"), "device": "cpu", **RANKER}
+    training: dict[str, Any] = {
+        "shards": at("shards"),
+        "scores": at("scores"),
+        "out": at("ranker"),
+        "device": "cpu",
+        **RANKER,
+    }
     call_killed(monkeypatch, "train-ranker", **training)
     assert place.names("ranker/checkpoints")
     assert "going on" in call("train-ranker", **training)
     assert "nothing is left to do" in call("train-ranker", **training)
-    evaluated = {"shards": at("shards"), "scores": at("scores"), "ranker": at("ranker"), "device": "cpu"}
+    evaluated: dict[str, Any] = {
+        "shards": at("shards"),
+        "scores": at("scores"),
+        "ranker": at("ranker"),
+        "device": "cpu",
+    }
     call("evaluate-ranker", out=at("evaluation"), **evaluated)
-    ranking = {"shards": at("shards"), "ranker": at("ranker"), "precision": "fp32", "executor": "in-process"}
+    ranking: dict[str, Any] = {
+        "shards": at("shards"),
+        "ranker": at("ranker"),
+        "precision": "fp32",
+        "executor": "in-process",
+    }
     assert "4 of 4 shards are done" in call("rank", out=at("ranks"), **ranking)
     call("verify", at("ranks"))
     call("coverage", shards=at("shards"), ranks=at("ranks"), out=at("coverage"), keep_ratio=0.25, select="topk")
 
-    tasks = {"shards": at("shards"), "ranks": at("ranks"), "init": at("mae"), "out": at("tasks"), "device": "cpu"}
-    tasks |= TASK
+    data = {"shards": at("shards"), "ranks": at("ranks")}
+    tasks: dict[str, Any] = {**data, "init": at("mae"), "out": at("tasks"), "device": "cpu", **TASK}
     call_killed(monkeypatch, "train-task", "classify", **tasks)
     assert "going on" in call("train-task", "classify", eval_shards=at("shards"), eval_ranks=at("ranks"), **tasks)
     assert place.names("tasks/topk-0.25-seed0/checkpoints") == []
-    judged = {"shards": at("shards"), "ranks": at("ranks"), "model": at("tasks/topk-0.25-seed0"), "device": "cpu"}
+    judged: dict[str, Any] = {**data, "model": at("tasks/topk-0.25-seed0"), "device": "cpu"}
     call("evaluate-task", out=at("judged"), keep_ratio=0.5, **judged)
     call("compare", at("tasks"), at("judged"), out=at("compared"))
     assert_pictures(place, "evaluation/agreement.png", "coverage/coverage.png", "compared/classify.png")

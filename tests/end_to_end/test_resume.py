@@ -112,7 +112,7 @@ def test_a_kill_loop_of_the_real_command_ends_with_the_same_store(
     assert files_of(out) == files_of(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("executor", ["in-process", "ray"])
+@pytest.mark.parametrize("executor", ["in-process", pytest.param("ray", marks=pytest.mark.ray)])
 def test_the_real_command_killed_twice_and_run_again_gives_the_same_store(
     executor: str, scene_shards: Path, small_mae: Path, tmp_path: Path
 ) -> None:

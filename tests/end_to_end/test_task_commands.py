@@ -311,6 +311,7 @@ def test_a_task_is_needed(small_mae: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.usefixtures("ranked")
 def test_two_workers_on_ray_train_what_one_does(small_mae: Path) -> None:
     import safetensors.torch

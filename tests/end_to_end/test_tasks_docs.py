@@ -83,7 +83,7 @@ def test_scores_of_another_method_are_taken_by_every_command_as_ranks_are(write:
     for folder in ("covered/topk-0.5-seed0", "judged"):
         result = read_result(locate(folder))
         assert (result.line, result.kept, result.images) == ("contrast topk", 32, 4)
-        assert np.isfinite(list(result.metrics.values())).all()
+        assert all(value is not None and np.isfinite(value) for value in result.metrics.values())
     assert not PatchStore.open("work/contrast", CONTENT).books.damaged()
 
 

@@ -26,7 +26,7 @@ QUICK_TO_NOTICE = {
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 3,
 }
-SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+SMALL: dict[str, Any] = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 
 @contextmanager

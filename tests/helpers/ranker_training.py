@@ -56,7 +56,6 @@ class Told:
 
 def train_in_process(config: TrainRankerConfig, stop_at: int | None = None) -> Told:
     """What `train-ranker` does with one worker, in this process."""
-    torch.set_num_threads(1)
     told = Told(stop_at)
     run_train_ranker(config, SingleProcess(torch.device("cpu")), told)
     return told

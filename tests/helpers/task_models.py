@@ -38,7 +38,9 @@ def tiny_encoder(seed: int = 0, **options: Any) -> KeptPatchEncoder:
 
 def scene_sample(index: int) -> Sample:
     scene = draw_scene(0, index, SIZE)
-    objects = [{"category": each.category, "bbox": list(each.box), "iscrowd": 0} for each in scene.objects]
+    objects: list[dict[str, Any]] = [
+        {"category": each.category, "bbox": list(each.box), "iscrowd": 0} for each in scene.objects
+    ]
     facts = {"width": SIZE, "height": SIZE, "objects": objects, "categories": sorted({o["category"] for o in objects})}
     fields = {"png": png_bytes(scene.image), "seg.png": png_bytes(scene.mask), "cls": str(scene.category).encode()}
     return Sample(f"scene {index}", {**fields, "json": json.dumps(facts).encode()})

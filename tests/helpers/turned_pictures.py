@@ -21,6 +21,7 @@ L_POINTS = [6, 8, 14, 8, 14, 20, 26, 20, 26, 26, 6, 26]
 L_BOX = [6, 8, 20, 18]
 BAR_BOX = [32, 4, 4, 22]
 ORIENTATIONS = tuple(range(1, 9))
+LOSSLESS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 97, "subsampling": 0}, "WEBP": {"lossless": True}}
 
 UPRIGHT_TO_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda a: a,
@@ -52,8 +53,7 @@ def photograph(orientation: int, format_: str = "PNG", **options: Any) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     pixels = stored(np.dstack([upright_mask()] * 3), orientation)
-    lossless = {"JPEG": {"quality": 97, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format_, {})
-    return encoded(pixels, format_, exif=exif, **lossless, **options)
+    return encoded(pixels, format_, exif=exif, **LOSSLESS.get(format_, {}), **options)
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
@@ -67,7 +67,7 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return runs
 
 
-def annotations(drawn: str, orientation: int) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+def objects_of(drawn: str, orientation: int) -> tuple[tuple[int, int], list[dict[str, Any]]]:
     """Size (width, height) and objects in COCO's form, as somebody draws them who sees the picture upright, or as it is
     `stored`: the L as a polygon, the bar as a run-length code. Those on the stored one are found in its pixels."""
     mask = upright_mask() if drawn == "upright" else stored(upright_mask(), orientation)

@@ -35,6 +35,8 @@ from pipeline.ray import hiring
 from pipeline.ray.cluster import HeadWatch
 from pipeline.ray.executor import RayExecutor
 
+pytestmark = pytest.mark.ray
+
 # Workers cannot import it: its classes travel as they are.
 ray.cloudpickle.register_pickle_by_value(sys.modules[clusters.__name__])
 
@@ -318,13 +320,20 @@ def test_interruptions_have_a_bound_too(executor: RayExecutor, tmp_path: Path, m
     monkeypatch.setattr("pipeline.execution.schedule.MAX_INTERRUPTIONS", 2)
     assert MAX_INTERRUPTIONS > 2
     execution = Execution(executor, ObedientStage(tmp_path), entries("hangs", nsamples=None))
+
+    def happened(event: type, times: int) -> None:
+        until(lambda: len(execution.of(event)) >= times)
+
     for times in (1, 2):
-        until(lambda times=times: len(execution.of(WorkerReady)) >= times and execution.of(ShardProgress))
-        until(lambda times=times: len(execution.of(ShardStarted)) == times)
+        happened(WorkerReady, times)
+        happened(ShardProgress, 1)
+        happened(ShardStarted, times)
+        assert len(execution.of(ShardStarted)) == times
         worker = execution.of(ShardStarted)[-1].worker
         (ready,) = [event for event in execution.of(WorkerReady) if event.worker == worker]
         os.kill(process_of(ready), signal.SIGTERM)
-        until(lambda times=times: len(execution.of(WorkerLeft)) == times)
+        happened(WorkerLeft, times)
+        assert len(execution.of(WorkerLeft)) == times
     execution.ended()
     (failed,) = execution.of(ShardFailed)
     assert (failed.shard, failed.set_aside) == ("hangs", True)

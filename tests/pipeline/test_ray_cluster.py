@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import ray
 
-from pipeline.ray import cluster as ray_cluster
 from pipeline.ray import session as ray_session_module
 from pipeline.ray.cluster import HEAD_SECONDS, HeadWatch, Share, can_connect, choose_share, room_for, what_is_missing
 from pipeline.ray.session import _resolve
@@ -45,8 +45,8 @@ def test_a_node_has_room_for_whole_actors(cpus: float, gpus: float, resources: d
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: found)
-    monkeypatch.setattr(ray_cluster.ray, "available_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(ray, "nodes", lambda: found)
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
     return found
 
 

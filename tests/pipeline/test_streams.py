@@ -21,8 +21,9 @@ def run_unread(arguments: list[str], unread: set[str], folder: Path) -> tuple[in
     """The status of a command with a pipe that nobody reads for each of `unread`, and what the others got."""
     gone, pipe = os.pipe()
     os.close(gone)
-    streams = {name: pipe if name in unread else subprocess.PIPE for name in ("stdout", "stderr")}
-    ended = subprocess.run([*PROGRAM, *arguments], **streams, cwd=folder, env=ENVIRONMENT, text=True, check=False)
+    out, err = (pipe if name in unread else subprocess.PIPE for name in ("stdout", "stderr"))
+    command = [*PROGRAM, *arguments]
+    ended = subprocess.run(command, stdout=out, stderr=err, cwd=folder, env=ENVIRONMENT, text=True, check=False)
     os.close(pipe)
     return ended.returncode, (ended.stdout or "") + (ended.stderr or "")
 

@@ -110,7 +110,8 @@ def test_fixed_positions_in_half_precision_are_still_the_fixed_ones():
 
 def test_timms_own_tiny_model_starts_a_tiny_ranker():
     weights = timm.create_model("vit_tiny_patch16_224", pretrained=False).state_dict()
-    model = PatchRankingTransformer(RankerConfig(**SIZES["tiny"]))
+    sizes: dict[str, Any] = SIZES["tiny"]
+    model = PatchRankingTransformer(RankerConfig(**sizes))
     load_encoder(model, weights, "timm")
     for name, value in model.state_dict().items():
         assert name.startswith("head.") or torch.equal(value, weights[name]), name

@@ -41,7 +41,7 @@ def plain_list_mle(scores: Tensor, density: Tensor) -> Tensor:
 
 def plain_list_net(scores: Tensor, density: Tensor) -> Tensor:
     target, predicted = density.exp() / density.exp().sum(), scores.exp() / scores.exp().sum()
-    return -sum(target[i] * predicted[i].log() for i in range(len(scores))) / len(scores)
+    return -torch.stack([target[i] * predicted[i].log() for i in range(len(scores))]).mean()
 
 
 def plain_pairs(scores: Tensor, density: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
@@ -59,7 +59,7 @@ def plain_rank_net(scores: Tensor, density: Tensor) -> Tensor:
 
 
 def plain_pointwise(scores: Tensor, density: Tensor) -> Tensor:
-    return sum((scores[i] - density[i]) ** 2 for i in range(len(scores))) / len(scores)
+    return torch.stack([(scores[i] - density[i]) ** 2 for i in range(len(scores))]).mean()
 
 
 def plain_focused(scores: Tensor, density: Tensor) -> Tensor:

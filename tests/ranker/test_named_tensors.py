@@ -27,7 +27,8 @@ def test_the_prefixes_of_wrappers_are_taken_off(prefix: str) -> None:
 def test_what_pytorchs_own_wrappers_save_has_the_names_of_the_model() -> None:
     """As long as PyTorch has these prefixes."""
     model = nn.Linear(2, 3)
-    for wrapped in (torch.compile(model), nn.DataParallel(model), nn.DataParallel(torch.compile(model))):
+    compiled: Any = torch.compile(model)
+    for wrapped in (compiled, nn.DataParallel(model), nn.DataParallel(compiled)):
         assert list(wrapped.state_dict()) != ["weight", "bias"]
         assert list(without_wrappers(wrapped.state_dict())) == ["weight", "bias"]
 

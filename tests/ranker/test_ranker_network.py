@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,8 +158,9 @@ def test_the_cls_head_refuses_images_of_another_size():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_sizes_are_of_a_transformer_that_can_be_built(size):
+    sizes: dict[str, Any] = SIZES[size]
     with torch.device("meta"):
-        model = PatchRankingTransformer(RankerConfig(**SIZES[size]))
+        model = PatchRankingTransformer(RankerConfig(**sizes))
         assert model(torch.zeros(2, 3, 224, 224)).shape == (2, 196)
 
 

@@ -87,9 +87,12 @@ def test_the_plot_shows_what_is_below_zero_too(
     mean: float, scored: Path, small_ranker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(
-        "stages.ranking.plot.FigureCanvasAgg", lambda figure: figures.append(figure) or FigureCanvasAgg(figure)
-    )
+
+    def noted(figure: Figure) -> FigureCanvasAgg:
+        figures.append(figure)
+        return FigureCanvasAgg(figure)
+
+    monkeypatch.setattr("stages.ranking.plot.FigureCanvasAgg", noted)
     agreements = [agreement(4, mean / 2), agreement(8, mean)]
     extrapolated, attainable = extrapolate(agreements, SETTINGS)
     found = dataclasses.replace(

@@ -165,14 +165,14 @@ def test_it_is_the_number_of_pycocotools_with_crowds_and_what_is_barely_visible_
                     place = {"image_id": image, "category_id": int(c), "bbox": [left, top, right - left, bottom - top]}
                     true.append({**place, "area": area, "iscrowd": int(ignore)})
                     boxes.append(([left, top, right, bottom], int(c)))
-            found = []
+            found: list[tuple[tuple[float, ...], float, int]] = []
             for box, c in [*boxes, *boxes[:3]]:
-                moved = np.float32(np.array(box) + generator.normal(0, 1.5, 4)).astype(np.float64)
+                moved = (np.array(box) + generator.normal(0, 1.5, 4)).astype(np.float32).astype(np.float64)
                 moved[2:] = np.maximum(moved[2:], moved[:2] + 0.5)
                 found.append((tuple(moved.tolist()), round(float(generator.uniform()), 1), c))  # scores tie
             metric.update([answer(*found)], [tuple(objects)], [WHOLE])
             for (left, top, right, bottom), score, c in found:
-                left, top, right, bottom = np.float32([left, top, right, bottom]).astype(float).tolist()
+                left, top, right, bottom = np.array([left, top, right, bottom], np.float32).tolist()
                 place = {"image_id": image, "category_id": c, "bbox": [left, top, right - left, bottom - top]}
                 area = (right - left) * (bottom - top)
                 answered.append({**place, "area": area, "iscrowd": 0, "score": float(np.float32(score))})

@@ -40,7 +40,7 @@ def shard_beside(folder: Path, name: str, info: Any) -> ShardEntry:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_names_are_those_of_the_index_beside_each_tar(task: Any, tmp_path: Path) -> None:
-    infos = {"one": INFO, "two": None, "three": {"kind": "else"}, "four": []}
+    infos: dict[str, Any] = {"one": INFO, "two": None, "three": {"kind": "else"}, "four": []}
     shards = [shard_beside(tmp_path / folder, f"{folder}-0", info) for folder, info in infos.items()]
     shards.append(ShardEntry(shards[0].url.replace("one-0", "one-1")))
     lists = read_class_lists(TASKS[task], shards)

@@ -86,8 +86,10 @@ def test_smoothed_labels_leave_a_loss_that_certainty_does_not_take_away():
     losses = []
     for smoothing in (0.0, 0.1):
         model = TASK.model(tiny_encoder(), CLASSES, TaskOptions(image_size=64, label_smoothing=smoothing)).eval()
-        torch.nn.init.zeros_(model.head.weight)
-        model.head.bias.data[0] = 20.0
+        head = model.get_submodule("head")
+        assert isinstance(head, torch.nn.Linear)
+        torch.nn.init.zeros_(head.weight)
+        head.bias.data[0] = 20.0
         losses.append(model(images, kept, targets)["loss"].item())
     assert losses[0] == pytest.approx(0.0, abs=1e-6)
     assert losses[1] == pytest.approx(0.1 * 7 / 8 * 20, rel=1e-4)

@@ -54,7 +54,7 @@ def test_gradient_energy_of_a_single_pixel_by_hand() -> None:
 
 
 def test_gradient_energy_weighs_colours_as_the_eye_does() -> None:
-    rows = [[0, 0, 100, 100]] * 4
+    rows = [[0.0, 0, 100, 100]] * 4
     energies = [float(gradient_energy(image_of(rows, colour), 4)) for colour in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
     expected = [(weight * 100) ** 2 / 2 for weight in (0.299, 0.587, 0.114)]
     assert energies == pytest.approx(expected, rel=1e-4)
@@ -75,7 +75,7 @@ def test_an_even_image_has_neither_edges_nor_contrast() -> None:
 
 
 def test_colour_contrast_is_the_distance_from_the_images_mean_colour() -> None:
-    red = [[40.0, 40, 0, 0], [40, 40, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    red: list[list[float]] = [[40, 40, 0, 0], [40, 40, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     images = image_of(red, (1, 0, 0)) + image_of(red, (0, 2, 0))
     mean = np.array([10, 20, 0])
     expected = [np.linalg.norm(np.array([40, 80, 0]) - mean), *[np.linalg.norm(mean)] * 3]

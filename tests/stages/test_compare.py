@@ -64,7 +64,7 @@ def test_all_runs_that_keep_every_patch_are_one_level_in_which_a_seed_counts_onc
 
 
 def test_what_cannot_be_told_is_left_out_of_the_mean(tmp_path: Path) -> None:
-    unknown = {"metrics": {"top-1": None, "top-5": None}}
+    unknown: dict[str, Any] = {"metrics": {"top-1": None, "top-5": None}}
     found = compared(tmp_path, result_of(seed=0, value=0.5), result_of(seed=1, **unknown), result_of(seed=2, value=1.0))
     assert top_1(found.lines["ltrp topk"][0]) == Spread(0.75, statistics.stdev([0.5, 1.0]), 2)
     alone = compared(tmp_path / "alone", result_of(seed=1, **unknown))

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_results import result_of, write
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from stages.comparison.comparison import compare
@@ -24,9 +26,12 @@ SEEDS = (0, 1)
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Those that are drawn."""
     drawn: list[Figure] = []
-    monkeypatch.setattr(
-        "stages.comparison.plot.FigureCanvasAgg", lambda figure: drawn.append(figure) or FigureCanvasAgg(figure)
-    )
+
+    def noted(figure: Figure) -> FigureCanvasAgg:
+        drawn.append(figure)
+        return FigureCanvasAgg(figure)
+
+    monkeypatch.setattr("stages.comparison.plot.FigureCanvasAgg", noted)
     return drawn
 
 
@@ -34,6 +39,10 @@ def draw(folder: Path, *results: TaskResult) -> Image.Image:
     write(folder, *results)
     ((task, found),) = compare([str(folder)]).items()
     return Image.open(io.BytesIO(draw_comparison(task, found)))
+
+
+def lines_of(axes: Axes) -> list[ErrorbarContainer]:
+    return [each for each in axes.containers if isinstance(each, ErrorbarContainer)]
 
 
 def runs(**fields) -> list[TaskResult]:
@@ -51,13 +60,13 @@ def runs(**fields) -> list[TaskResult]:
 def test_each_line_stands_at_its_ratios_with_its_mean_and_deviation(tmp_path: Path, figures: list[Figure]) -> None:
     assert draw(tmp_path, *runs()).format == "PNG"
     (axes,) = figures[0].axes
-    lines = [each for each in axes.containers if isinstance(each, ErrorbarContainer)]
+    lines = lines_of(axes)
     assert [line.get_label() for line in lines] == ["ltrp topk", "mae topk", "random"]
     deviation = np.std([0, 1 / 8], ddof=1)
     for line in lines:
         data, _, (bars,) = line.lines
         assert np.allclose(data.get_xdata(), [0.25, 0.5], atol=0.01)
-        assert data.get_ydata().tolist() == [0.3125, 0.5625]
+        assert list(np.asarray(data.get_ydata())) == [0.3125, 0.5625]
         low, high = bars.get_segments()[0][:, 1]
         assert (low, high) == pytest.approx((0.3125 - deviation, 0.3125 + deviation))
     assert axes.get_ylabel() == "top-1"
@@ -69,9 +78,10 @@ def test_the_full_model_is_a_level_with_its_band(tmp_path: Path, figures: list[F
     draw(tmp_path, *runs())
     (axes,) = figures[0].axes
     (level,) = [line for line in axes.lines if line.get_label() == "full"]
-    assert list(level.get_ydata()) == [0.8125, 0.8125]
+    assert list(np.asarray(level.get_ydata())) == [0.8125, 0.8125]
     assert level.get_linestyle() == "--"
     (band,) = axes.patches
+    assert isinstance(band, Rectangle)
     deviation = np.std([0, 1 / 8], ddof=1)
     assert (band.get_y(), band.get_height()) == pytest.approx((0.8125 - deviation, 2 * deviation))
 
@@ -79,7 +89,7 @@ def test_the_full_model_is_a_level_with_its_band(tmp_path: Path, figures: list[F
 def test_lines_differ_in_colour_and_marker(tmp_path: Path, figures: list[Figure]) -> None:
     selectors = [f"ranker {number}" for number in range(8)]
     draw(tmp_path, *(result_of(selector, 0.25, 0, number / 8) for number, selector in enumerate(selectors)))
-    drawn = [container.lines[0] for container in figures[0].axes[0].containers]
+    drawn = [line.lines[0] for line in lines_of(figures[0].axes[0])]
     assert len({line.get_color() for line in drawn}) == len({line.get_marker() for line in drawn}) == 8
 
 
@@ -94,7 +104,7 @@ def test_classes_that_are_left_have_a_panel_of_their_own(tmp_path: Path, figures
     draw(tmp_path, *runs(left_metrics={"top-1": 0.125, "top-5": None}, excluded=["cat"]))
     everything, left = figures[0].axes
     assert [axes.get_title() for axes in (everything, left)] == ["all classes", "classes that are left"]
-    assert left.containers[0].lines[0].get_ydata().tolist() == [0.125, 0.125]
+    assert list(np.asarray(lines_of(left)[0].lines[0].get_ydata())) == [0.125, 0.125]
 
 
 @pytest.mark.parametrize(

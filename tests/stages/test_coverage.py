@@ -117,6 +117,7 @@ def test_excluded_classes_are_told_apart(ranked: Path, tmp_path: Path) -> None:
         (found.left_interval, found.left_metrics["coverage"]),
     ):
         assert interval is not None
+        assert value is not None
         assert interval[0] < value < interval[1]
 
 

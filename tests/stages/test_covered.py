@@ -144,7 +144,7 @@ def test_random_patches_cover_their_keep_ratio_within_the_interval():
     assert found.mean == pytest.approx(np.mean(list(covered.by_class().values())))
 
 
-def of(covered: list[float], in_view: float = 1.0) -> np.ndarray:
+def of(covered: float, in_view: float = 1.0) -> np.ndarray:
     """Two patches of an image, of which the first is kept."""
     return np.array([covered, in_view - covered])
 

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,7 +269,7 @@ def test_decoding_takes_room_for_its_pixels(monkeypatch: pytest.MonkeyPatch) -> 
     asked = []
 
     class Noting(PixelBudget):
-        def room_for(self, pixels: int):  # type: ignore[no-untyped-def]
+        def room_for(self, pixels: int) -> Any:
             asked.append(pixels)
             return super().room_for(pixels)
 

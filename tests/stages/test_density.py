@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_scores_are_those_of_the_method_written_out_plainly(config, n_visible, r
     model = random_mae(config)
     images, visible = random_images(config, 3), random_visible(config, 3, n_visible)
     plain = PlainMae(model)
-    expected: dict[str, list[list[float]]] = {name: [] for name in DISTANCES}
+    expected: dict[Any, list[list[float]]] = {name: [] for name in DISTANCES}
     for image, shown in zip(images, visible.tolist(), strict=True):
         anchor, removed = plain_reconstructions(plain, image, shown, removal)
         for name, scores in expected.items():

@@ -181,8 +181,13 @@ def test_images_with_the_same_key_in_different_tars_are_told_apart(
 def test_throughput_stands_beside_that_of_the_full_model(
     task: Any, ranked: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    monkeypatch.setattr("stages.evaluate_task.selector_cost", lambda *args, **_: asked.append(args) or (5.0, 0.25))
+    asked: list[Any] = []
+
+    def cost(*arguments: Any, **_: Any) -> tuple[float, float]:
+        asked.append(arguments)
+        return 5.0, 0.25
+
+    monkeypatch.setattr("stages.evaluate_task.selector_cost", cost)
     found = judge(ranked, models[task], throughput=True, batch_size=5).throughput
     assert found is not None
     assert (found.device, found.batch_size, found.selector_flops, found.selector_seconds) == ("cpu", 5, 5.0, 0.25)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ from stages.tasks.segment import Segment
 from stages.tasks.token_grid import TokenGrid, decoder_width
 
 SAMPLES = [scene_sample(index) for index in range(2)]
-TASKS = {
+TASKS: dict[str, Any] = {
     "classify": (Classify(), CLASSES),
     "multilabel": (Multilabel(), CLASSES),
     "segment": (Segment(), MASK_CLASSES),
@@ -182,9 +184,9 @@ def test_kept_patches_pixels_masks_and_boxes_are_mirrored_together(place):
     assert boxes.tolist() == [[column * patch, row * patch, (column + 1) * patch, (row + 1) * patch]]
 
 
-def test_tokens_are_put_back_where_their_patches_lay():
+def test_tokens_are_put_back_where_their_patches_lay(monkeypatch: pytest.MonkeyPatch) -> None:
     grid, kept = TokenGrid(4, 64), torch.tensor([[5, 0, 15], [2, 3, 1]])
-    grid.embed = nn.Identity()
+    monkeypatch.setattr(grid, "embed", nn.Identity())
     tokens = torch.randn(2, 3, 64)
     placed = (grid.place(tokens, kept).flatten(2).transpose(1, 2) - sincos_positions(4, 64)[:, 1:]).detach()
     for image, places in enumerate(kept.tolist()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[RankedSample]:
     return [sample for shard in join_ranks(shards_of(folder), store) for sample in read_ranked(store, shard)]
 
 
-def views_of(select: str, count: int = 5, *, seed: int = 0, n_views: int = len(KEYS) * VIEWS) -> KeptViews:
+def views_of(select: Any, count: int = 5, *, seed: int = 0, n_views: int = len(KEYS) * VIEWS) -> KeptViews:
     return KeptViews(GRID, select, count, seed=seed, n_views=n_views)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,8 +82,8 @@ def test_a_mask_does_not_depend_on_what_was_drawn_before(arguments, others):
     assert np.array_equal(draw_masks(**arguments), first)
 
 
-IDENTITY = {"seed": 3, "key": "class/photo", "view": 1}
-SHAPE = {"n_masks": 20, "n_patches": 196, "mask_ratio": 0.9}
+IDENTITY: dict[str, Any] = {"seed": 3, "key": "class/photo", "view": 1}
+SHAPE: dict[str, Any] = {"n_masks": 20, "n_patches": 196, "mask_ratio": 0.9}
 
 
 @pytest.mark.parametrize("masking", ["partition", "random"])

@@ -135,6 +135,7 @@ def test_the_weight_of_the_asymmetric_loss_has_no_gradient(logit, target):
     p = 1 / (1 + math.exp(-logit))
     shifted = max(p - 0.05, 0)
     expected = p - 1 if target else shifted**4 * p * (1 - p) / (1 - shifted)
+    assert logits.grad is not None
     assert logits.grad[0, 0].item() == pytest.approx(expected / 2, rel=1e-4)
 
 
@@ -148,6 +149,7 @@ def test_the_asymmetric_loss_and_its_gradient_are_the_published_codes():
         [0.0, -0.36552928931500245, 0.00931960227272727, 0.14781031882907797],
         [0.0663142440547659, 0.15386552887704477, -0.4403985389889412, -0.18877033439907273],
     ]
+    assert logits.grad is not None
     assert logits.grad.numpy() == pytest.approx(np.array(expected), rel=1e-4)
 
 
@@ -170,6 +172,7 @@ def test_extreme_logits_have_finite_losses_and_gradients(loss):
     value = loss(logits, torch.tensor([[1.0, 1, 0, 0]]))
     value.backward()
     assert value.isfinite()
+    assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert logits.grad[0, 1] == -1  # a missed positive is still learnt
 
@@ -222,7 +225,7 @@ def direct_average_precision(logits: np.ndarray, present: np.ndarray) -> float:
 def test_average_precision_is_that_of_the_logits_with_those_that_tie_taken_together(scale, rounded):
     generator = np.random.default_rng(int(scale))
     logits, present = generator.normal(0, scale, (300, 3)), generator.random((300, 3)) < 0.2
-    logits = np.float32(np.round(logits / scale) * scale if rounded else logits)
+    logits = (np.round(logits / scale) * scale if rounded else logits).astype(np.float32)
     metric = TASK.metric(FEW, OPTIONS)
     truths = [frozenset(id_ for id_, there in zip(FEW.ids, row, strict=True) if there) for row in present]
     metric.update(torch.from_numpy(logits), truths, [WHOLE] * 300)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.parameter_groups import parameter_groups
+from stages.tasks.recipes import PRESETS
 from stages.tasks.table import TASKS
 from stages.tasks.task import TaskModel
-from stages.train_task import PRESETS
 from stages.training.loop import Training
 from stages.training.recipe import Recipe
 
@@ -30,7 +30,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
-def model_of(task: str, encoder: str = "plain") -> TaskModel:
+def model_of(task: Any, encoder: str = "plain") -> TaskModel:
     model = TASKS[task].model(tiny_encoder(depth=DEPTH, **ENCODERS[encoder]), CLASSES, OPTIONS)
     if task == "classify":
         model.encoder.vit.pos_embed.requires_grad_(False)  # as MAE's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -36,9 +36,15 @@ def test_no_items_give_no_results() -> None:
     assert list(prefetch(abs, [], threads=2, ahead=2)) == []
 
 
+def noting(numbers: Iterable[int], read: list[int]) -> Iterator[int]:
+    for number in numbers:
+        read.append(number)
+        yield number
+
+
 def test_nothing_is_read_before_the_first_result_is_asked_for() -> None:
     read: list[int] = []
-    prefetch(abs, (read.append(n) or n for n in range(3)), threads=1, ahead=1)
+    prefetch(abs, noting(range(3), read), threads=1, ahead=1)
     assert read == []
 
 
@@ -98,10 +104,10 @@ def test_an_error_in_reading_comes_after_what_was_read_before_it() -> None:
 def test_who_stops_early_leaves_no_thread_and_reads_no_further(taken: int) -> None:
     read: list[int] = []
     endless = iter(int, 1)
-    found = prefetch(abs, (read.append(n) or n for n in endless), threads=2, ahead=2)
+    found = prefetch(abs, noting(endless, read), threads=2, ahead=2)
     for _ in range(taken):
         next(found)
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert threads_of_prefetch() == []
     assert len(read) <= taken + 3
 

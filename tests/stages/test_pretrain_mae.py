@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from storage.locations import LocalFiles
 from storage.shard_files import write_shard
 from storage.shard_index import index_bytes
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
     "width": 16,
@@ -41,6 +42,12 @@ SMALL = {
     "checkpoint_every": 5,
     "device": "cpu",
 }
+
+
+def architecture(pixel_target: Any) -> MaeConfig:
+    return MaeConfig(
+        **{k: v for k, v in SMALL.items() if k in MaeConfig.__dataclass_fields__}, pixel_target=pixel_target
+    )
 
 
 def png(seed: int) -> bytes:
@@ -84,7 +91,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     ("preset", "parameters", "patches"),
     [("base", 111_907_840, 196), ("large", 329_541_888, 196), ("huge", 657_074_508, 256)],
 )
-def test_the_published_presets_have_the_published_parameters(preset: str, parameters: int, patches: int) -> None:
+def test_the_published_presets_have_the_published_parameters(preset: Any, parameters: int, patches: int) -> None:
     """Counted in the models of facebookresearch/mae, position embeddings included."""
     architecture = PretrainMaeConfig(shards=["s"], out="o", preset=preset).architecture()
     with torch.device("meta"):
@@ -215,8 +222,9 @@ def test_settings_that_do_not_fit_are_refused(shards: Path, tmp_path: Path, chan
 
 def test_unknown_and_impossible_settings_are_refused() -> None:
     for wrong in ({"mask_ratio": 1.0}, {"steps": 0}, {"preset": "giant"}, {"colour": "red"}, {"steps": "12"}):
+        settings: dict[str, Any] = {"shards": ["s"], "out": "o", **wrong}
         with pytest.raises(ValidationError):
-            PretrainMaeConfig(**{"shards": ["s"], "out": "o", **wrong})
+            PretrainMaeConfig(**settings)
 
 
 def test_unusable_images_are_left_out_and_named(tmp_path: Path) -> None:
@@ -266,10 +274,8 @@ def test_held_out_images_are_never_trained_on(shards: Path, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("target", ["raw", "normalized"])
-def test_a_perfect_prediction_reconstructs_the_image(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = MaskedAutoencoder(
-        MaeConfig(**{k: v for k, v in SMALL.items() if k in MaeConfig.__dataclass_fields__}, pixel_target=target)
-    )
+def test_a_perfect_prediction_reconstructs_the_image(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MaskedAutoencoder(architecture(target))
     images = torch.from_numpy(np.stack([draw_scene(0, i, 32).image for i in range(3)])).permute(0, 3, 1, 2)
 
     def predict(pixels: torch.Tensor, visible: torch.Tensor):
@@ -284,11 +290,9 @@ def test_a_perfect_prediction_reconstructs_the_image(target: str, monkeypatch: p
 
 
 def test_the_picture_has_a_row_for_each_image_and_says_what_is_denormalised() -> None:
-    small = {name: value for name, value in SMALL.items() if name in MaeConfig.__dataclass_fields__}
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     raw, normalized = (
-        draw_reconstructions(MaskedAutoencoder(MaeConfig(**small, pixel_target=target)), images, 0)
-        for target in ("raw", "normalized")
+        draw_reconstructions(MaskedAutoencoder(architecture(target)), images, 0) for target in ("raw", "normalized")
     )
     assert raw.width == normalized.width > 5 * 160
     assert normalized.height > raw.height > 3 * 160

@@ -246,6 +246,19 @@ def test_with_one_round_of_masks_there_is_no_ceiling() -> None:
     assert {each.n for each in estimates(found).values()} == {0}
 
 
+@pytest.mark.parametrize("at_once", [1, 90, 2**20])
+@pytest.mark.parametrize("n", [1, 7, 40])
+def test_resamples_are_the_same_however_many_are_drawn_at_once(
+    at_once: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    rng = np.random.default_rng(0)
+    means = [values[rng.integers(0, n, n)].mean() for _ in range(1000)]
+    monkeypatch.setattr("stages.ranking.quality.RESAMPLED_AT_ONCE", at_once)
+    found = estimate(values)
+    assert [found.low, found.high] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), rel=1e-12)
+
+
 @pytest.mark.parametrize("distribution", ["normal", "exponential"])
 @pytest.mark.parametrize("n", [30, 100])
 def test_the_interval_covers_the_mean_about_as_often_as_it_says(

@@ -48,8 +48,9 @@ def test_every_stored_score_is_what_the_ranker_gives_for_the_stored_view(
         for row, sample in enumerate(samples):
             image = decode_image(sample.image)
             for view in range(3):
-                box = [int(value) for value in stored.box[row, view]]
-                pixels = render(image, View(*box, flip=bool(stored.flip[row, view])), 24)
+                left, top, width, height = map(int, stored.box[row, view])
+                seen = View(left, top, width, height, bool(stored.flip[row, view]))
+                pixels = render(image, seen, 24)
                 expected = ranker.rank(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])[0].numpy()
                 np.testing.assert_allclose(stored.score[row, view], expected, rtol=2**-11 + 1e-5, atol=1e-6)
                 np.testing.assert_array_equal(np.argsort(stored.score[row, view]), np.argsort(expected))

@@ -211,6 +211,7 @@ def gradient_at_hidden_patches(objective: Callable[[ListBatch], dict[str, Tensor
     (batch,) = drawn(stored, 1, lists=1, size=1)
     images = batch.images.float().requires_grad_()
     objective(ListBatch(images, batch.visible, batch.density))["loss"].backward()
+    assert images.grad is not None
     grid = images.grad.abs().sum(1)[0].unfold(0, 8, 8).unfold(1, 8, 8).sum((-1, -2)).flatten()
     hidden = [patch for patch in range(16) if patch not in batch.visible.flatten().tolist()]
     return float(grid[hidden].sum())

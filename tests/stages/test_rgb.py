@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def whole(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def palette(**options: object) -> Image.Image:
+def palette(**options: Any) -> Image.Image:
     image = Image.fromarray(bytes_of(HEIGHT, WIDTH), "P")
     image.putpalette(bytes_of(768).tolist())
     return Image.open(io.BytesIO(encoded(image, **options)))
@@ -89,9 +90,9 @@ def test_every_value_of_16_bits_becomes_the_nearest_of_8() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (np.float32([[0.5] * 30] * 30), "floating-point pixels have no fixed range"),
-        (np.int32([[0] * 29 + [0x10000]] * 30), "pixels of mode I beyond 16 bits have no fixed range"),
-        (np.int32([[0] * 29 + [-1]] * 30), "pixels of mode I beyond 16 bits have no fixed range"),
+        (np.full((30, 30), 0.5, np.float32), "floating-point pixels have no fixed range"),
+        (np.array([[0] * 29 + [0x10000]] * 30, np.int32), "pixels of mode I beyond 16 bits have no fixed range"),
+        (np.array([[0] * 29 + [-1]] * 30, np.int32), "pixels of mode I beyond 16 bits have no fixed range"),
     ],
 )
 def test_pixels_without_a_range_are_refused_by_both(values: np.ndarray, reason: str) -> None:

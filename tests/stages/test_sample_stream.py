@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shar
 
 
 def keys(shards: list[ShardEntry], n: int, *, seed: int = 0, start: int = 0) -> list[tuple[int, str]]:
-    stream = shuffled_samples(shards, read_shard, seed=seed, start=start)
+    stream: Any = shuffled_samples(shards, read_shard, seed=seed, start=start)
     found = [(epoch, sample.key) for epoch, sample in islice(stream, n)]
     stream.close()
     return found

@@ -37,8 +37,9 @@ def test_every_stored_score_is_what_the_scorer_gives_for_the_stored_view_and_mas
         for row, sample in enumerate(samples):
             image = decode_image(sample.image)
             for view in range(3):
-                box = [int(value) for value in stored.box[row, view]]
-                pixels = render(image, View(*box, flip=bool(stored.flip[row, view])), SMALL.image_size)
+                left, top, width, height = map(int, stored.box[row, view])
+                seen = View(left, top, width, height, bool(stored.flip[row, view]))
+                pixels = render(image, seen, SMALL.image_size)
                 images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
                 for visible, score in zip(stored.visible[row, view], stored.score[row, view], strict=True):
                     expected = scorer(images, torch.from_numpy(visible)[None])[0]

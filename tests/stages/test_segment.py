@@ -21,8 +21,8 @@ from task_models import (
 
 from stages.images.views import View, render
 from stages.sources.built_in_scenes import png_bytes
-from stages.tasks.segment import IGNORED, Segment
-from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.segment import Segment
+from stages.tasks.task import IGNORED, Classes, TaskOptions
 
 TASK = Segment()
 FEW = Classes((0, 3, 9), ("ground", "cat", "dog"))
@@ -138,9 +138,10 @@ def test_a_batch_in_which_all_is_ignored_teaches_nothing(smoothing):
     loss = model(images_of([scene_sample(0)]), some_kept(1, 20), {"mask": mask})["loss"]
     loss.backward()
     assert loss == 0
-    assert all(
-        torch.equal(weight.grad, torch.zeros_like(weight)) for weight in model.parameters() if weight.requires_grad
-    )
+    for weight in model.parameters():
+        if weight.requires_grad:
+            assert weight.grad is not None
+            assert torch.equal(weight.grad, torch.zeros_like(weight))
 
 
 def certain(mask: np.ndarray, values: tuple[int, ...]) -> torch.Tensor:

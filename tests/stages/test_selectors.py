@@ -169,8 +169,8 @@ def test_topk_cluster_compares_patches_by_their_normalised_pixels():
     """As the model sees them, in which blue differs by more than red of the same size."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    patches = normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None]).unfold(2, 2, 2).unfold(3, 2, 2)
-    patches = patches[0].permute(1, 2, 3, 4, 0).reshape(64, 12).double().numpy()
+    unfolded = normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None]).unfold(2, 2, 2).unfold(3, 2, 2)
+    patches = unfolded[0].permute(1, 2, 3, 4, 0).reshape(64, 12).double().numpy()
     by_score = set(range(11))
     clusters = dpc_knn(patches, 16)
     chosen = [n for n in range(16) if not by_score & set(np.flatnonzero(clusters.label == n))]

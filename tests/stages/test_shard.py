@@ -130,7 +130,8 @@ def test_any_number_of_workers_makes_the_same_files(
 
 def test_the_order_depends_on_the_seed_and_can_be_that_of_the_paths(images: Path, tmp_path: Path) -> None:
     orders = {}
-    for name, settings in {"0": {"seed": 0}, "1": {"seed": 1}, "path": {"shuffle": False}}.items():
+    ways: dict[str, dict[str, Any]] = {"0": {"seed": 0}, "1": {"seed": 1}, "path": {"shuffle": False}}
+    for name, settings in ways.items():
         shard(images=str(images), out=str(tmp_path / name), **MIXED, **settings)
         orders[name] = list(all_samples(tmp_path / name))
     assert sorted(orders["0"]) == sorted(orders["1"]) == orders["path"]

@@ -99,7 +99,7 @@ def test_verify_works_in_an_object_store() -> None:
 
 
 def test_verify_takes_images_that_can_be_read_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"images": str(fill(tmp_path / "images", "a.png", "b.png")), "name": "t"}
+    settings: dict[str, Any] = {"images": str(fill(tmp_path / "images", "a.png", "b.png")), "name": "t"}
     real = Path.read_bytes
 
     def failing(path: Path) -> bytes:
@@ -127,7 +127,8 @@ def test_a_tar_of_an_earlier_version_with_wrong_objects_is_told_and_verify_makes
         "categories": [{"id": 1, "name": "cat"}],
     }
     (tmp_path / "coco.json").write_text(json.dumps(content))
-    settings = {"images": str(tmp_path / "images"), "coco": str(tmp_path / "coco.json"), "name": "t"}
+    coco = str(tmp_path / "coco.json")
+    settings: dict[str, Any] = {"images": str(tmp_path / "images"), "coco": coco, "name": "t"}
     out = tmp_path / "out"
     assert len(shard(out, **settings)[0].skipped_objects) == 1
     receipt = out / "sharding" / "t-000000.json"

@@ -179,7 +179,7 @@ def test_scenes_come_with_class_boxes_and_mask() -> None:
     assert sorted(fields) == ["cls", "json", "png", "seg.png"]
     assert facts["class"] == CATEGORIES[int(fields["cls"])]
     assert int(fields["cls"]) in facts["categories"]
-    assert set(np.unique(Image.open(io.BytesIO(fields["seg.png"])))) == {
+    assert set(np.unique(np.asarray(Image.open(io.BytesIO(fields["seg.png"]))))) == {
         0,
         *(1 + c for c in facts["categories"]),
     }

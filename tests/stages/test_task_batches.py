@@ -22,7 +22,7 @@ from stages.samples.ranked import join_ranks
 from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.table import TASKS, TaskName
-from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.dense_scores import open_dense
 
 TARS = {"a": ["a1", "a2", "bad", "a3"], "b": ["b1", "b2", "b3"]}
@@ -217,12 +217,12 @@ def first_batch(folder: Path, task: TaskName, mix: float) -> TaskBatch:
     return batches_of(folder, 1, task=task)[0]._replace(mix=mix)
 
 
-def model_of(task: TaskName):
+def model_of(task: TaskName) -> TaskModel:
     encoder = tiny_encoder(img_size=GRID.image_size, patch_size=GRID.patch_size)
     options = TaskOptions(image_size=GRID.image_size, label_smoothing=0.1, multilabel_loss="bce")
     model = TASKS[task].model(encoder, classes_of(task), options)
-    if hasattr(model, "head"):
-        torch.nn.init.normal_(model.head.weight)  # so that images are told apart
+    if isinstance(head := getattr(model, "head", None), torch.nn.Linear):
+        torch.nn.init.normal_(head.weight)  # so that images are told apart
     return model.eval()
 
 

@@ -119,7 +119,12 @@ def test_without_a_model_the_folder_is_named(tmp_path: Path) -> None:
 def test_the_description_comes_last_so_that_half_a_model_is_none(tmp_path: Path, monkeypatch) -> None:
     written: list[str] = []
     write = Location.write
-    monkeypatch.setattr(Location, "write", lambda place, name, data: (written.append(name), write(place, name, data)))
+
+    def noted(place: Location, name: str, data: bytes) -> None:
+        written.append(name)
+        write(place, name, data)
+
+    monkeypatch.setattr(Location, "write", noted)
     save(locate(tmp_path), saved_task())
     assert written == [WEIGHTS_FILE, MODEL_FILE]
 

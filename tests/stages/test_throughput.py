@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from repository import ROOT
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from stages.compute.autocast import Precision
 from stages.tasks import throughput
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder
@@ -69,7 +72,7 @@ def test_flops_are_those_of_the_kept_patches_and_of_all(kept: int) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_speeds_are_numbers_and_operations_the_same_in_any_precision(precision: throughput.Precision) -> None:
+def test_speeds_are_numbers_and_operations_the_same_in_any_precision(precision: Precision) -> None:
     found = measure(classifier(), *batch_of(), "cpu", precision, seconds=0.01)
     for speed in (found.inference, found.full_inference, found.training, found.full_training):
         assert math.isfinite(speed)
@@ -165,19 +168,19 @@ def test_training_updates_every_weight_that_learns(monkeypatch: pytest.MonkeyPat
     models: list[Classifier] = []
 
     class Watched(torch.optim.AdamW):
-        def step(self, closure: None = None) -> None:
+        def step(self, closure: Any = None) -> Any:
             with_gradient = {
                 id(each) for group in self.param_groups for each in group["params"] if each.grad is not None
             }
             stepped.append(with_gradient)
-            super().step()
+            return super().step(closure)
 
     def copied(model: Classifier) -> Classifier:
         models.append(model)
         return model
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
-    monkeypatch.setattr(throughput.copy, "deepcopy", copied)
+    monkeypatch.setattr(copy, "deepcopy", copied)
     measure(classifier(), *batch_of(), "cpu", "fp32", seconds=0.0)
     (model,) = models
     learning = {id(weights) for weights in model.parameters() if weights.requires_grad}

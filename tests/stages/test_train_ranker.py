@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,9 @@ from small_models import SMALL
 from ranker import PatchRanker
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
+from stages.ranking.recipes import PRESETS
 from stages.ranking.validation import RANKER
-from stages.train_ranker import PRESETS, TrainRankerConfig
+from stages.train_ranker import TrainRankerConfig
 from stages.training.recipe import Recipe, epoch_end
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
@@ -41,7 +43,7 @@ def test_a_ranker_learns_the_order_that_it_is_shown(scene_shards: Path, scores: 
         ranker_config(scene_shards, scores, tmp_path / "ranker", epochs=60, batch_size=12, base_learning_rate=0.1)
     )
     losses = [report.loss for report in told.reports()]
-    random_order = sum(torch.arange(1, 5).log()).item()
+    random_order = torch.arange(1, 5).log().sum().item()
     assert losses[0] == pytest.approx(random_order, rel=0.1)
     assert losses[-1] < 0.85 * random_order
 
@@ -87,7 +89,7 @@ def test_the_best_weights_are_those_of_the_epoch_that_validated_best(
     report = RankerValidation.report
     states: dict[int, dict[str, torch.Tensor]] = {}
 
-    def scripted(self, model, device, *, epoch, step, steps):  # type: ignore[no-untyped-def]
+    def scripted(self: Any, model: Any, device: Any, *, epoch: int, step: int, steps: int) -> Any:
         states[epoch] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         found = report(self, model, device, epoch=epoch, step=step, steps=steps)
         kendall = found.qualities[RANKER]["in mask: kendall"]

@@ -28,9 +28,10 @@ from stages.images.views import render
 from stages.report import Message, Report
 from stages.tasks.batches import TaskBatch, TaskBatches
 from stages.tasks.models import load_task
+from stages.tasks.recipes import PRESETS
 from stages.tasks.runs import TaskRun
 from stages.tasks.table import TASKS
-from stages.train_task import PRESETS, TrainTaskConfig, prepare_task, run_train_task
+from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
 from stages.training.loop import Training
 from stages.training.processes import SingleProcess
 from stages.training.recipe import Recipe
@@ -136,7 +137,7 @@ def test_stored_views_are_seen_mirrored_or_not_and_what_is_kept_moves_along(
             looks[pixels.tobytes()] = key, number, False, kept
             turned = kept.reshape(GRID.side, GRID.side)[:, ::-1].ravel()
             looks[np.ascontiguousarray(pixels[:, ::-1]).tobytes()] = key, number, True, turned
-    came = []
+    came: list[tuple[Any, ...]] = []
     for batch in seen:
         for image, kept in zip(batch.images.permute(0, 2, 3, 1).numpy(), batch.kept.numpy(), strict=True):
             *what, expected = looks[np.ascontiguousarray(image).tobytes()]
@@ -286,7 +287,7 @@ def test_fine_tuning_is_maes_where_a_training_decides_it(
     """Table 9 of its paper: AdamW's betas; its code: a new head of 2e-5, and one norm, on the mean of the patches."""
     made: list[tuple[Any, dict[str, Any]]] = []
 
-    class Noted(Training):  # type: ignore[type-arg]
+    class Noted(Training):
         def __init__(self, model: Any, objective: Any, recipe: Any, *others: Any) -> None:
             super().__init__(model, objective, recipe, *others)
             made.append((model.head.weight.detach().clone(), self.optimizer.defaults))
@@ -302,13 +303,14 @@ def test_fine_tuning_is_maes_where_a_training_decides_it(
     _, model = load_task(locate(str(tmp_path / "fine" / QUARTER.name)))
     assert "encoder.vit.norm.weight" not in model.state_dict()
     images, kept = torch.randn(3, 3, 32, 32), torch.tensor([[0, 3, 9], [1, 2, 15], [4, 5, 6]])
-    vit = model.encoder.vit
+    vit: Any = model.encoder.vit
+    head, norm = model.get_submodule("head"), model.get_submodule("norm")
     with torch.no_grad():
         patches = vit.patch_embed(images) + vit.pos_embed[:, 1:]
         patches = torch.stack([each[chosen] for each, chosen in zip(patches, kept, strict=True)])
         cls = (vit.cls_token + vit.pos_embed[:, :1]).expand(3, -1, -1)
         tokens = vit.blocks(torch.cat([cls, patches], dim=1))
-        expected = model.head(model.norm(tokens[:, 1:].mean(dim=1)))
+        expected = head(norm(tokens[:, 1:].mean(dim=1)))
         torch.testing.assert_close(model(images, kept), expected)
 
 
@@ -555,7 +557,7 @@ def test_settings_that_were_refused_do_not_stand_in_the_way_of_right_ones(
 
 
 def test_the_fine_tuning_preset_is_maes_and_flags_win_over_it() -> None:
-    paths = {"shards": ["a"], "ranks": "b", "out": "c"}
+    paths: dict[str, Any] = {"shards": ["a"], "ranks": "b", "out": "c"}
     config = TrainTaskConfig(task="classify", **paths, preset="fine-tuning", batch_size=512)
     assert config.recipe() == dataclasses.replace(PRESETS["fine-tuning"], batch_size=512)
     recipe = Recipe.of_epochs(config.recipe(), 1_281_167, processes=8, accumulate=1, precision="bf16")

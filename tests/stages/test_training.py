@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from itertools import count, islice, pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ class Job:
 
     def __init__(self, recipe: Recipe, objective=None) -> None:
         torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 1))
+        self.model: Any = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 1))
         self.training = Training(self.model, objective or self.errors, recipe)
         self.reports: list[TrainingReport] = []
         self.states: dict[int, bytes] = {}

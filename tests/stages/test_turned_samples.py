@@ -23,9 +23,9 @@ from turned_pictures import (
     L_SHAPE,
     ORIENTATIONS,
     WIDTH,
-    annotations,
     box_of,
     inside,
+    objects_of,
     photograph,
     stored,
     upright_mask,
@@ -70,7 +70,7 @@ def write_coco(folder: Path, drawn: str, format_: str = "PNG", change: Any = lam
     content: dict[str, Any] = {"images": [], "annotations": []}
     content["categories"] = [{"id": 1, "name": "L"}, {"id": 2, "name": "bar"}]
     for each in ORIENTATIONS:
-        (width, height), objects = annotations(drawn, each)
+        (width, height), objects = objects_of(drawn, each)
         name = f"{each}.{format_.lower()}"
         content["images"].append({"id": each, "file_name": name, "width": width, "height": height})
         content["annotations"] += [{"image_id": each, **object_} for object_ in objects]
@@ -359,7 +359,8 @@ def test_annotations_of_the_upright_picture_in_a_tar_of_others_are_refused_sayin
         "detect": "json: expected objects of an image of 48x36, got one of 36x48",
         "segment": "seg.png: the mask is 48x36, the image 36x48",
     }
-    for task, message in messages.items():
+    tasks: dict[Any, str] = messages
+    for task, message in tasks.items():
         for image, expected in ((fields["png"], message + hint), (encoded(np.zeros((48, 36), np.uint8)), message)):
             with pytest.raises(ValueError, match=r".") as caught:
                 TASKS[task].read_truth(Sample("a", {**fields, "png": image}), TaskOptions(image_size=32))

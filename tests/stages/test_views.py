@@ -21,9 +21,10 @@ def inside(view: View, width: int, height: int) -> bool:
 @settings(max_examples=200)
 @given(st.integers(), st.text(max_size=5), st.integers(1, 9), st.tuples(sides, sides), st.floats(0.01, 1))
 def test_a_random_view_lies_within_its_image_and_comes_again(seed, key, number, size, smallest):
-    view = random_view(seed, key, number, *size, (smallest, 1.0))
-    assert inside(view, *size)
-    assert random_view(seed, key, number, *size, (smallest, 1.0)) == view
+    width, height = size
+    view = random_view(seed, key, number, width, height, (smallest, 1.0))
+    assert inside(view, width, height)
+    assert random_view(seed, key, number, width, height, (smallest, 1.0)) == view
 
 
 @given(sides, sides, st.floats(0.01, 1))
@@ -78,7 +79,8 @@ def test_half_of_the_crops_are_mirrored(many):
 
 
 def test_another_key_number_or_seed_gives_another_view():
-    views = [random_view(*arguments, 400, 300) for arguments in [(0, "a", 1), (0, "b", 1), (0, "a", 2), (1, "a", 1)]]
+    drawn = [(0, "a", 1), (0, "b", 1), (0, "a", 2), (1, "a", 1)]
+    views = [random_view(seed, key, number, 400, 300) for seed, key, number in drawn]
     assert len(set(views)) == len(views)
 
 

@@ -265,9 +265,12 @@ def test_of_drivers_that_start_at_the_same_moment_one_wins(location: Location) -
     together = threading.Barrier(4)
     ended = threading.Barrier(4)
 
+    def wait(_: float) -> None:
+        together.wait(10)
+
     def start(_: int) -> bool:
         try:
-            with DriverLock(location, wait=lambda _: together.wait(10) and None):
+            with DriverLock(location, wait):
                 ended.wait(10)
                 return True
         except StoreBusy:

@@ -133,7 +133,7 @@ def test_a_stream_goes_on_where_it_broke_off_however_often(
 ) -> None:
     place.write("large", LARGE)
     draw = random.Random(length)
-    faults = (None, "cut", "dropped before", "cut", "busy")
+    faults: tuple[Fault | None, ...] = (None, "cut", "dropped before", "cut", "busy")
     faulty_s3.fault = lambda _: draw.choice(faults)
     assert streamed(place, "large", length) == LARGE
     assert len(faulty_s3.requests) > 3

@@ -13,7 +13,11 @@ from storage.recognition import recognise, refuse_part, refuse_what_lies
 
 
 def file(name: str) -> Callable[[Path], object]:
-    return lambda folder: (folder.mkdir(), (folder / name).write_text("{}"))
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / name).write_text("{}")
+
+    return make
 
 
 @pytest.mark.parametrize(
