@@ -37,7 +37,7 @@ lint: $(VENV)/.installed-dev
 # --no-compile saves half a minute of compiling files that are never imported.
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --no-compile --editable .
+	$(PIP) install --no-compile --editable '.[all]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -6,35 +6,19 @@ import importlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from pipeline.commands import COMMANDS
+from pipeline.help import CONTEXT
 from pipeline.hints import same_command
+from pipeline.packages import refuse_others_packages
 from pipeline.streams import prepare_streams, reader_is_gone
-
-COMMANDS = {
-    "shard": "Pack images into webdataset tars with an index.",
-    "pretrain-mae": "Train a masked autoencoder on shards.",
-    "score": "Score every patch of every image with a frozen MAE (stage one).",
-    "train-ranker": "Train a model that ranks patches from cached scores (stage two).",
-    "evaluate-ranker": "Say how good a ranker is, and how good it could be.",
-    "rank": "Rank every patch of every image with a trained ranker.",
-    "show": "Draw what a ranker sees in images.",
-    "coverage": "Say how much of each category the kept patches cover.",
-    "train-task": "Train downstream models on kept patches, at several keep ratios.",
-    "evaluate-task": "Say how good a downstream model is on kept patches, and what it costs.",
-    "compare": "Put the results of tasks into tables and plots.",
-    "export": "Write a ranker as a program that runs without this project.",
-    "run": "Run the stages that a pipeline.yaml has sections for.",
-    "demo": "Run everything on built-in scenes.",
-    "status": "Say what is done, running, failed and missing in a store.",
-    "verify": "Prove that a store is whole, or say what is damaged.",
-}
-"""In the order of the flow. Each stands in the module of its name, imported when called: some bring torch along."""
 
 DEBUG_VARIABLE = "LTRP_PIPELINE_DEBUG"
 READER_GONE = 128 + signal.SIGPIPE
@@ -65,6 +49,7 @@ class Group(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _messages():
+            refuse_others_packages()
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -72,20 +57,42 @@ class Group(click.Group):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        function = name.replace("-", "_")
-        return getattr(importlib.import_module(f"pipeline.commands.{function}"), function)
+        return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table: no command is imported."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        return [CompletionItem(name, help=COMMANDS[name].help) for name in names] or super().shell_complete(
+            ctx, incomplete
+        )
 
 
-@click.group(cls=Group)
+class Commands(MutableMapping[str, click.Command]):
+    """Those of the table, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        function = name.replace("-", "_")
+        module = importlib.import_module(COMMANDS[name].module or f"pipeline.commands.{function}")
+        return getattr(module, function)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        raise TypeError("commands stand in pipeline.commands")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("commands stand in pipeline.commands")
+
+
+@click.group(cls=Group, commands=Commands(), context_settings=CONTEXT)
 @click.version_option(package_name="ltrp-pipeline")
 def main() -> None:
     """Which patches of an image matter: scores computed once, and models that learn from them.
@@ -123,7 +130,7 @@ def _messages() -> Iterator[None]:
 
 def _explained(error: Exception) -> click.ClickException:
     if isinstance(error, ImportError):
-        return click.ClickException(f"{error}; expected all that ltrp-pipeline needs: pip install ltrp-pipeline")
+        return click.ClickException(f"{error}; the commands need: pip install 'ltrp-pipeline[all]'")
     # torch has errors of its own where memory is short, and is not imported for their sake
     is_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     if isinstance(error, (ValueError, OSError, MemoryError)) or is_memory:

@@ -1,6 +1,6 @@
 """Settings: `pipeline.yaml` has a section for each stage, flags win over it, and each stage validates its own.
 
-The classes stand beside the stages that they belong to; here is only how a file and flags become one of them.
+The classes stand in `stages.settings`; here is only how a file and flags become one of them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import importlib
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import click
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pipeline.commands import COMMANDS
 from pipeline.options import WORD_FOR_NONE
 
 DEFAULT_FILE = "pipeline.yaml"
@@ -28,7 +29,9 @@ RAY_ADDRESS = (
 class ExecutionConfig(BaseModel):
     """Where shards are processed: the same for every stage that works shard by shard."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    GROUPS: ClassVar = {"Execution": ("executor", "ray_address", "actors", "gpus_per_actor", "device")}
 
     executor: Literal["ray", "in-process"] = Field(
         "ray", description="'ray': actors; 'in-process': this process alone, for debugging."
@@ -57,7 +60,9 @@ class ExecutionConfig(BaseModel):
 class TrainingExecutionConfig(BaseModel):
     """Where models are trained: the same for every stage that trains on several workers."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    GROUPS: ClassVar = {"Execution": ("executor", "ray_address", "workers", "device")}
 
     executor: Literal["auto", "ray", "in-process"] = Field(
         "auto", description="'ray': Ray Train; 'in-process': this process alone; 'auto': Ray for workers or a cluster."
@@ -75,25 +80,22 @@ class TrainingExecutionConfig(BaseModel):
 
 
 SECTIONS = {
-    "shard": "stages.shard:ShardConfig",
-    "pretrain_mae": "stages.pretrain_mae:PretrainMaeConfig",
-    "score": "stages.score:ScoreConfig",
-    "train_ranker": "stages.train_ranker:TrainRankerConfig",
-    "evaluate_ranker": "stages.evaluate_ranker:EvaluateRankerConfig",
-    "rank": "stages.rank:RankConfig",
-    "coverage": "stages.coverage:CoverageConfig",
-    "train_task": "stages.train_task:TrainTaskConfig",
-    "evaluate_task": "stages.evaluate_task:EvaluateTaskConfig",
+    **{name.replace("-", "_"): row.config for name, row in COMMANDS.items() if row.config},
     "execution": "pipeline.config:ExecutionConfig",
     "training_execution": "pipeline.config:TrainingExecutionConfig",
 }
-"""Where each section's class stands: imported when needed, since some bring torch with them."""
+"""Where each section's class stands."""
+
+
+def named(place: str) -> Any:
+    """What stands at MODULE:NAME, imported when it is needed."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def section_model(name: str) -> type[BaseModel]:
     """The class that validates section `name`."""
-    module, _, model = SECTIONS[name].partition(":")
-    return getattr(importlib.import_module(module), model)
+    return named(SECTIONS[name])
 
 
 class PipelineFile:

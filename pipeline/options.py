@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union
 
 import click
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+
+from pipeline.help import OTHERS, GroupedOption
 
 WORD_FOR_NONE = "word_for_none"
 """Key of a field's `json_schema_extra`: what a user writes for None, such as "auto", where that is a choice."""
@@ -21,9 +22,9 @@ def options_of(model: type[BaseModel], *, without: tuple[str, ...] = ()) -> Call
     """One option for each setting but those `without`; those that are not given are None, or () for lists."""
 
     def add(command: Command) -> Command:
-        for name, field in reversed(model.model_fields.items()):
+        for name in reversed(model.model_fields):
             if name not in without:
-                command = _option(name, field)(command)
+                command = _option(model, name)(command)
         return command
 
     return add
@@ -61,17 +62,44 @@ class OrWord(click.ParamType):
         return value if value == self.word else self.kind.convert(value, param, ctx)
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+def told_default(model: type[BaseModel], name: str) -> str:
+    """What a setting is where it is not given: its default, or what the presets say in its place."""
+    field = model.model_fields[name]
+    if isinstance(field.default, list):
+        return ",".join(map(str, field.default))
+    if field.default is not None:
+        return _word(field.default)
+    presets: Mapping[str, Any] = getattr(model, "PRESETS", {})
+    told = {preset: _word(getattr(values, name)) for preset, values in presets.items() if hasattr(values, name)}
+    if not told:
+        return ""
+    first, *_ = told.values()
+    return "; ".join([first, *(f"{preset}: {word}" for preset, word in told.items() if word != first)])
+
+
+def commented(model: type[BaseModel], name: str) -> str:
+    """What pipeline.yaml says beside a setting: its help, and what the presets have where the file has null."""
+    field = model.model_fields[name]
+    text = field.description or ""
+    told = told_default(model, name) if field.default is None else ""
+    return f"{text} [{told}]" if told else text
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _option(model: type[BaseModel], name: str) -> Callable[[Command], Command]:
+    field = model.model_fields[name]
     kind = _without_none(field.annotation)
     flag = f"--{name.replace('_', '-')}"
     text = field.description or ""
     word = field.json_schema_extra.get(WORD_FOR_NONE) if isinstance(field.json_schema_extra, dict) else None
     if field.is_required():
         text += "  [required]"
-    elif field.default is not None and field.default != []:
-        default = ",".join(map(str, field.default)) if isinstance(field.default, list) else str(field.default)
-        text += f"  [default: {default.lower() if kind is bool else default}]"
-    settings: dict[str, Any] = {"default": None, "help": text}
+    elif default := told_default(model, name):
+        text += f"  [default: {default}]"
+    settings: dict[str, Any] = {"default": None, "help": text, "cls": GroupedOption, "group": _group(model, name)}
     if isinstance(word, str):
         return click.option(flag, name, type=OrWord(_type(kind), word), **settings)
     if kind is bool:
@@ -79,9 +107,14 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     if typing.get_origin(kind) is list:
         (of,) = typing.get_args(kind)
         # Paths may hold commas.
-        type_ = click.STRING if of is str else CommaSeparated(_type(of))
+        type_ = click.STRING if of is str else CommaSeparated(_type(_without_none(of)))
         return click.option(flag, name, multiple=True, type=type_, **{**settings, "default": ()})
     return click.option(flag, name, type=_type(kind), **settings)
+
+
+def _group(model: type[BaseModel], name: str) -> str:
+    groups: Mapping[str, tuple[str, ...]] = getattr(model, "GROUPS", {})
+    return next((group for group, names in groups.items() if name in names), "Advanced" if groups else OTHERS)
 
 
 def _type(kind: Any) -> click.ParamType:

@@ -2,4 +2,5 @@
 
 from ranker.patch_ranker import PatchRanker
 
+__distribution__ = "ltrp-pipeline"
 __all__ = ["PatchRanker"]

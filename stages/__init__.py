@@ -1,1 +1,3 @@
 """What each step does to data. Runs without Ray: where work happens is never asked here."""
+
+__distribution__ = "ltrp-pipeline"

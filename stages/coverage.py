@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
 from stages.comparison.result import TaskResult
@@ -18,10 +16,11 @@ from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
 from stages.selectors import USES_SCORES, VERSIONS
+from stages.settings.coverage import CoverageConfig
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.objects import Object
-from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun, plan_runs
+from stages.tasks.runs import TaskRun, plan_runs
 from stages.tasks.segment import IGNORED
 from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded
 from stages.tasks.table import TASKS
@@ -32,34 +31,6 @@ from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards, index_infos
 
 NAME = "coverage"
-
-
-class CoverageConfig(BaseModel):
-    """Settings of `coverage`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    shards: list[str] = Field(description="Shards with masks or boxes: folders, globs, brace patterns or index files.")
-    ranks: str = Field(description="Store of the scores of their patches: of rank, or of score.")
-    out: str = Field(description="Folder for results, table and plot.")
-    truth: Literal["auto", "masks", "boxes"] = Field(
-        "auto", description="What is to be covered; 'auto': masks if the first sample has one."
-    )
-    keep_ratio: KeepRatios = Field([0.1, 0.25, 0.5, 0.75], description="Parts of the patches that are kept.")
-    select: Selects = Field(["topk", "topk+cluster", "random", "centre"], description="How they are chosen.")
-    seeds: Seeds = Field([0], description="Of what is drawn at random.")
-    selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
-    )
-    class_names: str | None = Field(
-        None,
-        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
-    )
-    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
-    exclude_classes: str | None = Field(
-        None, description="File of classes, one a line: coverage is told without these, and of these, too."
-    )
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
 def measure_coverage(config: CoverageConfig, through: Callable[[int, int], None]) -> list[tuple[TaskRun, TaskResult]]:

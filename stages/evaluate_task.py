@@ -8,11 +8,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ranker.selection import kept_count
@@ -22,7 +21,9 @@ from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
-from stages.selectors import USES_SCORES, VERSIONS, Select
+from stages.selectors import USES_SCORES, VERSIONS
+from stages.settings.choices import Select
+from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
@@ -39,28 +40,6 @@ from storage.shard_index import ShardEntry, expand_shards
 
 EVALUATION = "evaluation"
 """What a selector that draws, draws for: the same each time."""
-
-
-class EvaluateTaskConfig(BaseModel):
-    """Settings of `evaluate-task`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    model: str = Field(description="Folder of a model of train-task.")
-    shards: list[str] = Field(description="Shards to judge it on: folders, globs, brace patterns or index files.")
-    ranks: str = Field(description="Store of the scores of their patches: of rank, or of score.")
-    out: str = Field(description="Folder for the result (result.json).")
-    select: Select | None = Field(None, description="How patches are chosen, instead of as in training.")
-    keep_ratio: float | None = Field(
-        None, gt=0, le=1, description="Part of the patches that is kept, instead of that in training."
-    )
-    exclude_classes: str | None = Field(
-        None, description="File of classes, one a line: all metrics are reported without these too."
-    )
-    throughput: bool = Field(True, description="Measure speed and cost, beside the model on all patches.")
-    batch_size: int = Field(64, ge=1, description="Images computed at a time.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What the model computes on.")
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,6 +17,8 @@ MAY_IMPORT = {
     "storage": {"storage"},
 }
 ONLY_IN_PIPELINE = {"ray", "click"}
+HEAVY = ["torch", "numpy", "ray", "zarr", "timm", "webdataset", "matplotlib", "PIL", "rich", "yaml", "obstore"]
+"""What takes more time to import than help may take."""
 
 
 def imported(file: Path) -> set[str]:
@@ -67,7 +69,7 @@ def test_ray_is_imported_where_it_is_used_alone() -> None:
         ("import stages.train_ranker, stages.rank", ["ray", "click"]),
         ("import ranker", ["ray", "click", "zarr", "webdataset", "pydantic", "stages", "storage"]),
         ("import storage.scores, storage.verification", ["torch", "ray", "click"]),
-        ("import pipeline.cli", ["torch", "ray", "zarr"]),
+        ("import pipeline.cli", [*HEAVY, "pydantic"]),
         ("import pipeline.ray.worker", ["torch", "zarr", "click"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -76,6 +78,23 @@ def test_what_need_not_be_there_is_not_loaded(statement: str, absent: list[str])
     code = f"import sys; {statement}; print([name for name in {absent} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert printed.strip() == "[]"
+
+
+def test_help_loads_nothing_that_takes_long() -> None:
+    code = f"""
+import contextlib, io, sys
+from pipeline.cli import main
+from pipeline.commands import COMMANDS
+for name in COMMANDS:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        main([name, "--help"], prog_name="ltrp-pipeline", standalone_mode=False)
+    assert "Examples:" in printed.getvalue()
+    print(name, [each for each in {HEAVY} if each in sys.modules])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    lines = ended.stdout.splitlines()
+    assert len(lines) > 10
+    assert not [line for line in lines if not line.endswith(" []")]
 
 
 def test_no_file_has_a_name_that_says_nothing() -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import click
 
-from pipeline.commands.compare import run_compare_command
 from pipeline.config import PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display
-from stages.comparison.result import RESULT_FILE
-from stages.coverage import CoverageConfig, measure_coverage
-from storage.locations import locate
+from stages.settings.coverage import CoverageConfig
 
 
-@click.command()
+@command(
+    "coverage --shards work/shards --ranks work/ranks --out work/coverage",
+    "coverage --shards val --ranks val-ranks --out covered --select topk,random --keep-ratio 0.1,0.25",
+)
 @config_option
 @options_of(CoverageConfig)
 @click.pass_context
@@ -25,15 +25,7 @@ def coverage(ctx: click.Context, config: str | None, **flags: Any) -> None:
     Of the pixels of masks, or the area of boxes; nothing is trained. Whoever keeps patches at random covers as much of
     everything as is kept.
     """
+    from pipeline.runs.coverage import run_coverage_command
+
     settings = PipelineFile.read(config).section("coverage", given(flags, CoverageConfig))
     ctx.exit(run_coverage_command(settings))
-
-
-def run_coverage_command(config: CoverageConfig) -> int:
-    """Measures, whether or not it was done before; returns the exit status."""
-    place = locate(config.out)
-    with Display("coverage", "images") as display:
-        found = measure_coverage(config, lambda through, total: display.show(through, total, last=through == total))
-    for run, result in found:
-        place.write(f"{run.name}/{RESULT_FILE}", result.encode())
-    return run_compare_command([f"{place.url}/{run.name}/{RESULT_FILE}" for run, _ in found], place.url)

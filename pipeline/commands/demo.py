@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import typing
-
 import click
 
-from pipeline.commands.run import run_stages
-from pipeline.config import PipelineFile
-from pipeline.hints import command_line
-from ranker import PatchRanker
-from stages.ranking.facts import read_facts
-from stages.ranking.score_maps import draw_held_out, draw_score_maps
-from stages.samples.scored import held_out, join_scores
-from stages.tasks.table import TaskName
-from storage.patch_store import PatchStore
-from storage.scores import CONTENT
-from storage.shard_index import expand_shards
-
-PICTURED = 12
-HELD_OUT = 10
-TASK_RECIPE = {"epochs": 10, "layer_decay": 1.0, "base_learning_rate": 0.016}
-"""What the demo's MAE has learnt in a minute needs no care."""
-VIEWS = {"views": 4, "view_scale": 0.5}
-IN_PROCESS = {"executor": "in-process"}
-"""A few hundred scenes take less time than starting Ray."""
+from pipeline.help import command
 
 
-@click.command()
+@command(
+    "demo",
+    "demo --out somewhere --scenes 200 --tasks",
+)
 @click.option("--out", default="ltrp-demo", show_default=True, help="Folder that everything goes to.")
 @click.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
 @click.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
@@ -40,95 +23,6 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     Draws scenes, trains a small MAE on them, scores their patches, trains a ranker on the scores, and says how much of
     other scenes' objects its best patches cover. Run again to go on, or to see that nothing is left.
     """
-    files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
-    if tasks:
-        files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in typing.get_args(TaskName))]
-    for file in files:
-        if status := run_stages(file):
-            ctx.exit(status)
-    shards = expand_shards([f"{out}/shards"])
-    store = PatchStore.open(f"{out}/scores", CONTENT)
-    draw_score_maps(store, shards[0], count=PICTURED).save(f"{out}/scores.png")
-    ranker = PatchRanker.from_pretrained(f"{out}/ranker")
-    facts = read_facts(ranker.facts, f"{out}/ranker")
-    assert facts is not None, "it was trained here"
-    unseen = held_out(store, join_scores(shards, store), facts.split, facts.tars)
-    draw_held_out(store, unseen.draw(HELD_OUT, seed=0), ranker).save(f"{out}/ranker.png")
-    show = command_line("show", "IMAGE", "--ranker", f"{out}/ranker", "--mae", f"{out}/mae", "--out", "it.png")
-    click.echo(f"""
-Made in {out}/:
-  shards/                   {scenes} scenes in webdataset tars, with labels, boxes and masks
-  mae/                      a masked autoencoder trained on them; reconstructions.png shows what it can do
-  scores/                   the semantic density of each patch, a Zarr store; scores.png shows some as maps
-  ranker/                   a model that ranks patches without the MAE; ranker.png shows scenes that it has not seen
-  unseen/                   other scenes, and the ranker's score of each of their patches
-  coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
-  *.events.jsonl            what happened when; ranker/tensorboard/ has the training's curves
-To prove that nothing is missing: {command_line("verify", f"{out}/scores")}
-What it sees in your images: {show}""")
-    if tasks:
-        click.echo(f"What tasks can do with the best patches: {out}/classify/classify.md and .png, and so on")
-    else:
-        again = command_line("demo", "--out", out, "--tasks")
-        click.echo(f"What downstream tasks can do with the best patches: {again}")
+    from pipeline.runs.demo import run_demo
 
-
-def _ranker_file(out: str, scenes: int, steps: int) -> PipelineFile:
-    short = {"epochs": 10, "warmup_epochs": 1, "batch_size": 32}
-    training = {"steps": steps, "min_scale": 0.5, "warmup_steps": min(50, steps)}
-    return PipelineFile(
-        "the demo",
-        {
-            "shard": {"scenes": scenes, "shard_size": 50, "out": f"{out}/shards"},
-            "pretrain_mae": {"shards": [f"{out}/shards"], "out": f"{out}/mae", **training},
-            "score": {"shards": [f"{out}/shards"], "mae": f"{out}/mae", "out": f"{out}/scores"},
-            "train_ranker": {"shards": [f"{out}/shards"], "scores": f"{out}/scores", "out": f"{out}/ranker", **short},
-        },
-    )
-
-
-def _coverage_file(out: str, scenes: int) -> PipelineFile:
-    """As many scenes of another seed; their background is no category."""
-    shards, ranks = [f"{out}/unseen/shards"], f"{out}/unseen/ranks"
-    return PipelineFile(
-        "the demo's other scenes",
-        {
-            "shard": {"scenes": scenes, "seed": 1, "out": shards[0]},
-            "rank": {"shards": shards, "ranker": f"{out}/ranker", "out": ranks},
-            "coverage": {"shards": shards, "ranks": ranks, "out": f"{out}/coverage", "ignore_classes": [0]},
-            "execution": IN_PROCESS,
-        },
-    )
-
-
-def _task_scenes_file(out: str, scenes: int) -> PipelineFile:
-    """Of a third seed, several views each."""
-    shards = f"{out}/task/shards"
-    return PipelineFile(
-        "the demo's scenes for tasks",
-        {
-            "shard": {"scenes": scenes, "seed": 2, "out": shards},
-            "rank": {"shards": [shards], "ranker": f"{out}/ranker", "out": f"{out}/task/ranks", **VIEWS},
-            "execution": IN_PROCESS,
-        },
-    )
-
-
-def _task_file(out: str, task: TaskName) -> PipelineFile:
-    return PipelineFile(
-        f"the demo's {task}",
-        {
-            "train_task": {
-                "task": task,
-                "shards": [f"{out}/task/shards"],
-                "ranks": f"{out}/task/ranks",
-                "eval_shards": [f"{out}/unseen/shards"],
-                "eval_ranks": f"{out}/unseen/ranks",
-                "init": f"{out}/mae",
-                "out": f"{out}/{task}",
-                "select": ["topk", "random"],
-                "keep_ratio": [0.25, 0.5, 1.0],
-                **TASK_RECIPE,
-            }
-        },
-    )
+    ctx.exit(run_demo(out, scenes, steps, tasks, task_scenes))

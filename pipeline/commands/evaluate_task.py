@@ -7,15 +7,15 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display
-from stages.comparison.result import RESULT_FILE, TaskResult
-from stages.evaluate_task import EvaluateTaskConfig
-from stages.evaluate_task import evaluate_task as evaluate
-from storage.locations import locate
+from stages.settings.evaluate_task import EvaluateTaskConfig
 
 
-@click.command()
+@command(
+    "evaluate-task --model work/classify/topk-0.25-seed0 --shards val --ranks val-ranks --out judged",
+    "evaluate-task --model model --shards val --ranks val-ranks --out judged --select random",
+)
 @config_option
 @options_of(EvaluateTaskConfig)
 @click.pass_context
@@ -25,31 +25,7 @@ def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     Also with another selector, keep ratio or store than it was trained with. The speed at this ratio stands beside that
     of the same model on all patches, with and without the cost of choosing them.
     """
+    from pipeline.runs.evaluate_task import run_evaluate_task_command
+
     settings = PipelineFile.read(config).section("evaluate_task", given(flags, EvaluateTaskConfig))
     ctx.exit(run_evaluate_task_command(settings))
-
-
-def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
-    """Evaluates, whether or not it was done before; returns the exit status."""
-    with Display("evaluate-task", "images") as display:
-        result = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
-    place = locate(config.out)
-    place.write(RESULT_FILE, result.encode())
-    click.echo(_line(result))
-    for note in result.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
-    return 0
-
-
-def _line(result: TaskResult) -> str:
-    metrics = ", ".join(f"{name} {_number(value)}" for name, value in result.metrics.items())
-    if result.left_metrics is not None:
-        left = ", ".join(f"{name} {_number(value)}" for name, value in result.left_metrics.items())
-        metrics += f"; without {len(result.excluded)} excluded classes {left}"
-    kept = f"{result.kept} of {result.patches} patches"
-    return f"{result.task}, {result.line}, {kept}, seed {result.seed}: {metrics} on {result.images} images"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import click
 
-from storage.locations import locate
+from pipeline.help import command
 
 
-@click.command()
+@command(
+    "export --ranker work/ranker --out ranker.pt2",
+    "export --ranker work/ranker --format onnx --out ranker.onnx",
+)
 @click.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
 @click.option(
     "--format",
@@ -22,32 +21,12 @@ from storage.locations import locate
     help="torch.export's, which PyTorch runs without this project, or ONNX.",
 )
 @click.option("--out", required=True, help="File to write; for torch its name ends in .pt2.")
-def export(ranker: str, format_: str, out: str) -> None:
+@click.pass_context
+def export(ctx: click.Context, ranker: str, format_: str, out: str) -> None:
     """Write a ranker as a program that runs without this project.
 
     The written file is run on random images, and kept only if its scores are the ranker's.
     """
-    from ranker.export import INPUT, OUTPUT, check_onnx, check_program, export_onnx, export_program
-    from ranker.patch_ranker import PatchRanker
-    from stages.ranking.load_ranker import load_ranker
+    from pipeline.runs.export import run_export
 
-    opened = PatchRanker(load_ranker(ranker))
-    write, check = {"torch": (export_program, check_program), "onnx": (export_onnx, check_onnx)}[format_]
-    place = locate(out)
-    with ExitStack() as held:
-        # What is written is run before it is kept, and only a file on a disk can be.
-        path = place.local_path() or Path(held.enter_context(TemporaryDirectory()), out.rpartition("/")[2])
-        write(opened, path)
-        try:
-            difference = check(path, opened)
-        except ValueError:
-            path.unlink()
-            raise
-        if not place.local_path():
-            place.write("", path.read_bytes())
-        megabytes = path.stat().st_size / 1e6
-    size = opened.config.image_size
-    click.echo(f"{out}: a ranker of {opened.config.n_patches} patches, {megabytes:.1f} MB.")
-    click.echo(f"  input   {INPUT} (B, 3, {size}, {size}) float32, ImageNet's mean and standard deviation taken out")
-    click.echo(f"  output  {OUTPUT} (B, {opened.config.n_patches}) float32, patches in raster order")
-    click.echo(f"Largest difference to the ranker's scores, on random images: {difference:.1e}.")
+    ctx.exit(run_export(ranker, format_, out))

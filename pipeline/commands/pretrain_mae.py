@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
-from pipeline.hints import next_command, repeated
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, PretrainMaeSummary, run_pretrain_mae
-from storage.locations import locate
-from storage.training_folder import sole_trainer
+from stages.settings.pretrain_mae import PretrainMaeConfig
 
 
-@click.command()
+@command(
+    "pretrain-mae --shards work/shards --out work/mae",
+    "pretrain-mae --shards work/shards --out work/mae --preset base --batch-size 256 --workers 4",
+)
 @config_option
 @options_of(PretrainMaeConfig)
 @options_of(TrainingExecutionConfig, without=("device",))
@@ -27,24 +26,9 @@ def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
     For images that no published MAE fits, or where none can be downloaded. Running again goes on from the last
     checkpoint.
     """
+    from pipeline.runs.pretrain_mae import run_pretrain_mae_command
+
     file = PipelineFile.read(config)
     settings = file.section("pretrain_mae", given(flags, PretrainMaeConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     ctx.exit(run_pretrain_mae_command(settings, execution))
-
-
-def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecutionConfig) -> int:
-    """Trains what is not trained yet; returns the exit status."""
-    if config.device != "auto":  # this stage has a setting of its own for it
-        execution = execution.model_copy(update={"device": config.device})
-    out = locate(config.out)
-    train = partial(run_pretrain_mae, from_anywhere(config))
-    with sole_trainer(out) as lock:
-        summary = run_and_show("pretrain-mae", train, execution, out, lock)
-    assert isinstance(summary, PretrainMaeSummary)
-    click.echo(f"MAE of {summary.steps} steps in {summary.out}, loss on held-out images {summary.held_out_loss:.4f}.")
-    click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
-    tell_left_out(summary)
-    shards = repeated("--shards", config.shards)
-    click.echo(next_command("score", *shards, "--mae", config.out, "--out", "SCORES"))
-    return 0

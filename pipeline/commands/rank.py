@@ -7,17 +7,15 @@ from typing import Any
 import click
 
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
-from pipeline.shard_run import absolute, run_shards
-from stages.rank import RankConfig, RankStage, rank_settings
-from stages.ranking.load_ranker import load_ranker
-from storage.patch_store import PatchStore
-from storage.ranks import CONTENT
-from storage.shard_index import expand_shards
+from stages.settings.rank import RankConfig
 
 
-@click.command()
+@command(
+    "rank --shards work/shards --ranker work/ranker --out work/ranks",
+    "rank --shards work/shards --ranker work/ranker --out work/ranks --executor in-process",
+)
 @config_option
 @options_of(RankConfig)
 @options_of(ExecutionConfig)
@@ -28,27 +26,9 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
     Gives each patch a score, higher for what to keep first. Results go to a Zarr store as those of `score` do, shard by
     shard; run the same command again to go on after any interruption. Exit status 1: a shard failed.
     """
+    from pipeline.runs.rank import run_rank
+
     file = PipelineFile.read(config)
     settings = file.section("rank", given(flags, RankConfig))
     execution = file.section("execution", given(flags, ExecutionConfig))
     ctx.exit(run_rank(settings, execution))
-
-
-def run_rank(config: RankConfig, execution: ExecutionConfig) -> int:
-    """Ranks what is not ranked yet; returns the exit status."""
-    config = config.model_copy(update={"ranker": absolute(config.ranker), "out": absolute(config.out)})
-    shards = expand_shards(config.shards)
-    checkpoint = load_ranker(config.ranker)
-    with executor_when_needed(execution) as executor:
-        precision = config.precision
-        if precision == "auto":
-            stored = stored_precision(config.out, CONTENT)
-            precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
-        store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, checkpoint, precision))
-        click.echo(
-            f"{len(shards)} shards, ranker of {checkpoint.config.n_patches} patches, {precision}, "
-            f"{config.views} views → {config.out}",
-            err=True,
-        )
-        outcome = run_shards(RankStage(config, precision), store, shards, executor, execution)
-    return tell_outcome(outcome, config.out)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pipeline.help import command
+
 
 class PatchPlace(click.ParamType):
     """ROW,COLUMN"""
@@ -18,10 +20,13 @@ class PatchPlace(click.ParamType):
             return value
         if match := re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", value):
             return int(match[1]), int(match[2])
-        self.fail(f"expected ROW,COLUMN such as 3,5, came {value!r}", param, ctx)
+        self.fail(f"expected ROW,COLUMN such as 3,5, got {value!r}", param, ctx)
 
 
-@click.command()
+@command(
+    "show photos --ranker work/ranker --out seen.png",
+    "show a.jpg b.jpg --ranker work/ranker --mae work/mae --keep 0.5 --out seen.png",
+)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
 @click.option("--out", required=True, help="Picture to write, a .png.")

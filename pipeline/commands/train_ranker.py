@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
-from pipeline.hints import next_command, repeated
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-from stages.ranking.table import quality_table
-from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
-from storage.locations import locate
-from storage.training_folder import sole_trainer
+from stages.settings.train_ranker import TrainRankerConfig
 
 
-@click.command()
+@command(
+    "train-ranker --shards work/shards --scores work/scores --out work/ranker",
+    "train-ranker --shards work/shards --scores work/scores --out work/ranker --size tiny --epochs 50",
+)
 @config_option
 @options_of(TrainRankerConfig)
 @options_of(TrainingExecutionConfig)
@@ -29,23 +27,9 @@ def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
     it has not seen, beside random order, a position prior, gradient energy, and what the masks say of each other;
     the best one is kept. Running again goes on from the last checkpoint.
     """
+    from pipeline.runs.train_ranker import run_train_ranker_command
+
     file = PipelineFile.read(config)
     settings = file.section("train_ranker", given(flags, TrainRankerConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     ctx.exit(run_train_ranker_command(settings, execution))
-
-
-def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecutionConfig) -> int:
-    """Trains what is not trained yet; returns the exit status."""
-    out = locate(config.out)
-    train = partial(run_train_ranker, from_anywhere(config))
-    with sole_trainer(out) as lock:
-        summary = run_and_show("train-ranker", train, execution, out, lock)
-    assert isinstance(summary, TrainRankerSummary)
-    for line in quality_table(summary.best.qualities, "on held-out images"):
-        click.echo(line)
-    click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")
-    tell_left_out(summary)
-    shards = repeated("--shards", config.shards)
-    click.echo(next_command("rank", *shards, "--ranker", config.out, "--out", "RANKS"))
-    return 0

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import typing
-from functools import partial
 from typing import Any
 
 import click
 
-from pipeline.commands.compare import run_compare_command
-from pipeline.commands.evaluate_task import run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
-from pipeline.hints import next_command
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-from stages.comparison.result import RESULT_FILE
-from stages.evaluate_task import EvaluateTaskConfig
-from stages.tasks.runs import TaskRun, plan_runs
-from stages.tasks.table import TaskName
-from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
-from storage.locations import locate
-from storage.training_folder import sole_trainer
-
-EVALUATION_FILE = "evaluation.json"
-"""What a run's result was asked for with: another evaluation is made anew."""
+from stages.settings.choices import TaskName
+from stages.settings.train_task import TrainTaskConfig
 
 
-@click.command()
+@command(
+    "train-task classify --shards work/shards --ranks work/ranks --out work/classify",
+    "train-task segment --shards a --ranks a-ranks --eval-shards b --eval-ranks b-ranks --out out --keep-ratio 0.25,1",
+)
 @click.argument("task", type=click.Choice(typing.get_args(TaskName)), required=False)
 @config_option
 @options_of(TrainTaskConfig, without=("task",))
@@ -39,57 +30,11 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     and the same recipe, judges each on --eval-shards, and compares them in a table and a plot. Running again goes on
     from the last checkpoint.
     """
+    from pipeline.runs.train_task import run_train_task_command
+
     file = PipelineFile.read(config)
     if flags["task"] is None and "task" not in file.sections.get("train_task", {}):
         raise click.UsageError(f"TASK is missing: expected one of {', '.join(typing.get_args(TaskName))}", ctx)
     settings = file.section("train_task", given(flags, TrainTaskConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     ctx.exit(run_train_task_command(settings, execution))
-
-
-def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecutionConfig) -> int:
-    """Trains and judges what is not yet; returns the exit status."""
-    out, runs = locate(config.out), list(plan_runs(config.select, config.keep_ratio, config.seeds))
-    with sole_trainer(out, [run.name for run in runs]) as lock:
-        prepare_task(config, lambda report: click.echo(report.line, err=True))
-        elsewhere = from_anywhere(config)
-        for number, run in enumerate(runs, start=1):
-            title, train = f"{config.task} {number}/{len(runs)}", partial(run_train_task, elsewhere, run)
-            tell_left_out(run_and_show(title, train, execution, out.child(run.name), lock))
-            if config.eval_ranks is not None:
-                _evaluate(_evaluation(config, run, execution))
-        if config.eval_ranks is not None:
-            return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
-    model = f"{config.out}/{runs[0].name}"
-    click.echo(
-        next_command("evaluate-task", "--model", model, "--shards", "SHARDS", "--ranks", "RANKS", "--out", "OUT")
-    )
-    return 0
-
-
-def _evaluate(config: EvaluateTaskConfig) -> None:
-    """Unless that was done with the same settings before."""
-    place = locate(config.out)
-    settings = config.model_dump_json(exclude={"device", "decode_threads"}, indent=1).encode()
-    if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
-        return
-    run_evaluate_task_command(config)
-    place.write(EVALUATION_FILE, settings)
-
-
-def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig) -> EvaluateTaskConfig:
-    assert config.eval_ranks is not None
-    out = f"{locate(config.out).url}/{run.name}"
-    return EvaluateTaskConfig(
-        model=out,
-        shards=config.eval_shards,
-        ranks=config.eval_ranks,
-        out=out,
-        select=None,
-        keep_ratio=None,
-        batch_size=64,
-        exclude_classes=config.exclude_classes,
-        throughput=config.throughput and run.seed == config.seeds[0],
-        device=execution.device,
-        decode_threads=config.decode_threads,
-    )

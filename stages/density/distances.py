@@ -9,11 +9,10 @@ the differences anchor - removal (B, K, N, P), in the decoder's own units; the r
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from torch import Tensor
 
-Distance = Literal["l1", "l2", "psnr", "ssim"]
+from stages.settings.choices import Distance
 
 
 def l1(anchor: Tensor, difference: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from stages.selectors.centre import centre
 from stages.selectors.full import full
 from stages.selectors.lowest import lowest
@@ -11,8 +9,6 @@ from stages.selectors.random_patches import random_patches
 from stages.selectors.selector import Selector
 from stages.selectors.topk import topk
 from stages.selectors.topk_cluster import topk_cluster
-
-Select = Literal["topk", "topk+cluster", "random", "centre", "lowest", "full"]
 
 SELECTORS: dict[str, Selector] = {
     "topk": topk,

@@ -10,8 +10,9 @@ from stages.compute.randomness import draws_for
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.samples.ranked import RankedSample
-from stages.selectors import DRAWS, SELECTORS, Select
+from stages.selectors import DRAWS, SELECTORS
 from stages.selectors.selector import Candidates
+from stages.settings.choices import Select
 from storage.dense_scores import PatchGrid
 
 REMEMBERED_BYTES = 2**30

@@ -13,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from ranker.digest import FIELD, file_checksums, refuse_other_files
 from ranker.named_tensors import refuse_misfits
 from ranker.tensor_files import decode_safetensors, encode_safetensors
+from stages.settings.choices import TaskName
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.classes_file import refuse_odd_classes
 from stages.tasks.runs import TaskRun
-from stages.tasks.table import TASKS, TaskName
+from stages.tasks.table import TASKS
 from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.json_files import read_json_object
 from storage.locations import Location

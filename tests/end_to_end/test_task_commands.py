@@ -95,7 +95,7 @@ def test_a_grid_is_trained_judged_and_compared_and_again_nothing_is_left_to_do(
         raise AssertionError
 
     monkeypatch.setattr("stages.training.loop.Training._advance", never)
-    monkeypatch.setattr("pipeline.commands.train_task.run_evaluate_task_command", never)
+    monkeypatch.setattr("pipeline.runs.train_task.run_evaluate_task_command", never)
     before = files_of(Path("out"))
     again = train(small_mae, *GRID_OPTIONS, *EVALUATION)
     assert again.exit_code == 0, again.output

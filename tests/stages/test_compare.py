@@ -14,7 +14,7 @@ from made_results import result_of, throughput_of, write
 from PIL import Image
 
 from pipeline.commands.compare import compare as compare_command
-from pipeline.commands.compare import run_compare_command
+from pipeline.runs.compare import run_compare_command
 from stages.comparison.comparison import Point, Relative, Spread, TaskComparison, compare
 from stages.comparison.result import TaskResult
 from storage.locations import Location

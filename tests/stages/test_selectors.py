@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from ranker.selection import top_patches
 from stages.compute.randomness import draws_for
 from stages.images.normalisation import normalise
-from stages.selectors import DRAWS, SELECTORS, USES_SCORES, Select
+from stages.selectors import DRAWS, SELECTORS, USES_SCORES
 from stages.selectors.dpc_knn import dpc_knn
 from stages.selectors.selector import Candidates
 from stages.selectors.topk_cluster import patches_of
+from stages.settings.choices import Select
 
 PATCH = 2
 NAN = float("nan")

@@ -13,9 +13,10 @@ from pictures import encoded
 from ranked_tars import GRID, INFO, SIDE, scene_fields, shards_of, write_ranked
 
 from stages.samples.ranked import join_ranks
+from stages.settings.choices import TaskName
 from stages.sources.scenes import BACKGROUND, CATEGORIES
 from stages.tasks.survey import choose_classes, find_ids, read_class_names, read_excluded, refuse_unknown
-from stages.tasks.table import TASKS, TaskName
+from stages.tasks.table import TASKS
 from stages.tasks.task import Classes, TaskOptions, names_of
 
 TARS = {"a": ["a1", "bad", "a2"], "b": ["b1", "b2"]}

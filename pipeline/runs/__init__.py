@@ -1,0 +1,1 @@
+"""What each command runs. Imported when it does, since it brings torch, Ray or Zarr along."""

@@ -1,0 +1,101 @@
+"""`ltrp-pipeline shard`"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from pipeline.hints import command_line, next_command
+from pipeline.progress.display import Display
+from stages.shard import LEFT_OUT, SKIPPED_OBJECTS, ShardConfig, ShardSummary, run_shard
+from stages.sources.wording import counted
+from storage.text import printable
+
+MOST_REASONS = 5
+
+
+def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
+    """Makes the tars that are missing; returns the exit status."""
+    with Display("shard", "shards") as display:
+        done = total = 0
+
+        def report(event: str, facts: dict[str, Any]) -> None:
+            nonlocal done, total
+            if event == "verified" and not facts["whole"]:
+                display.say(f"{facts['name']} is damaged: its bytes are not those that its receipt tells of")
+            elif event == "plan":
+                done, total = facts["done"], facts["shards"]
+                for note in facts["notes"]:
+                    display.say(note)
+                there = f"of which {done} {'is' if done == 1 else 'are'} there"
+                display.say(f"{counted(facts['images'], 'image')}, {counted(total, 'shard')}, {there}")
+                display.show(done, total)
+            elif event == "shard":
+                done += 1
+                display.show(done, total, last=done == total)
+
+        summary = run_shard(config, report, verify=verify)
+    for line in (*_lines(summary), *_orientation_lines(summary, config.orientation == "apply")):
+        click.echo(line)
+    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", "MAE"))
+    score = command_line("score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES")
+    click.echo(f"Or, with a published MAE: {score}")
+    return 0
+
+
+def _lines(summary: ShardSummary) -> Iterator[str]:
+    tars = f"{counted(len(summary.shards), 'tar')} ({summary.written} made now)"
+    yield f"{summary.samples} of {counted(summary.images, 'image')} {_are(summary.samples)} in {tars}."
+    if summary.left_out:
+        number = len(summary.left_out)
+        yield f"{counted(number, 'image')} {_were(number)} skipped; {summary.out}/{LEFT_OUT} says why:"
+        yield from _reasons([(image.reason, image.path) for image in summary.left_out])
+    if summary.skipped_objects:
+        number = len(summary.skipped_objects)
+        yield f"{counted(number, 'object')} {_were(number)} skipped; {summary.out}/{SKIPPED_OBJECTS} says why:"
+        yield from _reasons(
+            [(each.reason, f"{each.annotation} of {each.path or 'no image'}") for each in summary.skipped_objects]
+        )
+    if summary.ignored:
+        number = summary.ignored
+        yield f"{counted(number, 'other file is no image', 'other files are no images')} by name."
+
+
+def _reasons(found: list[tuple[str, str]]) -> Iterator[str]:
+    """The most frequent reasons, each with how many it concerns and the first of these."""
+    names = defaultdict(list)
+    for reason, name in found:
+        names[reason].append(name)
+    ordered = sorted(names, key=lambda reason: -len(names[reason]))
+    for reason in ordered[:MOST_REASONS]:
+        others = len(names[reason]) - 1
+        more = f" (and {counted(others, 'other')})" if others else ""
+        yield f"  {printable(names[reason][0])}{more}: {printable(reason)}"
+    if len(ordered) > MOST_REASONS:
+        yield f"  and {counted(len(ordered) - MOST_REASONS, 'more reason')}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _orientation_lines(summary: ShardSummary, turned: bool) -> Iterator[str]:
+    if count := sum(summary.orientation.values()):
+        kinds = ", ".join(f"{kind}: {number}" for kind, number in summary.orientation.items())
+        done = (
+            "turned upright"
+            if turned
+            else "pixels are kept as they are stored, and seen so by models; --orientation apply turns them upright"
+        )
+        images = "1 image has" if count == 1 else f"{count} images have"
+        yield f"{images} an EXIF orientation other than 1 ({kinds}): {done}."
+    if summary.unoriented:
+        tars = "1 tar was" if summary.unoriented == 1 else f"{summary.unoriented} tars were"
+        yield f"{tars} made by an earlier version, which did not look at EXIF orientations."

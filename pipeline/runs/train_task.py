@@ -1,0 +1,70 @@
+"""`ltrp-pipeline train-task`"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from pipeline.config import TrainingExecutionConfig
+from pipeline.hints import next_command
+from pipeline.runs.compare import run_compare_command
+from pipeline.runs.evaluate_task import run_evaluate_task_command
+from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
+from stages.comparison.result import RESULT_FILE
+from stages.evaluate_task import EvaluateTaskConfig
+from stages.tasks.runs import TaskRun, plan_runs
+from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
+from storage.locations import locate
+from storage.training_folder import sole_trainer
+
+EVALUATION_FILE = "evaluation.json"
+"""What a run's result was asked for with: another evaluation is made anew."""
+
+
+def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecutionConfig) -> int:
+    """Trains and judges what is not yet; returns the exit status."""
+    out, runs = locate(config.out), list(plan_runs(config.select, config.keep_ratio, config.seeds))
+    with sole_trainer(out, [run.name for run in runs]) as lock:
+        prepare_task(config, lambda report: click.echo(report.line, err=True))
+        elsewhere = from_anywhere(config)
+        for number, run in enumerate(runs, start=1):
+            title, train = f"{config.task} {number}/{len(runs)}", partial(run_train_task, elsewhere, run)
+            tell_left_out(run_and_show(title, train, execution, out.child(run.name), lock))
+            if config.eval_ranks is not None:
+                _evaluate(_evaluation(config, run, execution))
+        if config.eval_ranks is not None:
+            return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
+    model = f"{config.out}/{runs[0].name}"
+    click.echo(
+        next_command("evaluate-task", "--model", model, "--shards", "SHARDS", "--ranks", "RANKS", "--out", "OUT")
+    )
+    return 0
+
+
+def _evaluate(config: EvaluateTaskConfig) -> None:
+    """Unless that was done with the same settings before."""
+    place = locate(config.out)
+    settings = config.model_dump_json(exclude={"device", "decode_threads"}, indent=1).encode()
+    if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
+        return
+    run_evaluate_task_command(config)
+    place.write(EVALUATION_FILE, settings)
+
+
+def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig) -> EvaluateTaskConfig:
+    assert config.eval_ranks is not None
+    out = f"{locate(config.out).url}/{run.name}"
+    return EvaluateTaskConfig(
+        model=out,
+        shards=config.eval_shards,
+        ranks=config.eval_ranks,
+        out=out,
+        select=None,
+        keep_ratio=None,
+        batch_size=64,
+        exclude_classes=config.exclude_classes,
+        throughput=config.throughput and run.seed == config.seeds[0],
+        device=execution.device,
+        decode_threads=config.decode_threads,
+    )

@@ -1,0 +1,32 @@
+"""Settings of `evaluate-ranker`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from stages.settings.stage_settings import Seed, StageSettings
+
+
+class EvaluateRankerConfig(StageSettings):
+    """Settings of `evaluate-ranker`."""
+
+    GROUPS: ClassVar = {
+        "Data": ("shards", "scores", "out", "part", "images"),
+        "Model": ("ranker",),
+        "Execution": ("device",),
+    }
+
+    shards: list[str] = Field(description="Shards that were scored: folders, globs, brace patterns or index files.")
+    scores: str = Field(description="Store of their scores.")
+    ranker: str = Field(description="Ranker: a folder of train-ranker, or a published .pth file.")
+    out: str = Field(description="Folder for the figures (evaluation.json) and the plot (agreement.png).")
+    part: Literal["held-out", "all"] = Field(
+        "held-out", description="'held-out': images that the ranker was not trained on; 'all': whatever has scores."
+    )
+    images: int | None = Field(None, ge=1, description="At most so many of them, drawn at random; by default all.")
+    top: float = Field(0.25, gt=0, lt=1, description="Part of a list that NDCG and recall look at.")
+    seed: Seed = Field(0, description="Seed of the images that are drawn, and of the random order.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What the ranker computes on.")
+    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
