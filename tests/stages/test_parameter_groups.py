@@ -11,9 +11,9 @@ import torch
 from task_models import CLASSES, OPTIONS, tiny_encoder
 from torch import Tensor, nn
 
+from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.parameter_groups import parameter_groups
-from stages.tasks.table import TASKS
 from stages.tasks.task import TaskModel
 from stages.train_task import PRESETS
 from stages.training.loop import Training
