@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-PLACES = "ltrp_pipeline."
-"""Entry-point groups of other packages begin so: `ltrp_pipeline.selectors`."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 """Names become those of folders."""
 
@@ -29,30 +27,32 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 class Table(Mapping[str, Found]):
     """Names, and the place of what each stands for: MODULE:NAME. In an annotation, the names are what may be chosen."""
 
-    def __init__(self, group: str, rows: Mapping[str, str], made: Callable[[Any], Found] = lambda found: found) -> None:
+    def __init__(self, kind: str, rows: Mapping[str, str], made: Callable[[Any], Found] = lambda found: found) -> None:
         """`made` turns what stands at a place into what the table gives; it raises ValueError, "expected X, got Y", for
         what cannot be that."""
-        self.group = group
-        self._rows = rows
-        self._made = made
+        self.group = f"ltrp_pipeline.{kind}"
+        """Of the entry points that add to it."""
+        self.rows = dict(rows)
+        """Ours."""
+        self.made = made
         self._known: dict[str, Found] = {}
 
     def __getitem__(self, name: str) -> Found:
         """Raises ValueError, which names package and entry point, for what another package adds and does not work."""
         if name not in self._known:
-            self._known[name] = self._own(name) if name in self._rows else self._added(name)
+            self._known[name] = self._own(name) if name in self.rows else self._added(name)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
         """Ours in their order, then those of other packages in that of the alphabet."""
-        yield from self._rows
-        yield from sorted(_added(self.group).keys() - self._rows.keys())
+        yield from self.rows
+        yield from sorted(added_by_others(self.group).keys() - self.rows.keys())
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows or name in _added(self.group)
+        return name in self.rows or name in added_by_others(self.group)
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -65,36 +65,39 @@ class Table(Mapping[str, Found]):
     def _one_of(self, name: str) -> str:
         from pydantic_core import PydanticKnownError
 
+        if name in self.rows:
+            return name
         if name in self:
+            self[name]  # what does not work is refused before anything begins
             return name
         *others, last = (repr(each) for each in self)
         raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
 
     def _own(self, name: str) -> Found:
-        for point in _added(self.group).get(name, ()):
+        for point in added_by_others(self.group).get(name, ()):
             logging.getLogger(__name__).warning(f"{_told(point)}: not used, since {name} is ours")
-        module, _, attribute = self._rows[name].partition(":")
-        return self._made(getattr(importlib.import_module(module), attribute))
+        module, _, attribute = self.rows[name].partition(":")
+        return self.made(getattr(importlib.import_module(module), attribute))
 
     def _added(self, name: str) -> Found:
-        points = _added(self.group)[name]
+        points = added_by_others(self.group)[name]
         if len(points) > 1:
             raise ValueError(f"{name}: expected one entry point of that name, got {' and '.join(map(_told, points))}")
         (point,) = points
         try:
             if not NAME.fullmatch(name):
                 raise ValueError(f"expected a name of letters, digits, '-', '_' and '+', got {name!r}")
-            return self._made(point.load())
+            return self.made(point.load())
         except Exception as error:  # whatever its code raises
             what = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise ValueError(f"{_told(point)}: {' '.join(what.split())}") from error
 
 
 @cache
-def _added(group: str) -> dict[str, list[EntryPoint]]:
+def added_by_others(group: str) -> dict[str, list[EntryPoint]]:
     """By name. Reading what is installed takes milliseconds and imports none of it."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=PLACES + group):
+    for point in entry_points(group=group):
         found.setdefault(point.name, []).append(point)
     return found
 
