@@ -177,10 +177,12 @@ def test_a_model_of_the_hub_is_downloaded_without_anything_but_config_and_weight
     asked: list[tuple] = []
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download",
-        lambda name, allow_patterns: asked.append((name, sorted(allow_patterns))) or folder,
+        lambda name, revision, allow_patterns: asked.append((name, revision, sorted(allow_patterns))) or folder,
     )
-    assert torch.equal(reconstruction(load_mae("hf://facebook/vit-mae-small").build()), reconstruction(MODEL))
-    assert asked == [("facebook/vit-mae-small", ["config.json", "model.safetensors", "pytorch_model.bin"])]
+    files = ["config.json", "mae.json", "mae.safetensors", "model.safetensors", "pytorch_model.bin"]
+    for url, revision in (("hf://facebook/vit-mae-small", None), ("hf://facebook/vit-mae-small@v2", "v2")):
+        assert torch.equal(reconstruction(load_mae(url).build()), reconstruction(MODEL))
+        assert asked.pop() == ("facebook/vit-mae-small", revision, files)
 
 
 def test_a_hub_that_does_not_answer_is_one_clear_message(monkeypatch):
