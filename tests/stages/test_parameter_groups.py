@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.parameter_groups import parameter_groups
+from stages.tasks.recipes import PRESETS
 from stages.tasks.task import TaskModel
-from stages.train_task import PRESETS
 from stages.training.loop import Training
 from stages.training.recipe import Recipe
 

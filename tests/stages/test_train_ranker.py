@@ -15,8 +15,9 @@ from small_models import SMALL
 from ranker import PatchRanker
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
+from stages.ranking.recipes import PRESETS
 from stages.ranking.validation import RANKER
-from stages.train_ranker import PRESETS, TrainRankerConfig
+from stages.train_ranker import TrainRankerConfig
 from stages.training.recipe import Recipe, epoch_end
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT

@@ -29,8 +29,9 @@ from stages.report import Message, Report
 from stages.tables import TASKS
 from stages.tasks.batches import TaskBatch, TaskBatches
 from stages.tasks.models import load_task
+from stages.tasks.recipes import PRESETS
 from stages.tasks.runs import TaskRun
-from stages.train_task import PRESETS, TrainTaskConfig, prepare_task, run_train_task
+from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
 from stages.training.loop import Training
 from stages.training.processes import SingleProcess
 from stages.training.recipe import Recipe
