@@ -20,7 +20,7 @@ from turned_pictures import ORIENTATIONS, photograph, stored, upright_mask
 from pipeline.cli import main
 from ranker.patch_ranker import PatchRanker
 from ranker.selection import top_patches
-from stages.density.mae import MaskedAutoencoder, PixelTarget
+from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import load_mae, save_mae
 from stages.density.patch_removal import remove_patch
 from stages.density.reconstruction import paste_prediction
@@ -31,6 +31,7 @@ from stages.images.drawing import GAP, GREY, enlarged, labelled_grid, only_patch
 from stages.images.normalisation import denormalise, normalise
 from stages.images.views import evaluation_view, render
 from stages.samples.named import ShownImage, evenly, find_shown
+from stages.settings.choices import PixelTarget
 from stages.show import Row, ShowConfig, draw_row, draw_rows
 from stages.sources.scenes import draw_scene
 from storage.locations import locate

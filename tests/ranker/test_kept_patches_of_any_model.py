@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ranker.kept_patches import KeptPatches
-from ranker.network import PatchRankingTransformer, RankerConfig
+from ranker.network import Head, PatchRankingTransformer, RankerConfig
 from ranker.patch_ranker import PatchRanker
 from ranker.pretrained import RankerCheckpoint
 
@@ -23,7 +23,7 @@ TIMM = {
 }
 
 
-def a_ranker(head: str = "token", grid: int = GRID, patch: int = 4) -> PatchRanker:
+def a_ranker(head: Head = "token", grid: int = GRID, patch: int = 4) -> PatchRanker:
     torch.manual_seed(1)
     config = RankerConfig(image_size=grid * patch, patch_size=patch, width=16, depth=1, heads=2, head=head)
     return PatchRanker(RankerCheckpoint(config, PatchRankingTransformer(config).state_dict(), {}))
@@ -84,12 +84,12 @@ def test_with_all_patches_the_output_is_the_models_own(make, kind, images):
 
 @each_model
 @torch.no_grad()
-def test_what_is_dropped_changes_nothing_and_what_is_kept_does(make, kind, images):
+def test_what_is_dropped_changes_nothing_and_what_is_kept_does(make, kind, images, monkeypatch):
     vit = make(kind)
     wrapped = KeptPatches(vit, a_ranker(), 0.25)
     kept = wrapped.keep(images)
     assert kept.shape == (3, 4)
-    wrapped.keep = lambda _: kept  # the same patches for changed pixels
+    monkeypatch.setattr(wrapped, "keep", lambda _: kept)  # the same patches for changed pixels
     before = output(wrapped(images))
     hidden, shown = images.clone(), images.clone()
     for image in range(3):
@@ -117,7 +117,7 @@ def test_the_ranker_sees_the_images_at_its_own_resolution_whatever_they_were_nor
 
 def test_timms_own_normalisation_is_taken_back(images):
     vit = a_timm_model("attention pooling")
-    assert vit.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
+    assert vit.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)  # type: ignore[index]  # of timm's models
     assert KeptPatches(vit, a_ranker(), 0.5).mean.flatten().tolist() == [0.5, 0.5, 0.5]
 
 
