@@ -26,7 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import InProcessExecutor
 from pipeline.shard_run import run_shards
-from ranker.losses import LOSSES
 from ranker.network import SIZES, PatchRankingTransformer, RankerConfig
 from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import draw_masks, mask_sizes, masks_per_round
@@ -42,6 +41,7 @@ from stages.ranking.validation import RANKER, SELECTED_BY, RankerValidation
 from stages.samples.scored import ScoredSample, Split, SplitShards, held_out, join_scores, survey
 from stages.samples.stream import SampleStream
 from stages.score import ScoreConfig, ScoreStage, score_settings
+from stages.tables import LOSSES
 from stages.training.loop import Training
 from stages.training.recipe import Recipe
 from storage.patch_store import PatchStore

@@ -264,7 +264,7 @@ def main() -> None:
         def start() -> Executor:
             held.enter_context(executor)
             if arguments.hosts:
-                pipeline.ray.executor.ray = HostedRay(arguments.hosts, arguments.actors)
+                setattr(pipeline.ray.executor, "ray", HostedRay(arguments.hosts, arguments.actors))  # noqa: B010
             return executor
 
         shown = ("shards", "actors", "sleep", "hosts")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -12,30 +11,14 @@ from types import FrameType
 from typing import Any
 
 import click
+import cloup
+from click.shell_completion import CompletionItem
 
+from pipeline.commands import COMMANDS, command_of
+from pipeline.help import CONTEXT
 from pipeline.hints import same_command
 from pipeline.packages import refuse_others_packages
 from pipeline.streams import prepare_streams, reader_is_gone
-
-COMMANDS = {
-    "shard": "Pack images into webdataset tars with an index.",
-    "pretrain-mae": "Train a masked autoencoder on shards.",
-    "score": "Score every patch of every image with a frozen MAE (stage one).",
-    "train-ranker": "Train a model that ranks patches from cached scores (stage two).",
-    "evaluate-ranker": "Say how good a ranker is, and how good it could be.",
-    "rank": "Rank every patch of every image with a trained ranker.",
-    "show": "Draw what a ranker sees in images.",
-    "coverage": "Say how much of each category the kept patches cover.",
-    "train-task": "Train downstream models on kept patches, at several keep ratios.",
-    "evaluate-task": "Say how good a downstream model is on kept patches, and what it costs.",
-    "compare": "Put the results of tasks into tables and plots.",
-    "export": "Write a ranker as a program that runs without this project.",
-    "run": "Run the stages that a pipeline.yaml has sections for.",
-    "demo": "Run everything on built-in scenes.",
-    "status": "Say what is done, running, failed and missing in a store.",
-    "verify": "Prove that a store is whole, or say what is damaged.",
-}
-"""In the order of the flow. Each stands in the module of its name, imported when called: some bring torch along."""
 
 DEBUG_VARIABLE = "LTRP_PIPELINE_DEBUG"
 READER_GONE = 128 + signal.SIGPIPE
@@ -52,7 +35,7 @@ class Fault(click.ClickException):
         super().__init__(f"a fault of ltrp-pipeline: {what}; {DEBUG_VARIABLE}=1 shows where; please report it")
 
 
-class Group(click.Group):
+class Group(cloup.Group):
     """Commands whose users see messages, never tracebacks (unless they set LTRP_PIPELINE_DEBUG)."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -77,18 +60,27 @@ class Group(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        function = name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"pipeline.commands.{function}"), function)
-        return command
+        return command_of(name) if name in COMMANDS else None
+
+    def handle_bad_command_name(
+        self, bad_name: str, valid_names: list[str], error: click.UsageError
+    ) -> click.UsageError:
+        return super().handle_bad_command_name(bad_name, list(COMMANDS), error)
+
+    # These go by the table, so that not all commands are imported.
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        return [CompletionItem(name, help=COMMANDS[name].help) for name in names] or super().shell_complete(
+            ctx, incomplete
+        )
 
 
-@click.group(cls=Group)
+@cloup.group(cls=Group, context_settings=CONTEXT)
 @click.version_option(package_name="ltrp-pipeline")
 def main() -> None:
     """Which patches of an image matter: scores computed once, and models that learn from them.

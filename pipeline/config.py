@@ -1,6 +1,6 @@
 """Settings: `pipeline.yaml` has a section for each stage, flags win over it, and each stage validates its own.
 
-The classes stand beside the stages that they belong to; here is only how a file and flags become one of them.
+The classes stand in `stages.settings`; here is only how a file and flags become one of them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
+import cloup
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pipeline.commands import COMMANDS, in_code
 from pipeline.options import WORD_FOR_NONE
+from stages.settings.groups import Group
 
 DEFAULT_FILE = "pipeline.yaml"
 AUTO = "auto"
@@ -24,17 +26,19 @@ RAY_ADDRESS = (
     "By default what the environment's RAY_ADDRESS says, else 'local'."
 )
 
+Actors = Annotated[int | None, BeforeValidator(lambda value: None if value == AUTO else value)]
+
 
 class ExecutionConfig(BaseModel):
     """Where shards are processed: the same for every stage that works shard by shard."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
-    executor: Literal["ray", "in-process"] = Field(
+    executor: Annotated[Literal["ray", "in-process"], Group.EXECUTION] = Field(
         "ray", description="'ray': actors; 'in-process': this process alone, for debugging."
     )
-    ray_address: str | None = Field(None, description=RAY_ADDRESS)
-    actors: Annotated[int | None, BeforeValidator(lambda value: None if value == AUTO else value)] = Field(
+    ray_address: Annotated[str | None, Group.EXECUTION] = Field(None, description=RAY_ADDRESS)
+    actors: Annotated[Actors, Group.EXECUTION] = Field(
         AUTO,
         validate_default=True,
         ge=1,
@@ -42,8 +46,12 @@ class ExecutionConfig(BaseModel):
         json_schema_extra={WORD_FOR_NONE: AUTO},
     )
     cpus_per_actor: float | None = Field(None, gt=0, description="Cores that each actor has.")
-    gpus_per_actor: float | None = Field(None, gt=0, description="GPUs that each actor has; may be a fraction.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What actors compute on.")
+    gpus_per_actor: Annotated[float | None, Group.EXECUTION] = Field(
+        None, gt=0, description="GPUs that each actor has; may be a fraction."
+    )
+    device: Annotated[Literal["auto", "cpu", "cuda"], Group.EXECUTION] = Field(
+        "auto", description="What actors compute on."
+    )
     max_attempts: int = Field(3, ge=1, description="Attempts at a shard before it is set aside.")
     patience_minutes: float = Field(60.0, gt=0, description="How long to wait while no actor has a place.")
     stall_minutes: float = Field(
@@ -57,15 +65,15 @@ class ExecutionConfig(BaseModel):
 class TrainingExecutionConfig(BaseModel):
     """Where models are trained: the same for every stage that trains on several workers."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
-    executor: Literal["auto", "ray", "in-process"] = Field(
+    executor: Annotated[Literal["auto", "ray", "in-process"], Group.EXECUTION] = Field(
         "auto", description="'ray': Ray Train; 'in-process': this process alone; 'auto': Ray for workers or a cluster."
     )
-    ray_address: str | None = Field(None, description=RAY_ADDRESS)
-    workers: int = Field(1, ge=1, description="Processes that share each update.")
+    ray_address: Annotated[str | None, Group.EXECUTION] = Field(None, description=RAY_ADDRESS)
+    workers: Annotated[int, Group.EXECUTION] = Field(1, ge=1, description="Processes that share each update.")
     cpus_per_worker: int | None = Field(None, ge=1, description="Cores of each worker; by default what there is.")
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Annotated[Literal["auto", "cpu", "cuda"], Group.EXECUTION] = Field(
         "auto", description="What workers compute on, each on one GPU; 'auto': GPUs if there are any."
     )
     max_failures: int = Field(3, ge=0, description="How often lost workers are replaced, to go on from a checkpoint.")
@@ -75,19 +83,11 @@ class TrainingExecutionConfig(BaseModel):
 
 
 SECTIONS = {
-    "shard": "stages.shard:ShardConfig",
-    "pretrain_mae": "stages.pretrain_mae:PretrainMaeConfig",
-    "score": "stages.score:ScoreConfig",
-    "train_ranker": "stages.train_ranker:TrainRankerConfig",
-    "evaluate_ranker": "stages.evaluate_ranker:EvaluateRankerConfig",
-    "rank": "stages.rank:RankConfig",
-    "coverage": "stages.coverage:CoverageConfig",
-    "train_task": "stages.train_task:TrainTaskConfig",
-    "evaluate_task": "stages.evaluate_task:EvaluateTaskConfig",
+    **{in_code(name): row.settings for name, row in COMMANDS.items() if row.settings},
     "execution": "pipeline.config:ExecutionConfig",
     "training_execution": "pipeline.config:TrainingExecutionConfig",
 }
-"""Where each section's class stands: imported when needed, since some bring torch with them."""
+"""Where each section's class stands."""
 
 
 def section_model(name: str) -> type[BaseModel]:
@@ -177,7 +177,7 @@ def _unknown(name: object, known: Mapping[str, Any]) -> str:
     return f"{name[:80]} is unknown: {hint}"
 
 
-config_option = click.option(
+config_option = cloup.option(
     "--config",
     metavar="FILE",
     help=f"Settings file; flags win over it.  [default: {DEFAULT_FILE}, where there is one]",

@@ -8,7 +8,8 @@ import sys
 
 import click
 
-PROGRAM = "ltrp-pipeline"
+from pipeline.commands import COMMANDS
+from pipeline.help import PROGRAM
 
 
 def command_line(*words: str) -> str:
@@ -24,7 +25,7 @@ def same_command() -> str:
 def next_command(*words: str) -> str:
     """ "Next: ltrp-pipeline WORDS", with the settings file that this command was given."""
     context = click.get_current_context(silent=True)
-    config = context.params.get("config") if context else None
+    config = context.params.get("config") if context and COMMANDS[words[0]].settings else None
     return f"Next: {command_line(*words, *(['--config', config] if config else []))}"
 
 

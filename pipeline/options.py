@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
-from typing import Any, Literal, Union
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Union
 
 import click
+import cloup
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from stages.plug_ins import Table
+from stages.settings.groups import Group
 
 WORD_FOR_NONE = "word_for_none"
 """Key of a field's `json_schema_extra`: what a user writes for None, such as "auto", where that is a choice."""
@@ -17,13 +21,17 @@ WORD_FOR_NONE = "word_for_none"
 Command = typing.TypeVar("Command", bound=Callable[..., Any])
 
 
-def options_of(model: type[BaseModel], *, without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """One option for each setting but those `without`; those that are not given are None, or () for lists."""
+def options_of(*models: type[BaseModel], without: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """One option for each setting but those `without`, in the groups that settings carry; those that are not given are
+    None, or () for lists. Of several models with a setting of one name, the first makes the option."""
+    found = {name: model for model in reversed(models) for name in model.model_fields if name not in without}
+    settings = [(model, name) for model in models for name in model.model_fields if found.get(name) is model]
 
     def add(command: Command) -> Command:
-        for name, field in reversed(model.model_fields.items()):
-            if name not in without:
-                command = _option(name, field)(command)
+        for group in reversed(Group):
+            shown = cloup.OptionGroup(group.value)  # cloup keeps the options of one command in it
+            for model, name in reversed([each for each in settings if _group(*each) is group]):
+                command = _option(model, name, shown)(command)
         return command
 
     return add
@@ -61,30 +69,65 @@ class OrWord(click.ParamType):  # type: ignore[type-arg]
         return value if value == self.word else self.kind.convert(value, param, ctx)
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
-    kind = _without_none(field.annotation)
+def told_default(model: type[BaseModel], name: str) -> str:
+    """What a setting is where it is not given: its default, or what the presets say in its place."""
+    field = model.model_fields[name]
+    if isinstance(field.default, list):
+        return ",".join(map(str, field.default))
+    if field.default is not None:
+        return _word(field.default)
+    presets: Mapping[str, Any] = getattr(model, "PRESETS", {})
+    told = {preset: _word(getattr(values, name)) for preset, values in presets.items() if hasattr(values, name)}
+    if not told:
+        return ""
+    first, *_ = told.values()
+    return "; ".join([first, *(f"{preset}: {word}" for preset, word in told.items() if word != first)])
+
+
+def commented(model: type[BaseModel], name: str) -> str:
+    """What pipeline.yaml says beside a setting: its help, and what the presets have where the file has null."""
+    field = model.model_fields[name]
+    text = field.description or ""
+    told = told_default(model, name) if field.default is None else ""
+    return f"{text} [{told}]" if told else text
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _option(model: type[BaseModel], name: str, group: cloup.OptionGroup) -> Callable[[Command], Command]:
+    field = model.model_fields[name]
+    kind = _kind(field)
     flag = f"--{name.replace('_', '-')}"
     text = field.description or ""
     word = field.json_schema_extra.get(WORD_FOR_NONE) if isinstance(field.json_schema_extra, dict) else None
     if field.is_required():
         text += "  [required]"
-    elif field.default is not None and field.default != []:
-        default = ",".join(map(str, field.default)) if isinstance(field.default, list) else str(field.default)
-        text += f"  [default: {default.lower() if kind is bool else default}]"
-    settings: dict[str, Any] = {"default": None, "help": text}
+    elif default := told_default(model, name):
+        text += f"  [default: {default}]"
+    settings: dict[str, Any] = {"default": None, "help": text, "group": group}
     if isinstance(word, str):
-        return click.option(flag, name, type=OrWord(_type(kind), word), **settings)
+        return cloup.option(flag, name, type=OrWord(_type(kind), word), **settings)
     if kind is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", name, **settings)
+        return cloup.option(f"{flag}/--no-{flag[2:]}", name, **settings)
     if typing.get_origin(kind) is list:
         (of,) = typing.get_args(kind)
         # Paths may hold commas.
         type_ = click.STRING if of is str else CommaSeparated(_type(of))
-        return click.option(flag, name, multiple=True, type=type_, **{**settings, "default": ()})
-    return click.option(flag, name, type=_type(kind), **settings)
+        return cloup.option(flag, name, multiple=True, type=type_, **{**settings, "default": ()})
+    return cloup.option(flag, name, type=_type(kind), **settings)
+
+
+def _group(model: type[BaseModel], name: str) -> Group:
+    return next((each for each in model.model_fields[name].metadata if isinstance(each, Group)), Group.ADVANCED)
 
 
 def _type(kind: Any) -> click.ParamType[Any]:
+    if typing.get_origin(kind) is Annotated:
+        base, *metadata = typing.get_args(kind)
+        table = next((each for each in metadata if isinstance(each, Table)), None)
+        return click.Choice(list(table)) if table else _type(base)
     if typing.get_origin(kind) is Literal:
         return click.Choice(typing.get_args(kind))
     converted: click.ParamType[Any] = click.types.convert_type(kind)
@@ -95,10 +138,10 @@ def _flat(values: tuple[Any, ...]) -> list[Any]:
     return [each for value in values for each in (value if isinstance(value, list) else [value])]
 
 
-def _without_none(annotation: Any) -> Any:
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _without_none(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        (kind,) = (part for part in typing.get_args(annotation) if part is not type(None))
-        return kind
-    return annotation
+def _kind(field: FieldInfo) -> Any:
+    """What a setting is where it is something, with the table that it is chosen from."""
+    kind = field.annotation
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (part for part in typing.get_args(kind) if part is not type(None))
+    tables = [each for each in field.metadata if isinstance(each, Table)]
+    return Annotated[kind, tables[0]] if tables else kind

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from pipeline.progress.display import duration
-from stages.compute.autocast import Precision
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import draw_masks, mask_sizes
 from stages.density.scorer import DensityScorer
-from stages.score import ScoreConfig
+from stages.settings.choices import Precision
+from stages.settings.score import ScoreConfig
 from storage.patch_store import encoded_size
 from storage.rounding import round_keeping_order
 from storage.scores import ShardScores

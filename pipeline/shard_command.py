@@ -12,7 +12,7 @@ from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import Executor
 from pipeline.hints import next_command, same_command
 from pipeline.shard_run import Outcome, make_executor
-from stages.compute.autocast import Precision
+from stages.settings.choices import Precision
 from storage.patch_store import PatchStore
 from storage.shard_files import NAMING
 from storage.text import counted

@@ -15,6 +15,8 @@ from pipeline.execution.executor import Executor, InProcessExecutor, describe
 from pipeline.execution.schedule import Schedule
 from pipeline.progress.display import Display, EventFile, duration
 from pipeline.progress.shards import ShardProgressDisplay
+from ranker.hub import is_on_hub
+from ranker.zoo import is_shipped
 from stages.stage import ShardStage
 from storage.books import Failure
 from storage.driver_lock import DriverLock
@@ -170,5 +172,5 @@ def _default_event_file(store: PatchStore) -> str:
 
 
 def absolute(path: str) -> str:
-    """What a worker elsewhere on this machine finds the same file under; names of models on hubs stay as they are."""
-    return path if path.startswith(("hf://", "timm:")) else locate(path).url
+    """What a worker elsewhere on this machine finds the same file under; names of models stay as they are."""
+    return path if is_on_hub(path) or is_shipped(path) or path.startswith("timm:") else locate(path).url

@@ -1,4 +1,4 @@
-"""Ranking losses, one function each, in one table.
+"""Ranking losses, one function each.
 
 Each takes the ranker's scores (N, K) and the semantic densities they are to follow (N, K), NaN where a list is shorter
 than K, and gives a scalar: the mean over lists. All are computed in float32.
@@ -70,15 +70,6 @@ def focused(scores: Tensor, density: Tensor, top: int = FOCUS_TOP) -> Tensor:
     in_top = shown & (place < top)
     within = _list_mle(scores.float(), density.masked_fill(~in_top, torch.nan)).mean()
     return within + _rank_net(scores.float(), density, in_top[..., :, None] & ~in_top[..., None, :]) / 2
-
-
-LOSSES: dict[str, RankingLoss] = {
-    "list_mle": list_mle,
-    "list_net": list_net,
-    "rank_net": rank_net,
-    "pointwise": pointwise,
-    "focused": focused,
-}
 
 
 def _list_mle(scores: Tensor, density: Tensor) -> Tensor:

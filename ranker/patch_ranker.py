@@ -33,7 +33,8 @@ class PatchRanker(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> PatchRanker:
-        """The ranker in the folder that `train-ranker` wrote, or a published LTRP checkpoint (.pth).
+        """The ranker in the folder that `train-ranker` wrote, or a published LTRP checkpoint (.pth), or one by name:
+        that of the package, "ltrp-small-112", or "hf://OWNER/NAME" on the Hugging Face hub.
 
         Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
         """

@@ -2,7 +2,7 @@
 
 | family | what it is | architecture from |
 | --- | --- | --- |
-| ours | a folder with `ranker.json` and `ranker.safetensors` | `ranker.json` |
+| ours | a folder with `ranker.json` and `ranker.safetensors`; one that `ranker.zoo` knows by name | `ranker.json` |
 | irsLu/ltrp | a `.pth` file whose weights have `score_net.` before their names | the weights' shapes |
 
 Nothing is unpickled but tensors (and the `argparse.Namespace` of options that the published code saves beside them).
@@ -23,12 +23,14 @@ from ranker.digest import FIELD, file_checksums, refuse_other_files, weights_dig
 from ranker.named_tensors import refuse_misfits, without_wrappers
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.tensor_files import decode_safetensors, encode_safetensors, read_checkpoint
+from ranker.zoo import local_path, shipped_rankers
 
 CONFIG_FILE = "ranker.json"
 WEIGHTS_FILE = "ranker.safetensors"
 PUBLISHED_PREFIX = "score_net."
 HEAD_WIDTH = 64  # of an attention head, in all published sizes
-EXPECTED = f"a folder with {CONFIG_FILE}, or a .pth file"
+FILES = (CONFIG_FILE, WEIGHTS_FILE)
+EXPECTED = f"a folder with {CONFIG_FILE}, a .pth file, hf://OWNER/NAME, or {' or '.join(shipped_rankers())}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +111,9 @@ def decode_published(data: bytes, where: str) -> RankerCheckpoint:
 
 
 def read_ranker(path: str | Path) -> RankerCheckpoint:
-    """A ranker of either family on local disk. Raises FileNotFoundError, or ValueError naming what is wrong."""
-    place = Path(path)
+    """A ranker of either family on local disk, or by name. Raises FileNotFoundError, or ValueError naming what is
+    wrong."""
+    place = Path(local_path(str(path), FILES))
     if place.is_file():
         return decode_published(place.read_bytes(), str(place))
     if not (place / CONFIG_FILE).is_file():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
 from stages.comparison.result import TaskResult
@@ -17,16 +15,16 @@ from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
-from stages.selectors import USES_SCORES, VERSIONS
+from stages.settings.coverage import CoverageConfig
+from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
 from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
 from stages.tasks.kept_views import KeptViews
-from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
+from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.objects import Object
-from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun, plan_runs
+from stages.tasks.runs import TaskRun, plan_runs
 from stages.tasks.survey import choose_classes, read_class_names, read_excluded, survey_truths
-from stages.tasks.table import TASKS
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
 from storage.dense_scores import PatchGrid, open_dense, patch_grid
@@ -35,35 +33,6 @@ from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
 NAME = "coverage"
-
-
-class CoverageConfig(BaseModel):
-    """Settings of `coverage`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    shards: list[str] = Field(description="Shards with masks or boxes: folders, globs, brace patterns or index files.")
-    ranks: str = Field(description="Store of the scores of their patches: of rank, or of score.")
-    out: str = Field(description="Folder for results, table and plot.")
-    truth: Literal["auto", "masks", "boxes"] = Field(
-        "auto", description="What is to be covered; 'auto': masks if the first sample has one."
-    )
-    keep_ratio: KeepRatios = Field([0.1, 0.25, 0.5, 0.75], description="Parts of the patches that are kept.")
-    select: Selects = Field(["topk", "topk+cluster", "random", "centre"], description="How they are chosen.")
-    seeds: Seeds = Field([0], description="Of what is drawn at random.")
-    selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
-    )
-    class_names: str | None = Field(
-        None,
-        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
-    )
-    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
-    mask_values: MaskValues = Field([], description=MASK_VALUES)
-    exclude_classes: str | None = Field(
-        None, description="File of classes, one a line: coverage is told without these, and of these, too."
-    )
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
 def measure_coverage(
@@ -119,9 +88,9 @@ def measure_coverage(
         metrics = {"coverage": every.mean} | ({"coverage of excluded": seen.mean} if seen else {})
         return TaskResult(
             task=NAME,
-            selector=(config.selector or selector_name(store)) if run.select in USES_SCORES else run.select,
+            selector=(config.selector or selector_name(store)) if SELECTORS[run.select].uses_scores else run.select,
             select=run.select,
-            select_version=VERSIONS.get(run.select),
+            select_version=SELECTORS[run.select].noted_version,
             keep_ratio=run.keep_ratio,
             patches=grid.n_patches,
             kept=kept_count(grid.n_patches, run.keep_ratio),

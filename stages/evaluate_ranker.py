@@ -6,11 +6,10 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.network import RankerConfig
 from ranker.pretrained import CONFIG_FILE
@@ -22,6 +21,7 @@ from stages.ranking.mask_agreement import mask_flops, scores_per_patch, spearman
 from stages.ranking.quality import Densities, Estimate, estimate, mean_of_numbers, quality, rank_agreement
 from stages.ranking.validation import RANKER, SELECTED_BY, Comparison, add_comparators, rank_images
 from stages.samples.scored import Split, SplitShards, held_out, join_scores
+from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.patch_store import PatchStore, Settings
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards
@@ -29,25 +29,6 @@ from storage.shard_index import expand_shards
 AGREEMENT = "of mean: spearman"
 EXTRAPOLATED = (2, 4, 8)
 """Times as many masks as were measured."""
-
-
-class EvaluateRankerConfig(BaseModel):
-    """Settings of `evaluate-ranker`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    shards: list[str] = Field(description="Shards that were scored: folders, globs, brace patterns or index files.")
-    scores: str = Field(description="Store of their scores.")
-    ranker: str = Field(description="Ranker: a folder of train-ranker, or a published .pth file.")
-    out: str = Field(description="Folder for the figures (evaluation.json) and the plot (agreement.png).")
-    part: Literal["held-out", "all"] = Field(
-        "held-out", description="'held-out': images that the ranker was not trained on; 'all': whatever has scores."
-    )
-    images: int | None = Field(None, ge=1, description="At most so many of them, drawn at random; by default all.")
-    top: float = Field(0.25, gt=0, lt=1, description="Part of a list that NDCG and recall look at.")
-    seed: int = Field(0, description="Seed of the images that are drawn, and of the random order.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What the ranker computes on.")
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,29 +10,29 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ranker.selection import kept_count
 from stages.comparison.result import TaskResult, Throughput
-from stages.compute.autocast import Precision, autocast
+from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
-from stages.selectors import USES_SCORES, VERSIONS, Select
+from stages.settings.choices import Precision, Select
+from stages.settings.evaluate_task import EvaluateTaskConfig
+from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, match_lists, named_by_file, read_class_lists
 from stages.tasks.judgeable import refuse_unjudgeable
 from stages.tasks.kept_views import KeptView, KeptViews
-from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
+from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
 from stages.tasks.survey import read_class_names, read_excluded
-from stages.tasks.table import TASKS
 from stages.tasks.task import Task
 from stages.tasks.throughput import measure
 from stages.tasks.truths import TruthReader
@@ -45,34 +45,6 @@ from storage.shard_index import ShardEntry, expand_shards
 
 EVALUATION = "evaluation"
 """What a selector that draws, draws for: the same each time."""
-
-
-class EvaluateTaskConfig(BaseModel):
-    """Settings of `evaluate-task`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    model: str = Field(description="Folder of a model of train-task.")
-    shards: list[str] = Field(description="Shards to judge it on: folders, globs, brace patterns or index files.")
-    ranks: str = Field(description="Store of the scores of their patches: of rank, or of score.")
-    out: str = Field(description="Folder for the result (result.json).")
-    select: Select | None = Field(None, description="How patches are chosen, instead of as in training.")
-    keep_ratio: float | None = Field(
-        None, gt=0, le=1, description="Part of the patches that is kept, instead of that in training."
-    )
-    class_names: str | None = Field(
-        None,
-        description="File with a name a line, that of class 0 first, by which the classes of these shards are matched "
-        "with the model's; by default what their index has.",
-    )
-    mask_values: MaskValues = Field([], description=MASK_VALUES)
-    exclude_classes: str | None = Field(
-        None, description="File of classes, one a line: all metrics are reported without these too."
-    )
-    throughput: bool = Field(True, description="Measure speed and cost, beside the model on all patches.")
-    batch_size: int = Field(64, ge=1, description="Images computed at a time.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What the model computes on.")
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +117,7 @@ def evaluate_task(
     if config.throughput:
         sample = first.samples[0]
         choose = partial(views.choose, sample, 0, first.seen[0].pixels, EVALUATION)
-        asked = store if select in USES_SCORES else None
+        asked = store if SELECTORS[select].uses_scores else None
         targets = [
             task.targets(truth, classes, seen.view, grid.image_size)
             for truth, seen in zip(first.truths, first.seen, strict=True)
@@ -162,9 +134,9 @@ def evaluate_task(
     left = set(range(len(classes))) - excluded if excluded else None
     return TaskResult(
         task=saved.task,
-        selector=saved.selector if select in USES_SCORES else select,
+        selector=saved.selector if SELECTORS[select].uses_scores else select,
         select=select,
-        select_version=VERSIONS.get(select),
+        select_version=SELECTORS[select].noted_version,
         keep_ratio=ratio,
         patches=grid.n_patches,
         kept=kept,
@@ -183,7 +155,7 @@ def evaluate_task(
 
 
 def _notes(saved: SavedTask, select: Select, precision: Precision) -> Iterator[str]:
-    trained, judged = saved.select_version or 1, VERSIONS.get(select, 1)
+    trained, judged = saved.select_version or 1, SELECTORS[select].version
     if select == saved.run.select and trained != judged:
         yield f"trained on patches that version {trained} of {select} chose, judged on those of version {judged}"
     if precision != "fp32":

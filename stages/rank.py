@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ranker.network import RankerConfig
 from ranker.patch_ranker import PatchRanker
 from ranker.pretrained import RankerCheckpoint
-from stages.compute.autocast import Precision, autocast
+from stages.compute.autocast import autocast
 from stages.compute.micro_batches import MicroBatches
 from stages.ranking.load_ranker import load_ranker
 from stages.samples.view_batches import committed_receipt, process_views
+from stages.settings.choices import Precision
+from stages.settings.rank import RankConfig
 from stages.stage import Receipt
 from storage.patch_store import PatchStore, Settings
 from storage.ranks import CONTENT
@@ -26,27 +26,6 @@ from storage.shard_index import ShardEntry
 
 METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean other ranks."""
-
-
-class RankConfig(BaseModel):
-    """Settings of `rank`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    shards: list[str] = Field(description="Shards to rank: folders, globs, brace patterns or index files.")
-    ranker: str = Field(description="Ranker: the folder of train-ranker, or a .pth file of the published code.")
-    out: str = Field(description="Store that the ranks go to; made if missing, gone on with if not.")
-    views: int = Field(1, ge=1, description="Views of each image: the evaluation crop, then random resized crops.")
-    crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
-    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
-    seed: int = Field(0, description="Seed of the random crops.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
-    )
-    batch_size: int | None = Field(
-        None, ge=1, description="Images computed at a time; by default what suits ranker and device."
-    )
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
 
 def rank_settings(config: RankConfig, checkpoint: RankerCheckpoint, precision: Precision) -> Settings:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from stages.compute.autocast import Precision
-from stages.density.distances import Distance
 from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
-from stages.density.masks import Masking, draw_masks, mask_sizes, masks_per_round
-from stages.density.removal import Removal
+from stages.density.masks import draw_masks, mask_sizes
 from stages.density.scorer import DensityScorer
 from stages.samples.view_batches import committed_receipt, process_views
+from stages.settings.choices import Precision
+from stages.settings.score import ScoreConfig
 from stages.stage import Receipt
 from storage.patch_store import PatchStore, Settings
 from storage.rounding import LEAST_BITS, round_keeping_order
@@ -26,42 +23,6 @@ from storage.shard_index import ShardEntry
 
 METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean other scores."""
-
-
-class ScoreConfig(BaseModel):
-    """Settings of `score`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    shards: list[str] = Field(description="Shards to score: folders, globs, brace patterns or index files.")
-    mae: str = Field(description="MAE with its decoder: a folder, a .pth file of facebookresearch/mae, or hf://NAME.")
-    out: str = Field(description="Store that the scores go to; made if missing, gone on with if not.")
-    views: int = Field(1, ge=1, description="Views of each image: the evaluation crop, then random resized crops.")
-    crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
-    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
-    masking: Masking = Field(
-        "partition", description="'partition': disjoint masks that show every patch; 'random': the paper's."
-    )
-    masks: int | None = Field(
-        None, ge=1, description="Masks for each view; by default as many as show every patch twice."
-    )
-    mask_ratio: float = Field(0.9, gt=0, lt=1, description="Part of the patches that a mask hides.")
-    seed: int = Field(0, description="Seed of views and masks.")
-    removal: Removal = Field("decoder", description="Where a patch is taken away; 'decoder' is the paper's.")
-    distance: Distance = Field("l1", description="Distance between two reconstructions; 'l1' is the paper's.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic; 'auto': what the store has, or the fastest whose rankings can be trusted."
-    )
-    micro_batch: int | None = Field(
-        None, ge=1, description="Images computed at a time; by default what suits the device."
-    )
-    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
-
-    def masks_for(self, n_patches: int) -> int:
-        """Number of masks of each view."""
-        if self.masks is not None:
-            return self.masks
-        return 2 * masks_per_round(n_patches, self.mask_ratio)
 
 
 def score_settings(config: ScoreConfig, checkpoint: MaeCheckpoint, precision: Precision) -> Settings:

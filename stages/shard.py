@@ -23,15 +23,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from stages.images.decoding import MAX_PIXELS
+from stages.settings.shard import ShardConfig
 from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, write_plan
 from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
 from stages.sharding.tars import make_tars
-from stages.sources.drawn_on import DrawnOn
-from stages.sources.sample_fields import Orientations, PackedSample, sample_fields
-from stages.sources.scenes import SMALLEST_SIDE
+from stages.sources.sample_fields import PackedSample, sample_fields
 from stages.sources.source import Item, SkippedObject
 from stages.sources.table import find_images
 from stages.sources.wording import some_of
@@ -51,72 +47,6 @@ NOT_IN_PLAN = {
 }  # what the last three hold is in the plan, not where it lies
 
 Report = Callable[[str, dict[str, Any]], None]
-
-
-class ShardConfig(BaseModel):
-    """What to make tars of, and how."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    images: str | None = Field(
-        None, description="Folder of images; its subfolders are classes if every image lies in one."
-    )
-    coco: str | None = Field(
-        None, description="Annotation file in COCO's format; its file names are relative to --images."
-    )
-    masks: str | None = Field(
-        None,
-        description="Folder of PNG masks (8-bit or palette, value = class), named as the images in --images.",
-    )
-    scenes: int | None = Field(None, ge=1, description="Number of built-in scenes to draw, instead of --images.")
-    scene_size: int = Field(96, ge=SMALLEST_SIDE, description="Side of the built-in scenes in pixels.")
-    out: str = Field(min_length=1, description="Folder for the tars and their index: local, s3://, gs:// or az://.")
-    name: str | None = Field(
-        None,
-        pattern="^[A-Za-z0-9_-]+$",
-        description="What the tars' names begin with; that of the output folder if not given.",
-    )
-    shard_size: int = Field(1000, ge=1, description="Images in a tar.")
-    max_side: int | None = Field(
-        None,
-        ge=1,
-        description="Make images smaller whose longer side is longer than this, with their boxes, polygons "
-        "and masks (run-length coded segments are dropped). Otherwise images keep their original bytes.",
-    )
-    orientation: Orientations = Field(
-        "keep",
-        description="Images with an EXIF orientation: 'keep' leaves pixels and tag as they are stored; 'apply' turns "
-        "the pixels upright and encodes them anew.",
-    )
-    drawn_on: DrawnOn = Field(
-        "auto",
-        description="What their annotations were drawn on: the 'upright' picture or the 'stored' pixels; 'auto' goes "
-        "by the sizes that annotations give, and skips images where these do not tell.",
-    )
-    shuffle: bool = Field(
-        True, description="Mix the order of the images; otherwise they are in the order of their paths."
-    )
-    seed: int = Field(0, ge=0, description="Of the order, and of the built-in scenes.")
-    min_side: int = Field(16, ge=1, description="Leave out images with a side shorter than this.")
-    max_pixels: int = Field(
-        MAX_PIXELS,
-        ge=1,
-        le=MAX_PIXELS,
-        description="Leave out images with more pixels, which may be decompression bombs.",
-    )
-    workers: int = Field(0, ge=0, description="Threads that read and check images; 0: one for each core.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> ShardConfig:
-        if (self.images is None) == (self.scenes is None):
-            raise ValueError("expected either images or scenes, one of them")
-        if self.coco is not None and self.masks is not None:
-            raise ValueError("expected coco or masks, not both")
-        if self.scenes is not None and (self.coco is not None or self.masks is not None):
-            raise ValueError("coco and masks belong to images, not to scenes")
-        if self.drawn_on != "auto" and self.coco is None and self.masks is None:
-            raise ValueError("drawn_on belongs to coco or masks")
-        return self
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from storage.locations import locate
 
 CHOSEN, VISIBLE = "red", "white"
 """Colours of frames."""
+DRAWN = 336
+"""Pixels along a side of a crop at most: a photograph is looked at in more of them than a ranker sees."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,13 +88,14 @@ def draw_row(
     config: ShowConfig, ranker: PatchRanker, mae: MaskedAutoencoder | None, shown: ShownImage, image: Image.Image
 ) -> Row:
     """The evaluation crop of an image with its score map, what remains of it at each keep ratio, and the removal of a
-    patch if there is an MAE. Each model sees the crop at its own size."""
+    patch if there is an MAE. Each model sees the crop at its own size; people see it in whole pixels for each patch."""
     grid, view = ranker.config.grid, evaluation_view(*image.size, config.crop)
-    crop = render(image, view, ranker.config.image_size)
-    scores = ranker.rank(torch.tensor(crop, device=ranker.mean.device).permute(2, 0, 1)[None])[0].cpu()
+    seen = render(image, view, ranker.config.image_size)
+    scores = ranker.rank(torch.tensor(seen, device=ranker.mean.device).permute(2, 0, 1)[None])[0].cpu()
     if not scores.isfinite().all():
         raise ValueError(f"{config.ranker}: its scores of {shown.url} are not finite: expected numbers")
     kept = [top_patches(scores, ratio).tolist() for ratio in config.keep]
+    crop = render(image, view, grid * max(1, DRAWN // grid))
     pictures = [crop, heat_overlay(crop, scores.view(grid, grid).numpy())]
     if mae is None:
         return Row(shown.name, [*pictures, *(only_patches(crop, patches, grid) for patches in kept)])

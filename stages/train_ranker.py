@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.encoder_weights import load_encoder
-from ranker.losses import FOCUS_TOP, LOSSES, focused
-from ranker.network import SIZES, Head, PatchRankingTransformer, RankerConfig
+from ranker.losses import focused
+from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE
-from stages.compute.autocast import Precision
 from stages.density.masks import mask_sizes
 from stages.ranking.best_ranker import BEST_FILES, BestRanker, read_report
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts
 from stages.ranking.lists import ListBatch, RankerLists, ranker_objective
-from stages.ranking.recipes import PRESETS, Loss, RankerRecipe
 from stages.ranking.validation import RankerValidation, ValidationReport
 from stages.report import Summary, Tell
-from stages.samples.scored import Split, SplitBy, Survey, join_scores, survey
+from stages.samples.scored import Split, Survey, join_scores, survey
+from stages.settings.choices import Precision
+from stages.settings.train_ranker import TrainRankerConfig
+from stages.tables import LOSSES
 from stages.training.encoders import Encoder, read_encoder
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision, epoch_end
 from stages.training.run import Done, Ingredients, TrainingStage, train
-from stages.training.warmup import fitting_warmup
 from storage.locations import locate
 from storage.patch_store import PatchStore, Settings, fingerprint
 from storage.scores import CONTENT
@@ -40,98 +37,6 @@ METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean another model."""
 SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
-
-
-class TrainRankerConfig(BaseModel):
-    """Settings of `train-ranker`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    shards: list[str] = Field(description="Shards that were scored: folders, globs, brace patterns or index files.")
-    scores: str = Field(description="Store of their scores.")
-    out: str = Field(description="Folder for the ranker; a training that was interrupted goes on from there.")
-    preset: Literal["small-data", "published"] = Field(
-        "small-data", description="Recipe that the settings left out are taken from; 'published' is the paper's."
-    )
-    size: Literal["nano", "tiny", "small", "base"] | None = Field(
-        None, description="Width, depth and heads by name; by default 'nano', as published 'small'."
-    )
-    width: int | None = Field(None, ge=1, description="Width, instead of the size's.")
-    depth: int | None = Field(None, ge=1, description="Blocks, instead of the size's.")
-    heads: int | None = Field(None, ge=1, description="Attention heads, instead of the size's.")
-    head: Head | None = Field(
-        None,
-        description="'token': a patch's score from its own token, at any image size; 'cls': the paper's, scores of all "
-        "positions from the CLS token; by default 'token', as published 'cls'.",
-    )
-    init: str | None = Field(
-        None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
-    )
-    loss: Loss | None = Field(None, description="Ranking loss; by default 'list_mle', as published.")
-    sublist: int | None = Field(None, ge=2, description="Random part of each list that the loss is computed on.")
-    focus_top: int | None = Field(
-        None,
-        ge=1,
-        description="Best patches of a list whose order the loss 'focused' wants; by default 10, as published, or half "
-        "of a list of fewer than 20.",
-    )
-    symmetric: bool | None = Field(
-        None,
-        description="Rank the whole image in training too; otherwise, as published, the visible patches alone.",
-    )
-    lists: int | None = Field(
-        None, ge=1, description="Masks of a view that an image is ranked under at each step; by default all."
-    )
-    epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(
-        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
-    )
-    batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 64.")
-    accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
-    base_learning_rate: float | None = Field(
-        None, gt=0, description="Learning rate for 256 images in an update; by default 0.004."
-    )
-    weight_decay: float | None = Field(None, ge=0, description="Weight decay of AdamW; by default 0.05.")
-    clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient; by default 1.")
-    split: SplitBy = Field(
-        "key", description="Hold out single images by their keys ('key'), or whole shards ('shard')."
-    )
-    validation: float = Field(0.1, gt=0, lt=1, description="Part that is held out to validate on.")
-    validation_images: int = Field(512, ge=1, description="At most so many of them are looked at after each epoch.")
-    top: float = Field(0.25, gt=0, lt=1, description="Part of a list that NDCG and recall look at.")
-    seed: int = Field(0, description="Seed of weights, split, order, views and lists.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."
-    )
-    decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
-    checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
-
-    def recipe(self) -> RankerRecipe:
-        """The preset with what is given instead."""
-        preset = PRESETS[self.preset]
-        names = [field.name for field in dataclasses.fields(preset)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
-        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
-
-    def focus(self, list_length: int) -> int | None:
-        """`focus_top` for lists of so many patches; None for losses without one. Raises ValueError for a number that
-        leaves no other patch, or that the loss does not look at."""
-        if self.recipe().loss != "focused":
-            if self.focus_top is not None:
-                raise ValueError(f"focus_top: expected none for the loss {self.recipe().loss}, got {self.focus_top}")
-            return None
-        length = min(list_length, self.sublist or list_length)
-        if self.focus_top is not None and self.focus_top >= length:
-            raise ValueError(f"focus_top: expected fewer than the {length} patches of a list, got {self.focus_top}")
-        return self.focus_top or min(FOCUS_TOP, math.ceil(length / 2))
-
-    def architecture(self, image_size: int, patch_size: int) -> RankerConfig:
-        """Raises ValueError for numbers that do not fit each other."""
-        recipe = self.recipe()
-        sizes = dict(SIZES[recipe.size])
-        sizes.update({name: value for name in sizes if (value := getattr(self, name)) is not None})
-        return RankerConfig(image_size=image_size, patch_size=patch_size, head=recipe.head, **sizes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import partial
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from ranker.selection import kept_count
 from stages.report import Message, Summary, Tell
 from stages.samples.ranked import join_ranks, refuse_other_grid, selector_name
-from stages.selectors import VERSIONS
+from stages.settings.train_task import TrainTaskConfig
+from stages.tables import SELECTORS, TASKS
 from stages.tasks.architecture import begin_encoder
 from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
 from stages.tasks.class_lists import (
@@ -28,20 +27,16 @@ from stages.tasks.class_lists import (
 from stages.tasks.classes_file import read_classes
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
-from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
-from stages.tasks.recipes import PRESETS, TaskRecipe
-from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun
+from stages.tasks.runs import TaskRun
 from stages.tasks.settings import task_settings
 from stages.tasks.survey import read_class_names, read_excluded, read_lines
-from stages.tasks.table import TASKS, TaskName
-from stages.tasks.task import Classes, TaskOptions
+from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
-from stages.training.warmup import fitting_warmup
 from storage.dense_scores import open_dense, patch_grid
 from storage.json_files import read_json_object
 from storage.locations import locate
@@ -52,103 +47,6 @@ from storage.shard_index import ShardEntry, expand_shards
 CLASSES_FILE = "classes.json"
 SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
-
-
-class TrainTaskConfig(BaseModel):
-    """Settings of `train-task`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    task: TaskName = Field(description="What is learnt.")
-    shards: list[str] = Field(description="Shards to train on: folders, globs, brace patterns or index files.")
-    ranks: str = Field(description="Store of the scores of their patches: of rank, or of score.")
-    out: str = Field(description="Folder for models and results; what was interrupted goes on from there.")
-    eval_shards: list[str] = Field([], description="Shards to judge the models on.")
-    eval_ranks: str | None = Field(None, description="Store of the scores of their patches.")
-    keep_ratio: KeepRatios = Field([0.25, 0.5, 0.75, 1.0], description="Parts of the patches that are kept.")
-    select: Selects = Field(
-        ["topk"],
-        description="How they are chosen: 'topk', 'topk+cluster' (the paper's 70% and 30%), 'random', 'centre', "
-        "'lowest', or 'full' for all.",
-    )
-    seeds: Seeds = Field([0], description="Of weights, order, views and draws: a model for each.")
-    selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
-    )
-    class_names: str | None = Field(
-        None,
-        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
-    )
-    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
-    mask_values: MaskValues = Field([], description=MASK_VALUES)
-    exclude_classes: str | None = Field(
-        None, description="File of classes, one a line: all metrics are reported without these too."
-    )
-    preset: Literal["small-data", "fine-tuning"] = Field(
-        "small-data", description="Recipe that the settings left out are taken from; 'fine-tuning' is MAE's."
-    )
-    size: Literal["nano", "tiny", "small", "base"] = Field(
-        "nano", description="Width, depth and heads of an encoder from scratch."
-    )
-    init: str | None = Field(
-        None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
-    )
-    epochs: int | None = Field(None, ge=1, description="Passes over the training images; by default 20.")
-    warmup_epochs: int | None = Field(
-        None, ge=0, description="Those in which the learning rate rises; by default 2, of few epochs a tenth."
-    )
-    batch_size: int | None = Field(None, ge=1, description="Images in an update, over all workers; by default 32.")
-    accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
-    base_learning_rate: float | None = Field(
-        None, gt=0, description="Learning rate for 256 images in an update; by default 0.008."
-    )
-    weight_decay: float | None = Field(None, ge=0, description="Weight decay of AdamW; by default 0.05.")
-    layer_decay: float | None = Field(
-        None, gt=0, le=1, description="Learning rate of a pretrained block beside that of the next; by default 0.75."
-    )
-    drop_path: float | None = Field(None, ge=0, lt=1, description="Rate of stochastic depth; by default 0.")
-    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Of classify and segment; by default 0.1.")
-    mixup: float | None = Field(
-        None, ge=0, description="Beta parameter of mixup, for classify and multilabel; by default 0: none."
-    )
-    clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient; by default 1.")
-    flip: bool = Field(True, description="Mirror every second view in training.")
-    multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
-    throughput: bool = Field(
-        True, description="Measure speed and cost at each ratio beside the full model, with the first seed."
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."
-    )
-    decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
-    checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
-
-    def recipe(self) -> TaskRecipe:
-        """The preset with what is given instead. Raises ValueError for what the task cannot do."""
-        preset = PRESETS[self.preset]
-        names = [field.name for field in dataclasses.fields(preset)]
-        given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
-        if not TASKS[self.task].mixes:
-            if given.get("mixup"):
-                raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, got {self.mixup}")
-            given["mixup"] = 0.0
-        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
-        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
-
-    def options(self, image_size: int) -> TaskOptions:
-        """Raises ValueError for what the task cannot do."""
-        if self.ignore_classes and self.task != "segment":
-            raise ValueError(f"ignore_classes: expected none for {self.task}, which has no masks")
-        if self.mask_values and self.task != "segment":
-            raise ValueError(f"mask_values: expected none for {self.task}, which has no masks")
-        return TaskOptions(
-            image_size=image_size,
-            label_smoothing=self.recipe().label_smoothing,
-            multilabel_loss=self.multilabel_loss,
-            ignore_classes=tuple(self.ignore_classes),
-            mask_values=parse_mask_values(self.mask_values),
-            head_std=self.recipe().head_std,
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +181,7 @@ class TrainTask(TrainingStage[TaskBatch]):
             flip=config.flip,
         )
         own = {"scores": fingerprint(store.settings), "select": run.select, "keep_ratio": run.keep_ratio}
-        self._select_version = VERSIONS.get(run.select)
+        self._select_version = SELECTORS[run.select].noted_version
         self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
 
     def prepare(self) -> Ingredients[TaskBatch]:

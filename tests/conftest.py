@@ -67,7 +67,8 @@ def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="session")
 def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stages.shard import ShardConfig, run_shard
+    from stages.settings.shard import ShardConfig
+    from stages.shard import run_shard
 
     folder = tmp_path_factory.mktemp("scenes") / "tars"
     run_shard(ShardConfig(scenes=15, scene_size=40, shard_size=4, out=str(folder), name="scenes"), lambda *_: None)

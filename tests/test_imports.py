@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "pipeline": {"pipeline", "stages", "ranker", "storage"},
@@ -16,7 +18,9 @@ MAY_IMPORT = {
     "ranker": {"ranker"},
     "storage": {"storage"},
 }
-ONLY_IN_PIPELINE = {"ray", "click"}
+ONLY_IN_PIPELINE = {"ray", "click", "cloup"}
+HEAVY = ["torch", "numpy", "ray", "zarr", "timm", "webdataset", "matplotlib", "PIL", "rich", "yaml", "obstore"]
+"""What takes more time to import than help may take."""
 
 
 def imported(file: Path) -> set[str]:
@@ -67,7 +71,7 @@ def test_ray_is_imported_where_it_is_used_alone() -> None:
         ("import stages.train_ranker, stages.rank", ["ray", "click"]),
         ("import ranker", ["ray", "click", "zarr", "webdataset", "pydantic", "stages", "storage"]),
         ("import storage.scores, storage.verification", ["torch", "ray", "click"]),
-        ("import pipeline.cli", ["torch", "ray", "zarr"]),
+        ("import pipeline.cli", [*HEAVY, "pydantic"]),
         ("import pipeline.ray.worker", ["torch", "zarr", "click"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -76,6 +80,46 @@ def test_what_need_not_be_there_is_not_loaded(statement: str, absent: list[str])
     code = f"import sys; {statement}; print([name for name in {absent} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert printed.strip() == "[]"
+
+
+def said(words: list[str], complete: bool) -> list[tuple[str, list[str]]]:
+    """What the command says to each of `words` (ltrp-pipeline, a command, ...), one after the other in one process, and
+    what of `HEAVY` is loaded by then."""
+    code = f"""
+import shlex, sys
+from click.testing import CliRunner
+from pipeline.cli import main
+answers = []
+for line in {words}:
+    asked = dict(_LTRP_PIPELINE_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(line.count(" ")))
+    called = CliRunner(env=asked if {complete} else {{}}).invoke(main, shlex.split(line)[1:], prog_name="ltrp-pipeline")
+    answers.append((called.output, [each for each in {HEAVY} if each in sys.modules]))
+print(answers)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return ast.literal_eval(ended.stdout)
+
+
+def test_help_loads_nothing_that_takes_long() -> None:
+    commands = ["", *COMMANDS]
+    answers = said([f"ltrp-pipeline {name} --help" for name in commands], complete=False)
+    assert all("  -h, --help " in printed for printed, _ in answers)
+    assert {name: heavy for name, (_, heavy) in zip(commands, answers, strict=True) if heavy} == {}
+
+
+def test_completion_knows_commands_options_and_choices_and_loads_nothing_that_takes_long() -> None:
+    expected = {
+        "train-r": ["train-ranker"],
+        **{f"{name} --hel": ["--help"] for name in COMMANDS},
+        "score --mask": ["--masking", "--masks", "--mask-ratio"],
+        "train-task det": ["detect"],
+        "score --distance ss": ["ssim"],
+        "train-ranker --loss list": ["list_mle", "list_net"],
+    }
+    answers = said([f"ltrp-pipeline {words}" for words in expected], complete=True)
+    completed = [[line.partition(",")[2] for line in printed.splitlines()] for printed, _ in answers]
+    assert dict(zip(expected, completed, strict=True)) == expected
+    assert [heavy for _, heavy in answers if heavy] == []
 
 
 def test_no_file_has_a_name_that_says_nothing() -> None:

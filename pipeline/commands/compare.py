@@ -7,7 +7,9 @@ import json
 from collections.abc import Sequence
 
 import click
+import cloup
 
+from pipeline.help import command
 from stages.comparison.comparison import compare as compare_results
 from stages.comparison.table import comparison_table
 from storage.locations import locate
@@ -15,9 +17,12 @@ from storage.locations import locate
 FIGURES_FILE = "comparison.json"
 
 
-@click.command()
-@click.argument("results", nargs=-1, required=True)
-@click.option("--out", required=True, help="Folder for TASK.md, TASK.png and comparison.json.")
+@command(
+    "compare work/classify --out work/comparison",
+    "compare a/result.json b/result.json --out work/comparison",
+)
+@cloup.argument("results", nargs=-1, required=True)
+@cloup.option("--out", required=True, help="Folder for TASK.md, TASK.png and comparison.json.")
 @click.pass_context
 def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
     """Lay RESULTS of tasks beside each other: one table and one plot a task.

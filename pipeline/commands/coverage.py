@@ -8,14 +8,17 @@ import click
 
 from pipeline.commands.compare import run_compare_command
 from pipeline.config import PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display
 from stages.comparison.result import RESULT_FILE
-from stages.coverage import CoverageConfig, measure_coverage
+from stages.settings.coverage import CoverageConfig
 from storage.locations import locate
 
 
-@click.command()
+@command(
+    "coverage --shards work/shards --ranks work/ranks --out work/coverage",
+    "coverage --shards val --ranks val-ranks --out covered --select topk,random --keep-ratio 0.1,0.25",
+)
 @config_option
 @options_of(CoverageConfig)
 @click.pass_context
@@ -31,6 +34,9 @@ def coverage(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def run_coverage_command(config: CoverageConfig) -> int:
     """Measures, whether or not it was done before; returns the exit status."""
+    from pipeline.progress.display import Display
+    from stages.coverage import measure_coverage
+
     place = locate(config.out)
     with Display("coverage", "images") as display:
         found = measure_coverage(

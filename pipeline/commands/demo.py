@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import typing
-
 import click
+import cloup
 
 from pipeline.commands.run import run_stages
 from pipeline.config import PipelineFile
+from pipeline.help import command
 from pipeline.hints import command_line
-from ranker import PatchRanker
-from stages.ranking.facts import read_facts
-from stages.ranking.score_maps import draw_held_out, draw_score_maps
-from stages.samples.scored import held_out, join_scores
-from stages.tasks.table import TaskName
-from storage.patch_store import PatchStore
-from storage.scores import CONTENT
+from stages.tables import TASKS
 from storage.shard_index import expand_shards
 
 PICTURED = 12
@@ -27,12 +21,15 @@ IN_PROCESS = {"executor": "in-process"}
 """A few hundred scenes take less time than starting Ray."""
 
 
-@click.command()
-@click.option("--out", default="ltrp-demo", show_default=True, help="Folder that everything goes to.")
-@click.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
-@click.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
-@click.option("--tasks/--no-tasks", default=False, help="Train all downstream tasks too: a quarter of an hour more.")
-@click.option("--task-scenes", default=2000, show_default=True, help="Built-in scenes to train these on.")
+@command(
+    "demo",
+    "demo --out somewhere --scenes 200 --tasks",
+)
+@cloup.option("--out", default="ltrp-demo", show_default=True, help="Folder that everything goes to.")
+@cloup.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
+@cloup.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
+@cloup.option("--tasks/--no-tasks", default=False, help="Train all downstream tasks too: a quarter of an hour more.")
+@cloup.option("--task-scenes", default=2000, show_default=True, help="Built-in scenes to train these on.")
 @click.pass_context
 def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
     """Run everything on built-in scenes: no data, no download, minutes on two cores.
@@ -40,9 +37,16 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     Draws scenes, trains a small MAE on them, scores their patches, trains a ranker on the scores, and says how much of
     other scenes' objects its best patches cover. Run again to go on, or to see that nothing is left.
     """
+    from ranker import PatchRanker
+    from stages.ranking.facts import read_facts
+    from stages.ranking.score_maps import draw_held_out, draw_score_maps
+    from stages.samples.scored import held_out, join_scores
+    from storage.patch_store import PatchStore
+    from storage.scores import CONTENT
+
     files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
     if tasks:
-        files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in typing.get_args(TaskName))]
+        files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in TASKS)]
     for file in files:
         if status := run_stages(file):
             ctx.exit(status)
@@ -114,7 +118,7 @@ def _task_scenes_file(out: str, scenes: int) -> PipelineFile:
     )
 
 
-def _task_file(out: str, task: TaskName) -> PipelineFile:
+def _task_file(out: str, task: str) -> PipelineFile:
     return PipelineFile(
         f"the demo's {task}",
         {

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display
-from stages.evaluate_ranker import EvaluateRankerConfig, Evaluation
-from stages.evaluate_ranker import evaluate_ranker as evaluate
-from stages.ranking.plot import draw_agreement
-from stages.ranking.table import quality_table
+from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.locations import locate
+
+if TYPE_CHECKING:
+    from stages.evaluate_ranker import Evaluation
 
 FIGURES_FILE = "evaluation.json"
 PLOT_FILE = "agreement.png"
 
 
-@click.command()
+@command(
+    "evaluate-ranker --shards work/shards --scores work/scores --ranker work/ranker --out work/evaluation",
+    "evaluate-ranker --shards val --scores val-scores --ranker ranker --out found --part all",
+)
 @config_option
 @options_of(EvaluateRankerConfig)
 @click.pass_context
@@ -38,6 +41,10 @@ def evaluate_ranker(ctx: click.Context, config: str | None, **flags: Any) -> Non
 
 def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
+    from pipeline.progress.display import Display
+    from stages.evaluate_ranker import evaluate_ranker as evaluate
+    from stages.ranking.plot import draw_agreement
+
     with Display("evaluate-ranker", "images") as display:
         found = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
     place = locate(config.out)
@@ -52,6 +59,8 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
 
 
 def _lines(found: Evaluation) -> Iterator[str]:
+    from stages.ranking.table import quality_table
+
     yield f"On {found.images} images with {found.masks} masks each; 95% confidence intervals over images:\n"
     yield from quality_table(found.qualities, "how well it predicts the scores")
     yield ""

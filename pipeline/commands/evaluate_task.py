@@ -7,15 +7,17 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display
 from stages.comparison.result import RESULT_FILE, TaskResult
-from stages.evaluate_task import EvaluateTaskConfig
-from stages.evaluate_task import evaluate_task as evaluate
+from stages.settings.evaluate_task import EvaluateTaskConfig
 from storage.locations import locate
 
 
-@click.command()
+@command(
+    "evaluate-task --model work/classify/topk-0.25-seed0 --shards val --ranks val-ranks --out judged",
+    "evaluate-task --model model --shards val --ranks val-ranks --out judged --select random",
+)
 @config_option
 @options_of(EvaluateTaskConfig)
 @click.pass_context
@@ -31,6 +33,9 @@ def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
+    from pipeline.progress.display import Display
+    from stages.evaluate_task import evaluate_task as evaluate
+
     with Display("evaluate-task", "images") as display:
         result = evaluate(
             config,

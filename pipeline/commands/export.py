@@ -7,13 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+import cloup
 
+from pipeline.help import command
 from storage.locations import locate
 
 
-@click.command()
-@click.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
-@click.option(
+@command(
+    "export --ranker work/ranker --out ranker.pt2",
+    "export --ranker work/ranker --format onnx --out ranker.onnx",
+)
+@cloup.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
+@cloup.option(
     "--format",
     "format_",
     type=click.Choice(["torch", "onnx"]),
@@ -21,7 +26,7 @@ from storage.locations import locate
     show_default=True,
     help="torch.export's, which PyTorch runs without this project, or ONNX.",
 )
-@click.option("--out", required=True, help="File to write; for torch its name ends in .pt2.")
+@cloup.option("--out", required=True, help="File to write; for torch its name ends in .pt2.")
 def export(ranker: str, format_: str, out: str) -> None:
     """Write a ranker as a program that runs without this project.
 

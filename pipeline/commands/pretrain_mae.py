@@ -8,18 +8,20 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.help import command
 from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
-from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-from stages.pretrain_mae import PICTURE_FILE, PretrainMaeConfig, PretrainMaeSummary, run_pretrain_mae
+from stages.settings.pretrain_mae import PretrainMaeConfig
 from storage.locations import locate
 from storage.training_folder import sole_trainer
 
 
-@click.command()
+@command(
+    "pretrain-mae --shards work/shards --out work/mae",
+    "pretrain-mae --shards work/shards --out work/mae --preset base --batch-size 256 --workers 4",
+)
 @config_option
-@options_of(PretrainMaeConfig)
-@options_of(TrainingExecutionConfig, without=("device",))
+@options_of(PretrainMaeConfig, TrainingExecutionConfig)
 @click.pass_context
 def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train a masked autoencoder on shards.
@@ -35,6 +37,9 @@ def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecutionConfig) -> int:
     """Trains what is not trained yet; returns the exit status."""
+    from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
+    from stages.pretrain_mae import PICTURE_FILE, PretrainMaeSummary, run_pretrain_mae
+
     if config.device != "auto":  # this stage has a setting of its own for it
         execution = execution.model_copy(update={"device": config.device})
     out = locate(config.out)

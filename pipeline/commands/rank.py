@@ -7,21 +7,19 @@ from typing import Any
 import click
 
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
-from pipeline.shard_run import absolute, run_shards
-from stages.rank import RankConfig, RankStage, rank_settings
-from stages.ranking.load_ranker import load_ranker
-from storage.patch_store import PatchStore
-from storage.ranks import CONTENT
+from stages.settings.rank import RankConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
 
 
-@click.command()
+@command(
+    "rank --shards work/shards --ranker work/ranker --out work/ranks",
+    "rank --shards work/shards --ranker work/ranker --out work/ranks --executor in-process",
+)
 @config_option
-@options_of(RankConfig)
-@options_of(ExecutionConfig)
+@options_of(RankConfig, ExecutionConfig)
 @click.pass_context
 def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Rank every patch of every image with a trained ranker.
@@ -32,11 +30,18 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("rank", given(flags, RankConfig))
     execution = file.section("execution", given(flags, ExecutionConfig))
-    ctx.exit(run_rank(settings, execution))
+    ctx.exit(run_rank_command(settings, execution))
 
 
-def run_rank(config: RankConfig, execution: ExecutionConfig) -> int:
+def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
     """Ranks what is not ranked yet; returns the exit status."""
+    from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
+    from pipeline.shard_run import absolute, run_shards
+    from stages.rank import RankStage, rank_settings
+    from stages.ranking.load_ranker import load_ranker
+    from storage.patch_store import PatchStore
+    from storage.ranks import CONTENT
+
     config = config.model_copy(update={"ranker": absolute(config.ranker), "out": absolute(config.out)})
     shards = expand_shards(config.shards)
     checkpoint = load_ranker(config.ranker)

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
+import cloup
 
-from pipeline.commands.coverage import run_coverage_command
-from pipeline.commands.evaluate_ranker import run_evaluate_ranker_command
-from pipeline.commands.evaluate_task import run_evaluate_task_command
-from pipeline.commands.pretrain_mae import run_pretrain_mae_command
-from pipeline.commands.rank import run_rank
-from pipeline.commands.score import run_score
-from pipeline.commands.shard import run_shard_command
-from pipeline.commands.train_ranker import run_train_ranker_command
-from pipeline.commands.train_task import run_train_task_command
+from pipeline.commands import COMMANDS, in_code, run_of
 from pipeline.config import DEFAULT_FILE, PipelineFile
-
-STAGES: dict[str, Callable[[Any, PipelineFile], int]] = {
-    "shard": lambda settings, file: run_shard_command(settings),
-    "pretrain_mae": lambda settings, file: run_pretrain_mae_command(settings, file.section("training_execution", {})),
-    "score": lambda settings, file: run_score(settings, file.section("execution", {})),
-    "train_ranker": lambda settings, file: run_train_ranker_command(settings, file.section("training_execution", {})),
-    "evaluate_ranker": lambda settings, file: run_evaluate_ranker_command(settings),
-    "rank": lambda settings, file: run_rank(settings, file.section("execution", {})),
-    "coverage": lambda settings, file: run_coverage_command(settings),
-    "train_task": lambda settings, file: run_train_task_command(settings, file.section("training_execution", {})),
-    "evaluate_task": lambda settings, file: run_evaluate_task_command(settings),
-}
-"""In the order of the flow. Each takes its settings and the file, skips what is done, returns an exit status."""
+from pipeline.help import command
 
 
-@click.command()
-@click.argument("file", default=DEFAULT_FILE)
+@command(
+    "run",
+    "run mine.yaml",
+)
+@cloup.argument("file", default=DEFAULT_FILE)
 @click.pass_context
 def run(ctx: click.Context, file: str) -> None:
     """Run the stages that FILE has sections for, in their order.
@@ -46,11 +27,16 @@ def run(ctx: click.Context, file: str) -> None:
 def run_stages(file: PipelineFile) -> int:
     """Runs them one after the other until one fails; returns its exit status."""
     # All are validated before the first begins.
-    stages: list[tuple[str, Any]] = [(name, file.section(name, {})) for name in STAGES if name in file.sections]
-    if not stages:
-        raise ValueError(f"{file.path}: expected a section for at least one stage of {', '.join(STAGES)}")
-    for number, (name, settings) in enumerate(stages, start=1):
-        click.echo(f"\n[{number}/{len(stages)}] {name.replace('_', '-')}", err=True)
-        if status := STAGES[name](settings, file):
+    stages = {name: in_code(name) for name, row in COMMANDS.items() if row.settings}
+    asked = [name for name, section in stages.items() if section in file.sections]
+    if not asked:
+        raise ValueError(f"{file.path}: expected a section for at least one stage of {', '.join(stages.values())}")
+    settings = {
+        name: [file.section(section, {}) for section in (stages[name], COMMANDS[name].execution) if section]
+        for name in asked
+    }
+    for number, name in enumerate(asked, start=1):
+        click.echo(f"\n[{number}/{len(asked)}] {name}", err=True)
+        if status := run_of(name)(*settings[name]):
             return status
     return 0

@@ -5,29 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import torch
+import cloup
 
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
+from pipeline.help import command
 from pipeline.options import given, options_of
-from pipeline.plan import plan_scores
-from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
-from pipeline.shard_run import absolute, run_shards
-from stages.compute.devices import resolve_device
-from stages.density.mae_checkpoints import load_mae
-from stages.density.precision import fastest_trusted
-from stages.score import ScoreConfig, ScoreStage, score_settings
-from storage.patch_store import PatchStore
-from storage.scores import CONTENT
+from stages.settings.score import ScoreConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
 
 
-@click.command()
+@command(
+    "score --shards work/shards --mae work/mae --out work/scores --plan",
+    "score --shards 's3://bucket/train-{000000..000146}.tar' --mae mae.pth --out s3://bucket/scores",
+)
 @config_option
-@options_of(ScoreConfig)
-@options_of(ExecutionConfig)
-@click.option("--plan", is_flag=True, help="Say what is left to do and what it costs, and stop there.")
-@click.option(
+@options_of(ScoreConfig, ExecutionConfig)
+@cloup.option("--plan", is_flag=True, help="Say what is left to do and what it costs, and stop there.")
+@cloup.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="Samples a second to plan with.  [default: measured]"
 )
 @click.pass_context
@@ -40,11 +35,21 @@ def score(ctx: click.Context, config: str | None, plan: bool, rate: float | None
     file = PipelineFile.read(config)
     settings = file.section("score", given(flags, ScoreConfig))
     execution = file.section("execution", given(flags, ExecutionConfig))
-    ctx.exit(show_plan(settings, execution, rate) if plan else run_score(settings, execution))
+    ctx.exit(show_plan(settings, execution, rate) if plan else run_score_command(settings, execution))
 
 
-def run_score(config: ScoreConfig, execution: ExecutionConfig) -> int:
+def run_score_command(config: ScoreConfig, execution: ExecutionConfig) -> int:
     """Scores what is not scored yet; returns the exit status."""
+    import torch
+
+    from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
+    from pipeline.shard_run import absolute, run_shards
+    from stages.density.mae_checkpoints import load_mae
+    from stages.density.precision import fastest_trusted
+    from stages.score import ScoreStage, score_settings
+    from storage.patch_store import PatchStore
+    from storage.scores import CONTENT
+
     config = config.model_copy(update={"mae": absolute(config.mae), "out": absolute(config.out)})
     shards = expand_shards(config.shards)
     checkpoint = load_mae(config.mae)
@@ -66,6 +71,16 @@ def run_score(config: ScoreConfig, execution: ExecutionConfig) -> int:
 
 def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | None) -> int:
     """Prints the plan; returns the exit status."""
+    import torch
+
+    from pipeline.plan import plan_scores
+    from pipeline.shard_command import stored_precision
+    from stages.compute.devices import resolve_device
+    from stages.density.mae_checkpoints import load_mae
+    from stages.density.precision import fastest_trusted
+    from storage.patch_store import PatchStore
+    from storage.scores import CONTENT
+
     shards = expand_shards(config.shards)
     mae = load_mae(config.mae).config
     device = resolve_device(execution.device)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from pipeline.config import PipelineFile, config_option
+from pipeline.help import command
 from pipeline.hints import command_line, next_command
 from pipeline.options import given, options_of
-from pipeline.progress.display import Display
-from stages.shard import LEFT_OUT, SKIPPED_OBJECTS, ShardConfig, ShardSummary, run_shard
-from stages.sources.table import SOURCES
+from stages.settings.shard import ShardConfig
 from storage.text import counted, printable
+
+if TYPE_CHECKING:
+    from stages.shard import ShardSummary
 
 MOST_REASONS = 5
 
 
-@click.command()
+@command(
+    "shard --images photos --out work/shards",
+    "shard --images coco/val --coco coco/instances_val.json --out work/coco",
+)
 @config_option
 @options_of(ShardConfig)
-@click.option("--verify", is_flag=True, help="Read the tars that are there, and make those again that are damaged.")
+@cloup.option("--verify", is_flag=True, help="Read the tars that are there, and make those again that are damaged.")
 @click.pass_context
 def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) -> None:
     """Pack images into webdataset tars with an index.
@@ -31,6 +37,8 @@ def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) ->
     scenes. Images that cannot be used are skipped and listed in OUT/left_out.json, wrong annotations of objects in
     OUT/skipped_objects.json. Running again makes what is missing.
     """
+    from stages.sources.table import SOURCES
+
     asked = given(flags, ShardConfig)
     if "images" in asked or "scenes" in asked:  # a source in the file is not meant beside one of the command line
         asked = {**dict.fromkeys(SOURCES), **asked}
@@ -39,6 +47,9 @@ def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) ->
 
 def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
     """Makes the tars that are missing; returns the exit status."""
+    from pipeline.progress.display import Display
+    from stages.shard import run_shard
+
     with Display("shard", "shards") as display:
         done = total = 0
 
@@ -67,6 +78,8 @@ def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
 
 
 def _lines(summary: ShardSummary) -> Iterator[str]:
+    from stages.shard import LEFT_OUT, SKIPPED_OBJECTS
+
     tars = f"{counted(len(summary.shards), 'tar')} ({summary.written} made now)"
     yield f"{summary.samples} of {counted(summary.images, 'image')} {_are(summary.samples)} in {tars}."
     if summary.left_out:

@@ -6,6 +6,9 @@ import re
 from typing import Any
 
 import click
+import cloup
+
+from pipeline.help import command
 
 
 class PatchPlace(click.ParamType):  # type: ignore[type-arg]
@@ -21,12 +24,15 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
         self.fail(f"expected ROW,COLUMN such as 3,5, got {value!r}", param, ctx)
 
 
-@click.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
-@click.option("--out", required=True, help="Picture to write, a .png.")
-@click.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
-@click.option(
+@command(
+    "show photos --ranker work/ranker --out seen.png",
+    "show a.jpg b.jpg --ranker work/ranker --mae work/mae --keep 0.5 --out seen.png",
+)
+@cloup.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@cloup.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
+@cloup.option("--out", required=True, help="Picture to write, a .png.")
+@cloup.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
+@cloup.option(
     "--keep",
     type=click.FloatRange(0, 1, min_open=True),
     multiple=True,
@@ -34,33 +40,33 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Part of the patches to keep; give it again for several.",
 )
-@click.option(
+@cloup.option(
     "--patch",
     type=PatchPlace(),
     help="Patch to take away, counted from 0 at the top left.  [default: the one that the ranker puts first]",
 )
-@click.option(
+@cloup.option(
     "--count",
     type=click.IntRange(1),
     default=12,
     show_default=True,
     help="Most images to show, spread evenly over those found.",
 )
-@click.option(
+@cloup.option(
     "--mask-ratio",
     type=click.FloatRange(0.5, 1, max_open=True),
     default=0.9,
     show_default=True,
     help="Part of the patches that is hidden from the MAE.",
 )
-@click.option(
+@cloup.option(
     "--crop",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.875,
     show_default=True,
     help="Part of the short side that the crop takes.",
 )
-@click.option(
+@cloup.option(
     "--seed", default=0, show_default=True, help="Seed of the masks; they are those that score draws with it."
 )
 def show(images: tuple[str, ...], out: str, **options: Any) -> None:

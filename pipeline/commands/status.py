@@ -6,23 +6,29 @@ import time
 from collections import Counter
 
 import click
+import cloup
 
-from pipeline.progress.display import duration
-from storage.contents import open_any
-from storage.driver_lock import current_driver
+from pipeline.help import command
 from storage.reasons import add_reasons, most_frequent
 from storage.text import counted, printable
 
 
-@click.command()
-@click.argument("store")
-@click.option("--left-out", "list_left_out", is_flag=True, help="List every sample that was left out.")
+@command(
+    "status work/scores",
+    "status s3://bucket/ranks --left-out",
+)
+@cloup.argument("store")
+@cloup.option("--left-out", "list_left_out", is_flag=True, help="List every sample that was left out.")
 @click.pass_context
 def status(ctx: click.Context, store: str, list_left_out: bool) -> None:
     """Say what is done, running, failed and missing in STORE.
 
     Reads the store alone: also while a run goes on, and after a cluster is gone.
     """
+    from pipeline.progress.display import duration
+    from storage.contents import open_any
+    from storage.driver_lock import current_driver
+
     opened, content = open_any(store)
     books = opened.books
     driver = current_driver(opened.place)

@@ -8,19 +8,20 @@ from typing import Any
 import click
 
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.help import command
 from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
-from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-from stages.ranking.table import quality_table
-from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
+from stages.settings.train_ranker import TrainRankerConfig
 from storage.locations import locate
 from storage.training_folder import sole_trainer
 
 
-@click.command()
+@command(
+    "train-ranker --shards work/shards --scores work/scores --out work/ranker",
+    "train-ranker --shards work/shards --scores work/scores --out work/ranker --size tiny --epochs 50",
+)
 @config_option
-@options_of(TrainRankerConfig)
-@options_of(TrainingExecutionConfig)
+@options_of(TrainRankerConfig, TrainingExecutionConfig)
 @click.pass_context
 def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train a model that ranks patches from cached scores (stage two).
@@ -37,6 +38,10 @@ def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecutionConfig) -> int:
     """Trains what is not trained yet; returns the exit status."""
+    from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
+    from stages.ranking.table import quality_table
+    from stages.train_ranker import TrainRankerSummary, run_train_ranker
+
     out = locate(config.out)
     train = partial(run_train_ranker, from_anywhere(config))
     with sole_trainer(out) as lock:

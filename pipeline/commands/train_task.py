@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import typing
 from functools import partial
 from typing import Any
 
 import click
+import cloup
 
 from pipeline.commands.compare import run_compare_command
 from pipeline.commands.evaluate_task import run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
+from pipeline.help import command
 from pipeline.hints import next_command
 from pipeline.options import given, options_of
-from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.comparison.result import RESULT_FILE
-from stages.evaluate_task import EvaluateTaskConfig
+from stages.settings.evaluate_task import EvaluateTaskConfig
+from stages.settings.train_task import TrainTaskConfig
+from stages.tables import TASKS
 from stages.tasks.runs import TaskRun, plan_runs
-from stages.tasks.table import TaskName
-from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
 from storage.locations import locate
 from storage.training_folder import sole_trainer
 
@@ -26,11 +26,13 @@ EVALUATION_FILE = "evaluation.json"
 """What a run's result was asked for with: another evaluation is made anew."""
 
 
-@click.command()
-@click.argument("task", type=click.Choice(typing.get_args(TaskName)), required=False)
+@command(
+    "train-task classify --shards work/shards --ranks work/ranks --out work/classify",
+    "train-task segment --shards a --ranks a-ranks --eval-shards b --eval-ranks b-ranks --out out --keep-ratio 0.25,1",
+)
+@cloup.argument("task", type=click.Choice(list(TASKS)), required=False)
 @config_option
-@options_of(TrainTaskConfig, without=("task",))
-@options_of(TrainingExecutionConfig)
+@options_of(TrainTaskConfig, TrainingExecutionConfig, without=("task",))
 @click.pass_context
 def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train downstream models on kept patches, at several keep ratios.
@@ -41,7 +43,7 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """
     file = PipelineFile.read(config)
     if flags["task"] is None and "task" not in file.sections.get("train_task", {}):
-        raise click.UsageError(f"TASK is missing: expected one of {', '.join(typing.get_args(TaskName))}", ctx)
+        raise click.UsageError(f"TASK is missing: expected one of {', '.join(TASKS)}", ctx)
     settings = file.section("train_task", given(flags, TrainTaskConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     ctx.exit(run_train_task_command(settings, execution))
@@ -49,6 +51,9 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecutionConfig) -> int:
     """Trains and judges what is not yet; returns the exit status."""
+    from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
+    from stages.train_task import prepare_task, run_train_task
+
     out, runs = locate(config.out), list(plan_runs(config.select, config.keep_ratio, config.seeds))
     with sole_trainer(out, [run.name for run in runs]) as lock:
         prepare_task(config, lambda report: click.echo(report.line, err=True))

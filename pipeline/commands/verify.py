@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import click
+import cloup
 
-from pipeline.progress.display import Display
-from storage.contents import open_any
+from pipeline.help import command
 from storage.text import counted, printable
-from storage.verification import verify_shards
 
 
-@click.command()
-@click.argument("store")
+@command(
+    "verify work/scores",
+    "verify s3://bucket/ranks",
+)
+@cloup.argument("store")
 @click.pass_context
 def verify(ctx: click.Context, store: str) -> None:
     """Prove that STORE is whole, or say what is damaged or missing.
@@ -19,6 +21,10 @@ def verify(ctx: click.Context, store: str) -> None:
     Checks every checksum, shape and count, and every shard against its tar's index. What is damaged is noted in the
     store, so that running `score` or `rank` again repairs just that. Exit status 1: something is damaged or missing.
     """
+    from pipeline.progress.display import Display
+    from storage.contents import open_any
+    from storage.verification import verify_shards
+
     opened, content = open_any(store)
     recorded, marked = opened.books.recorded(), opened.books.damaged()
     # A store that other software wrote may list no shards.

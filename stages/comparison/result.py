@@ -48,7 +48,7 @@ class TaskResult(BaseModel):
     """Whose scores the patches are chosen by, such as 'ltrp'; `select` itself where none are needed."""
     select: str
     select_version: int | None = None
-    """`stages.selectors.VERSIONS` when it was judged; None for the first."""
+    """The version of its selector when it was judged; None for the first."""
     keep_ratio: float = Field(gt=0, le=1)
     patches: int
     """Of an image."""

@@ -6,7 +6,7 @@ Norms, activations and softmax are left out, as is usual.
 from __future__ import annotations
 
 from stages.density.mae import MaeConfig
-from stages.density.removal import Removal
+from stages.settings.choices import Removal
 
 
 def density_flops(config: MaeConfig, visible: int, removal: Removal = "decoder") -> float:

@@ -8,12 +8,7 @@ the differences anchor - removal (B, K, N, P), in the decoder's own units; the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
-
 from torch import Tensor
-
-Distance = Literal["l1", "l2", "psnr", "ssim"]
 
 
 def l1(anchor: Tensor, difference: Tensor) -> Tensor:
@@ -47,9 +42,6 @@ def ssim(anchor: Tensor, difference: Tensor) -> Tensor:
     structure = d.var(-2, correction=0) / (a.var(-2, correction=0) + b.var(-2, correction=0) + c2)
     dissimilarity: Tensor = (luminance + structure - luminance * structure).mean(dim=(-2, -1))
     return dissimilarity
-
-
-DISTANCES: dict[Distance, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "l2": l2, "psnr": psnr, "ssim": ssim}
 
 
 def _range(anchor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from timm.layers import PatchEmbed
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ranker.bounds import refuse_impossible, refuse_impossible_eps
 from ranker.positions import sincos_positions
+from stages.settings.choices import PixelTarget
 
-PixelTarget = Literal["raw", "normalized"]
 MOST_PATCHES = 2**15 - 1
 """Stores number patches in int16."""
 

@@ -17,10 +17,11 @@ import dataclasses
 from functools import partial
 
 from ranker.digest import weights_digest
+from ranker.hub import download, is_on_hub
 from ranker.named_tensors import refuse_misfits
 from stages.density.checkpoints.facebookresearch import FACEBOOKRESEARCH
 from stages.density.checkpoints.family import StateDict, refuse_without_decoder
-from stages.density.checkpoints.hugging_face import HUGGING_FACE, SCHEME, download
+from stages.density.checkpoints.hugging_face import HUGGING_FACE
 from stages.density.checkpoints.ours import CONFIG_FILE, OURS, WEIGHTS_FILE, save_mae
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from storage.locations import locate
@@ -57,8 +58,8 @@ def load_mae(path: str) -> MaeCheckpoint:
 
     Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
     """
-    if path.startswith(SCHEME):
-        path = download(path)
+    if is_on_hub(path):
+        path = download(path, [file for family in FAMILIES for file in family.files])
     for family in FAMILIES:
         refuse_part(path, family.files)
     place = locate(path)

@@ -13,13 +13,10 @@ is a whole number, such as 10 of 100, rounding errors do not take one away, as t
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from stages.compute.randomness import Draws, draws_for, permutation
-
-Masking = Literal["partition", "random"]
+from stages.settings.choices import Masking
 
 PADDING = -1
 """Fills the last column of `visible` for a mask that shows one patch less than the largest."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stages.compute.autocast import Precision
+from stages.settings.choices import Precision
 
 _BF16_PRODUCTS = ("amx_bf16", "avx512_bf16", "bf16")
 """Instructions that multiply matrices in bf16: of Intel's AMX, of AVX-512, of ARM."""

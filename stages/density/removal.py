@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from timm.models.vision_transformer import Block
@@ -23,8 +22,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from stages.density.mae import MaskedAutoencoder, gather_tokens, masked_indices
-
-Removal = Literal["decoder", "encoder"]
+from stages.settings.choices import Removal
 
 
 def remove_in_decoder(mae: MaskedAutoencoder, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stages.compute.autocast import Precision, autocast
+from stages.compute.autocast import autocast
 from stages.compute.micro_batches import MicroBatches
-from stages.density.distances import DISTANCES, Distance
 from stages.density.mae import MaeConfig, MaskedAutoencoder
-from stages.density.removal import REMOVALS, Removal
+from stages.density.removal import REMOVALS
 from stages.images.normalisation import normalise
+from stages.settings.choices import Distance, Precision, Removal
+from stages.tables import DISTANCES
 
 
 class DensityScorer:

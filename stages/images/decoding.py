@@ -21,10 +21,9 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from stages.images.orientation import UPRIGHT, Size, read_orientation, reversed_orientation, turned_image, turned_size
 from stages.images.pixel_budget import DECODING
 from stages.images.rgb import NoRgbError, check_convertible, to_rgb
+from stages.settings.shard import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
-MAX_PIXELS = 178_956_970
-"""Where Pillow itself refuses, without a setting that is not global: 512 MiB as RGB."""
 MAX_TILE_PIXELS = 2**24
 """Of a TIFF's tile, unless the image itself has more: a tile is decoded whole, however little of it is used."""
 

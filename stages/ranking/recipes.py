@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
-from ranker.network import Head
-
-Loss = Literal["list_mle", "list_net", "rank_net", "pointwise", "focused"]
+from stages.settings.choices import Head, Loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 
 from stages.compute.randomness import draws_for, uniform
 from stages.images.views import View
 from stages.samples.joined import join_store, match_samples
+from stages.settings.choices import SplitBy
 from storage.patch_store import PatchStore
 from storage.scores import read_scores
 from storage.shard_index import ShardEntry
-
-SplitBy = Literal["key", "shard"]
 
 
 @dataclasses.dataclass(frozen=True)

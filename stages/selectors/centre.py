@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from stages.selectors.selector import Candidates
+from stages.selectors.selector import Candidates, selector
 
 
+@selector(uses_scores=False)
 def centre(candidates: Candidates, count: int) -> np.ndarray:
     """Of equally near ones the first in raster order."""
     grid = math.isqrt(len(candidates.score))

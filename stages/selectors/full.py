@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.selectors.selector import Candidates
+from stages.selectors.selector import Candidates, selector
 
 
+@selector(uses_scores=False)
 def full(candidates: Candidates, count: int) -> np.ndarray:
     """`count` must be L."""
     assert count == len(candidates.score)

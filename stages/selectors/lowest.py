@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.selectors.selector import Candidates
+from stages.selectors.selector import Candidates, selector
 
 
+@selector(uses_scores=True)
 def lowest(candidates: Candidates, count: int) -> np.ndarray:
     """Of equal scores the first in raster order. A patch without a score is kept after all others, here as well."""
     order = np.argsort(candidates.score, kind="stable")

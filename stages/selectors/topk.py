@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.selectors.selector import Candidates
+from stages.selectors.selector import Candidates, selector
 
 
+@selector(uses_scores=True)
 def topk(candidates: Candidates, count: int) -> np.ndarray:
     """As `ranker.selection.top_patches`: of equal scores the first in raster order. A patch without a score is kept
     after all others."""

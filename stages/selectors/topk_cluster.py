@@ -17,12 +17,13 @@ import numpy as np
 
 from stages.images.normalisation import IMAGENET_STD
 from stages.selectors.dpc_knn import dpc_knn
-from stages.selectors.selector import Candidates
+from stages.selectors.selector import Candidates, selector
 from stages.selectors.topk import topk
 
 TOP_SHARE = 0.7
 
 
+@selector(uses_scores=True, version=2)
 def topk_cluster(candidates: Candidates, count: int) -> np.ndarray:
     """Scores as `topk` takes them."""
     top = topk(candidates, max(1, int(TOP_SHARE * count)))

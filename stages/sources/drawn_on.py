@@ -8,12 +8,11 @@ the picture is turned by a quarter and is no square.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from stages.images.decoding import LoadedImage, UnusableImage
 from stages.images.orientation import UPRIGHT, Size
-
-DrawnOn = Literal["auto", "upright", "stored"]
+from stages.settings.choices import DrawnOn
 
 
 def refuse_other_size(loaded: LoadedImage, told: Size) -> None:

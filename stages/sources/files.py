@@ -9,7 +9,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from stages.images.decoding import MAX_PIXELS, UnusableImage
+from stages.images.decoding import UnusableImage
+from stages.settings.shard import MAX_PIXELS
 from stages.sources.wording import some_of
 from storage.shard_files import IMAGE_FIELDS
 from storage.text import counted, printable

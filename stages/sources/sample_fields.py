@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
@@ -29,7 +29,8 @@ from stages.images.orientation import (
     turned_size,
 )
 from stages.images.rgb import to_rgb
-from stages.sources.drawn_on import DrawnOn, drawn_upright, refuse_other_size
+from stages.settings.choices import DrawnOn, Orientations
+from stages.sources.drawn_on import drawn_upright, refuse_other_size
 from stages.sources.source import Example
 from stages.sources.turned_objects import DECIMALS, turned_object
 
@@ -37,8 +38,6 @@ JPEG_QUALITY = 95
 LOSSY = ("jpg", "jpeg", "webp")
 MOST_PROFILE_BYTES = 2**22
 """Of a colour profile that is kept; those of cameras and screens are far smaller."""
-
-Orientations = Literal["keep", "apply"]
 
 
 @dataclass(frozen=True)

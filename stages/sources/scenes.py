@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.compute.randomness import Draws, draws_for, uniform
+from stages.settings.shard import SMALLEST_SIDE
 
 BACKGROUND = "background"
-SMALLEST_SIDE = 32
 
 MOST_OBJECTS = 4
 PLACEMENTS = 12  # tries to place all objects of a scene; those that hide too much are passed over

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 class Classify:
     """Field `cls` of a sample: the number of its class."""
 
-    name = "classify"
     needs = "cls"
     metric_names: tuple[str, ...] = ("top-1", "top-5")
     judges: Literal["which", "presence", "places"] = "which"

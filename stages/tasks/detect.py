@@ -40,7 +40,6 @@ class Detect:
     trained on: like all that is unmarked they are background there. In evaluation, finding them counts neither for nor
     against."""
 
-    name = "detect"
     needs = "json with objects"
     metric_names: tuple[str, ...] = METRICS
     judges: Literal["which", "presence", "places"] = "places"

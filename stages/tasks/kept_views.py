@@ -10,8 +10,9 @@ from stages.compute.randomness import draws_for
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.samples.ranked import RankedSample
-from stages.selectors import DRAWS, SELECTORS, Select
 from stages.selectors.selector import Candidates
+from stages.settings.choices import Select
+from stages.tables import SELECTORS
 from storage.dense_scores import PatchGrid
 
 REMEMBERED_BYTES = 2**30
@@ -43,7 +44,7 @@ class KeptViews:
     def __init__(self, grid: PatchGrid, select: Select, count: int, *, seed: int, n_views: int) -> None:
         """`n_views`: of all samples together."""
         self._grid = grid
-        self._select = select
+        self._select = SELECTORS[select]
         self._count = count
         self._seed = seed
         self._remembers = n_views * grid.image_size**2 * 3 <= REMEMBERED_BYTES
@@ -59,7 +60,7 @@ class KeptViews:
             known = KeptView(view, pixels, self.choose(sample, number, pixels, turn))
             if self._remembers:
                 self._known[identity] = known
-        elif self._select in DRAWS:
+        elif self._select.draws:
             known = dataclasses.replace(known, kept=self.choose(sample, number, known.pixels, turn))
         return known
 
@@ -67,4 +68,4 @@ class KeptViews:
         """What `look` keeps of the view, worked out anew: (k,) int64, ascending."""
         draws = draws_for(self._seed, "select", sample.key, number, turn)
         candidates = Candidates(sample.score[number], pixels, self._grid.patch_size, draws)
-        return SELECTORS[self._select](candidates, self._count)
+        return self._select(candidates, self._count)

@@ -13,11 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from ranker.digest import FIELD, file_checksums, refuse_other_files
 from ranker.named_tensors import refuse_misfits
 from ranker.tensor_files import decode_safetensors, encode_safetensors
+from stages.settings.choices import TaskName
+from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.class_lists import KnownClasses
 from stages.tasks.classes_file import refuse_odd_classes
 from stages.tasks.runs import TaskRun
-from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.json_files import read_json_object
 from storage.locations import Location
@@ -43,7 +44,7 @@ class SavedTask:
     training_seconds: float | None
     """Of all steps, at the rate of those of the last start."""
     select_version: int | None = None
-    """`stages.selectors.VERSIONS` when it was trained; None for the first."""
+    """The version of its selector when it was trained; None for the first."""
     index_names: tuple[tuple[int, str], ...] | None = None
     """Numbers and names of the classes in the index of the training shards; empty where it has no names, None where
     that is not known."""

@@ -25,7 +25,6 @@ class Multilabel:
     """Field `json` of a sample: its categories. Those of the whole image, also where a crop cuts some off, as is usual
     for COCO."""
 
-    name = "multilabel"
     needs = "json with categories or objects"
     metric_names: tuple[str, ...] = ("mAP", "F1")
     judges: Literal["which", "presence", "places"] = "presence"

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
-
-from ranker.selection import kept_count
-from stages.selectors import Select
+from stages.settings.choices import Select
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +21,6 @@ class TaskRun:
         """Of its folder."""
         ratio = "" if self.select == "full" else f"-{self.keep_ratio}"
         return f"{self.select}{ratio}-seed{self.seed}"
-
-
-def _are_ratios(ratios: list[float]) -> list[float]:
-    for ratio in ratios:
-        kept_count(1, ratio)
-    return ratios
-
-
-KeepRatios = Annotated[list[float], Field(min_length=1), AfterValidator(_are_ratios)]
-Selects = Annotated[list[Select], Field(min_length=1)]
-Seeds = Annotated[list[int], Field(min_length=1)]
 
 
 def plan_runs(selects: Sequence[Select], ratios: Sequence[float], seeds: Sequence[int]) -> Iterator[TaskRun]:

@@ -25,7 +25,6 @@ from storage.shard_files import Sample
 class Segment:
     """Field `seg.png` of a sample: a mask as large as the image, value = class."""
 
-    name = "segment"
     needs = "seg.png"
     metric_names: tuple[str, ...] = ("mIoU", "pixel accuracy")
     judges: Literal["which", "presence", "places"] = "which"

@@ -10,12 +10,12 @@ from typing import TypeVar
 import torch
 
 from ranker.network import PatchRankingTransformer, RankerConfig
-from stages.compute.autocast import Precision
 from stages.density.cost import density_flops
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import mask_sizes
 from stages.density.scorer import DensityScorer
 from stages.ranking.mask_agreement import mask_flops
+from stages.settings.choices import Precision
 from stages.tasks.throughput import image_cost, time_in_turns
 from storage import ranks, scores
 from storage.patch_store import PatchStore, Settings

@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from stages.compute.autocast import Precision
+from stages.settings.choices import Precision, TaskName
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.recipes import TaskRecipe
-from stages.tasks.table import TaskName
 from stages.tasks.task import Classes, TaskOptions
 from storage.patch_store import PatchStore
 from storage.settings import Settings

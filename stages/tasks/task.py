@@ -1,6 +1,6 @@
 """What a downstream task is: the truth that it reads from a sample, its model, and how that is judged.
 
-Each task stands in a file of this folder, and in the table of `stages.tasks.table`.
+Each task stands in a file of this folder, and in a line of `stages.tables`.
 
 Shapes: B images of S x S pixels, L patches of which k are kept, C classes.
 """
@@ -107,7 +107,6 @@ class Metric(Protocol):
 class Task(Protocol):
     """One way of using patches."""
 
-    name: str
     needs: str
     """The fields of a sample that the truth comes from, for messages."""
     metric_names: tuple[str, ...]
@@ -153,6 +152,12 @@ class Task(Protocol):
         """With a new head."""
 
     def metric(self, classes: Classes, options: TaskOptions) -> Metric: ...
+
+
+def missing_from(task: Any) -> list[str]:
+    """What it lacks to be a `Task`."""
+    named = [*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_"))]
+    return [name for name in named if not hasattr(task, name)]
 
 
 def stack(targets: Sequence[dict[str, np.ndarray]]) -> Targets:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.compute.autocast import Precision, autocast
+from stages.compute.autocast import autocast
+from stages.settings.choices import Precision
 from stages.tasks.task import Targets, TaskModel
 
 LEAST_ROUNDS = 3

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ranker.digest import weights_digest
+from ranker.hub import is_on_hub
 from ranker.named_tensors import refuse_peculiar
 from ranker.tensor_files import read_checkpoint
-from stages.density.checkpoints.hugging_face import SCHEME
 from stages.density.mae_checkpoints import FAMILIES, load_mae
 from storage.locations import locate
 from storage.recognition import refuse_part
@@ -44,7 +44,7 @@ def read_encoder(init: str) -> Encoder:
     """
     if init.startswith(TIMM):
         return Encoder(_timm_weights(init.removeprefix(TIMM)), init)
-    if not init.startswith(SCHEME) and locate(init).exists():
+    if not is_on_hub(init) and locate(init).exists():
         for family in FAMILIES:
             refuse_part(init, family.files)
         weights, _ = read_checkpoint(locate(init).read(), init)

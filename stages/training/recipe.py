@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from stages.compute.autocast import Precision
+from stages.settings.choices import Precision
 
 
 class EpochRecipe(Protocol):

@@ -20,7 +20,8 @@ import yaml
 from kuberay_schema import problems
 from repository import ROOT
 
-from pipeline.cli import COMMANDS, main
+from pipeline.cli import main
+from pipeline.commands import COMMANDS
 
 PAGE = ROOT / "docs" / "cluster.md"
 DOCKERFILE = ROOT / "docs" / "cluster" / "Dockerfile"

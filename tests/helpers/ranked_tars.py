@@ -21,8 +21,8 @@ import pytest
 from scored_stores import settings_of
 from small_models import SMALL, SMALL_RANKER
 
-from stages.images.decoding import MAX_PIXELS
 from stages.images.views import View, evaluation_view, random_view
+from stages.settings.shard import MAX_PIXELS
 from stages.sources.built_in_scenes import from_scenes
 from stages.sources.sample_fields import sample_fields
 from stages.sources.scenes import CATEGORIES

@@ -9,7 +9,8 @@ import torch
 
 from ranker.pretrained import read_ranker
 from stages.ranking.validation import ValidationReport
-from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
+from stages.settings.train_ranker import TrainRankerConfig
+from stages.train_ranker import TrainRankerSummary, run_train_ranker
 from stages.training.loop import TrainingReport
 from stages.training.processes import SingleProcess
 

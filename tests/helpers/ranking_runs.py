@@ -8,8 +8,9 @@ from typing import Any
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import Executor, InProcessExecutor
 from pipeline.shard_run import Outcome, run_shards
-from stages.rank import RankConfig, RankStage, rank_settings
+from stages.rank import RankStage, rank_settings
 from stages.ranking.load_ranker import load_ranker
+from stages.settings.rank import RankConfig
 from storage.patch_store import PatchStore
 from storage.ranks import CONTENT
 from storage.shard_index import expand_shards

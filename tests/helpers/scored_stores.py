@@ -14,8 +14,9 @@ import pytest
 from pictures import encoded
 from small_models import SMALL
 
-from stages.density.masks import Masking, draw_masks
+from stages.density.masks import draw_masks
 from stages.images.views import View, evaluation_view, random_view
+from stages.settings.choices import Masking
 from storage.books import LeftOut
 from storage.locations import locate
 from storage.patch_store import PatchStore, Settings

@@ -9,7 +9,8 @@ from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import InProcessExecutor
 from pipeline.shard_run import Outcome, run_shards
 from stages.density.mae_checkpoints import load_mae
-from stages.score import ScoreConfig, ScoreStage, score_settings
+from stages.score import ScoreStage, score_settings
+from stages.settings.score import ScoreConfig
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_index import expand_shards

@@ -14,9 +14,11 @@ from ranked_tars import GRID, SIDE, Change, view_of
 from ranker_training import Told
 
 from stages.comparison.result import TaskResult
-from stages.evaluate_task import EvaluateTaskConfig, evaluate_task
+from stages.evaluate_task import evaluate_task
+from stages.settings.evaluate_task import EvaluateTaskConfig
+from stages.settings.train_task import TrainTaskConfig
 from stages.tasks.runs import TaskRun
-from stages.train_task import TrainTaskConfig, TrainTaskSummary, prepare_task, run_train_task
+from stages.train_task import TrainTaskSummary, prepare_task, run_train_task
 from stages.training.processes import SingleProcess
 
 TARS = {"a": [f"a{number}" for number in range(6)], "b": [f"b{number}" for number in range(5)]}

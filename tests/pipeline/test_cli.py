@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import COMMANDS, main
+from pipeline.cli import main
+from pipeline.commands import COMMANDS
+from stages.settings.groups import Group
 
 FROZEN = Path(__file__).with_name("command_line.txt")
 
@@ -41,7 +44,61 @@ def test_every_command_has_help_for_itself_and_for_each_option(name: str) -> Non
     assert command is not None
     assert command.help
     assert all(option.help for option in command.params if isinstance(option, click.Option))
-    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+    shown = [CliRunner().invoke(main, [name, flag]) for flag in ("-h", "--help")]
+    assert [each.exit_code for each in shown] == [0, 0]
+    assert shown[0].output == shown[1].output
+    flags = [flag for option in command.params if isinstance(option, click.Option) for flag in option.opts]
+    assert not [flag for flag in flags if shown[0].output.count(f"\n  {flag} ") != 1], "each stands in one group"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_shows_two_examples_that_can_be_pasted(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    _, examples = CliRunner().invoke(main, [name, "-h"]).output.split("\nExamples:\n")
+    assert len(examples.splitlines()) == 2
+    for example in examples.splitlines():
+        program, called, *words = shlex.split(example)
+        assert (program, called) == ("ltrp-pipeline", name)
+        command.make_context(called, words)  # raises UsageError for what it does not know
+
+
+def test_options_are_shown_in_groups_and_the_advanced_ones_apart() -> None:
+    printed = CliRunner().invoke(main, ["train-ranker", "-h"]).output
+    headings = [*(group.value for group in Group), "Other options", "Examples"]
+    places = [printed.index(f"\n{heading}:\n") for heading in headings]
+    assert places == sorted(places)
+    flags = ("--shards", "--init", "--epochs", "--workers", "--clip-norm", "--config")
+    assert [sum(place < printed.index(f"  {flag}") for place in places) for flag in flags] == [1, 2, 3, 4, 5, 6]
+
+
+def test_defaults_are_those_of_the_presets() -> None:
+    printed = " ".join(CliRunner().invoke(main, ["train-ranker", "-h"], terminal_width=1000).output.split())
+    for option in (
+        "--epochs INTEGER Passes over the training images. [default: 20; published: 400]",
+        "the visible patches alone. [default: true; published: false]",
+        "Ranking loss. [default: list_mle] --epochs",
+        "--clip-norm FLOAT Largest norm of an update's gradient. [default: 1.0; published: none]",
+        "--batch-size INTEGER Images in an update, over all workers. [default: 64; published: 4096]",
+    ):
+        assert option in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["scores"], "Did you mean one of: 'compare', 'score'?"),
+        (["train-rankr"], "'train-ranker'"),
+        (["verfy"], "Did you mean 'verify'?"),
+        (["score", "--mask"], "'--masks'"),
+        (["rank", "--rankr", "r"], "'--ranker'"),
+    ],
+    ids=str,
+)
+def test_a_mistyped_command_or_option_gets_a_suggestion(arguments: list[str], expected: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert expected in result.output
 
 
 def test_help_explains_the_flow() -> None:
@@ -99,7 +156,11 @@ def test_a_users_mistake_is_one_message_and_not_a_traceback(
         (BrokenPipeError(32, "Broken pipe"), 1, "Error: [Errno 32] Broken pipe\n"),  # a socket's: output is read
         (MemoryError(), 1, "Error: MemoryError\n"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "Error: DefaultCPUAllocator: can't allocate"),
-        (ModuleNotFoundError("No module named 'zarr'"), 1, "Error: No module named 'zarr'; expected all that"),
+        (
+            ModuleNotFoundError("No module named 'zarr'"),
+            1,
+            "Error: No module named 'zarr'; expected all that ",
+        ),
         (TypeError("no\nnumber"), 70, "Error: a fault of ltrp-pipeline: TypeError: no number; LTRP_PIPELINE_DEBUG=1 "),
         (KeyError("mae"), 70, "Error: a fault of ltrp-pipeline: KeyError: 'mae'; "),
         (AssertionError(), 70, "Error: a fault of ltrp-pipeline: AssertionError; "),
@@ -113,7 +174,7 @@ def test_whatever_is_raised_is_a_message_and_our_own_faults_have_a_status_of_the
     def fail(store: str) -> None:
         raise error
 
-    monkeypatch.setattr("pipeline.commands.status.open_any", fail)
+    monkeypatch.setattr("storage.contents.open_any", fail)
     result = CliRunner().invoke(main, ["status", "store"])
     assert result.exit_code == status
     assert result.output.startswith(expected)

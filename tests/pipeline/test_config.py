@@ -10,6 +10,7 @@ import yaml
 from repository import ROOT
 
 from pipeline.config import SECTIONS, PipelineFile, section_model
+from pipeline.options import commented
 
 NEEDED = {"shards": ["a"], "mae": "b", "out": "c"}
 
@@ -154,5 +155,17 @@ def test_the_shipped_file_holds_every_setting_at_its_default_and_a_comment_for_e
         for name, value in settings.items():
             if not fields[name].is_required() and (section, name) != ("shard", "scenes"):
                 assert value == fields[name].default, f"{section}.{name}"
-    lines = [line for line in text.splitlines() if line.startswith("  ") and not line.strip().startswith("#")]
-    assert all("#" in line for line in lines)
+
+
+def test_the_shipped_file_says_of_each_setting_what_help_says() -> None:
+    section, wrong = "", []
+    for line in (ROOT / "pipeline.yaml").read_text(encoding="utf-8").splitlines():
+        if line and line[0] not in " #":
+            section = line.rstrip(":")
+        elif line.startswith("  "):
+            setting, _, comment = line.partition("  # ")
+            name = setting.split(":")[0].strip()
+            expected = commented(section_model(section), name)
+            if comment != expected:
+                wrong.append(f"{section}.{name}: expected {expected!r}, got {comment!r}")
+    assert not wrong, "\n".join(wrong)

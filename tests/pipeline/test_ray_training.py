@@ -21,7 +21,8 @@ from pipeline.config import TrainingExecutionConfig
 from pipeline.ray.session import ray_session
 from pipeline.ray.training import train_on_workers
 from pipeline.training_run import run_training
-from stages.train_ranker import TrainRankerConfig, run_train_ranker
+from stages.settings.train_ranker import TrainRankerConfig
+from stages.train_ranker import run_train_ranker
 from stages.training.loop import TrainingReport
 from stages.training.processes import Processes
 from storage.locations import locate

@@ -12,7 +12,8 @@ import torch
 from repository import GOLDEN
 from torch import Tensor
 
-from ranker.losses import FOCUS_TOP, LOSSES, TIE, focused
+from ranker.losses import FOCUS_TOP, TIE, focused
+from stages.tables import LOSSES
 
 NAN = math.nan
 

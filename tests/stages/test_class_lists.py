@@ -11,6 +11,7 @@ import pytest
 from ranked_tars import INFO
 
 from stages.sources.scenes import BACKGROUND, CATEGORIES
+from stages.tables import TASKS
 from stages.tasks.class_lists import (
     ClassList,
     KnownClasses,
@@ -20,7 +21,6 @@ from stages.tasks.class_lists import (
     named_by_file,
     read_class_lists,
 )
-from stages.tasks.table import TASKS
 from storage.locations import locate
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes
 

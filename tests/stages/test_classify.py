@@ -21,8 +21,8 @@ from task_models import (
 )
 
 from stages.compute.autocast import autocast
+from stages.tables import TASKS
 from stages.tasks.classify import Classify
-from stages.tasks.table import TASKS
 from stages.tasks.task import Classes, TaskOptions
 
 TASK = Classify()

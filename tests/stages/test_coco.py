@@ -18,7 +18,8 @@ from PIL import Image
 
 from stages.images.decoding import UnusableImage
 from stages.samples.object_fields import RunLengthCode
-from stages.shard import ShardConfig, run_shard
+from stages.settings.shard import ShardConfig
+from stages.shard import run_shard
 from stages.sources.coco import read_coco
 from stages.sources.coco_images import from_coco
 from stages.sources.source import Source

@@ -14,7 +14,8 @@ from ranked_tars import GRID, INFO, SIDE, view_of, write_ranked, write_tar
 
 from pipeline.cli import main
 from stages.comparison.result import TaskResult, read_result
-from stages.coverage import CoverageConfig, measure_coverage
+from stages.coverage import measure_coverage
+from stages.settings.coverage import CoverageConfig
 from storage.locations import locate
 
 TARS = {"a": [f"a{number}" for number in range(16)], "b": ["bad", *(f"b{number}" for number in range(16))]}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stages.compute.randomness import draws_for
 from stages.images.views import View
 from stages.ranking.quality import Estimate
-from stages.selectors import SELECTORS
 from stages.selectors.selector import Candidates
+from stages.tables import SELECTORS
 from stages.tasks.covered import CoveredArea, box_areas, mask_areas
 
 

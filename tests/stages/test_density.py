@@ -12,10 +12,10 @@ from random_maes import DEEPER, SHAPES, random_images, random_mae, random_visibl
 from repository import GOLDEN
 from torch import Tensor
 
-from stages.density.distances import DISTANCES
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer
+from stages.tables import DISTANCES
 
 
 class PlainMae:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.density.distances import DISTANCES
+from stages.tables import DISTANCES
 
 
 @pytest.mark.parametrize("name", DISTANCES)

@@ -13,9 +13,9 @@ from small_models import SMALL_RANKER
 from task_runs import COLOURS, QUARTER, TARS, judge, painted, points_at_paint, task_config, train_task
 
 from stages.comparison.result import read_result
+from stages.tables import TASKS
 from stages.tasks.runs import TaskRun
 from stages.tasks.selector_cost import selector_cost
-from stages.tasks.table import TASKS
 from stages.tasks.throughput import measure
 from storage.locations import locate
 

@@ -10,7 +10,8 @@ import pytest
 from pictures import encoded, png_with_header
 from PIL import Image
 
-from stages.images.decoding import FORMATS, MAX_PIXELS, UnusableImage, decode_image, decode_mask
+from stages.images.decoding import FORMATS, UnusableImage, decode_image, decode_mask
+from stages.settings.shard import MAX_PIXELS
 
 WIDTH, HEIGHT = 40, 30
 NOISE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

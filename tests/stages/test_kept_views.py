@@ -14,8 +14,8 @@ from stages.compute.randomness import draws_for
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked
-from stages.selectors import DRAWS, SELECTORS
 from stages.selectors.selector import Candidates
+from stages.tables import SELECTORS
 from stages.tasks import kept_views
 from stages.tasks.kept_views import KeptView, KeptViews
 
@@ -73,7 +73,7 @@ def test_what_is_kept_is_what_the_selector_chooses_from_the_views_pixels_and_sco
     assert all(seen.kept.dtype == np.int64 and (np.diff(seen.kept) > 0).all() for seen in found)
 
 
-@pytest.mark.parametrize("select", sorted(SELECTORS.keys() - DRAWS - {"full"}))
+@pytest.mark.parametrize("select", sorted(name for name in SELECTORS if not SELECTORS[name].draws and name != "full"))
 def test_a_selector_that_does_not_draw_keeps_the_same_in_every_epoch_and_with_every_seed(select, samples) -> None:
     views = views_of(select)
     first = kept_of(views, samples, 0)

@@ -11,10 +11,10 @@ import torch
 from task_models import CLASSES, OPTIONS, tiny_encoder
 from torch import Tensor, nn
 
+from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.recipes import PRESETS
-from stages.tasks.table import TASKS
 from stages.tasks.task import TaskModel
 from stages.training.loop import Training
 from stages.training.recipe import Recipe

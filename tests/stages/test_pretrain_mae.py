@@ -19,8 +19,9 @@ from stages.density.mae_checkpoints import load_mae
 from stages.density.reconstruction import draw_reconstructions, reconstruct_pixels
 from stages.images.drawing import heat_overlay, labelled_grid
 from stages.images.views import View, random_view
-from stages.pretrain_mae import PretrainMaeConfig, PretrainMaeSummary, run_pretrain_mae
+from stages.pretrain_mae import PretrainMaeSummary, run_pretrain_mae
 from stages.report import Message
+from stages.settings.pretrain_mae import PretrainMaeConfig
 from stages.sources.scenes import draw_scene
 from stages.training.processes import SingleProcess
 from storage.locations import LocalFiles

@@ -174,15 +174,17 @@ def test_norm_eps_makes_a_difference_that_the_test_above_would_see():
 
 def test_a_model_of_the_hub_is_downloaded_without_anything_but_config_and_weights(tmp_path, monkeypatch):
     folder = save_as_hugging_face(tmp_path / "hub")
-    asked: list[tuple[str, list[str]]] = []
+    asked: list[tuple[str, str | None, list[str]]] = []
 
-    def download(name: str, allow_patterns: list[str]) -> str:
-        asked.append((name, sorted(allow_patterns)))
+    def download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision, sorted(allow_patterns)))
         return folder
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert torch.equal(reconstruction(load_mae("hf://facebook/vit-mae-small").build()), reconstruction(MODEL))
-    assert asked == [("facebook/vit-mae-small", ["config.json", "model.safetensors", "pytorch_model.bin"])]
+    files = ["config.json", "mae.json", "mae.safetensors", "model.safetensors", "pytorch_model.bin"]
+    for url, revision in (("hf://facebook/vit-mae-small", None), ("hf://facebook/vit-mae-small@v2", "v2")):
+        assert torch.equal(reconstruction(load_mae(url).build()), reconstruction(MODEL))
+        assert asked.pop() == ("facebook/vit-mae-small", revision, files)
 
 
 def test_a_hub_that_does_not_answer_is_one_clear_message(monkeypatch):

@@ -8,11 +8,11 @@ import torch
 from random_maes import DEEPER, random_images, random_mae, random_visible
 from torch import Tensor
 
-from stages.density.distances import DISTANCES
 from stages.density.mae import PRESETS, MaskedAutoencoder
 from stages.density.masks import draw_masks
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer, default_micro_batch
+from stages.tables import DISTANCES
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
@@ -11,10 +9,10 @@ from hypothesis import strategies as st
 from ranker.selection import top_patches
 from stages.compute.randomness import draws_for
 from stages.images.normalisation import normalise
-from stages.selectors import DRAWS, SELECTORS, USES_SCORES, Select
 from stages.selectors.dpc_knn import dpc_knn
-from stages.selectors.selector import Candidates
+from stages.selectors.selector import Candidates, selector
 from stages.selectors.topk_cluster import patches_of
+from stages.tables import SELECTORS
 
 PATCH = 2
 NAN = float("nan")
@@ -66,20 +64,30 @@ def test_only_some_look_at_scores_and_only_some_at_random_numbers(name, choice):
     given_, count = choice
     count = len(given_.score) if name == "full" else count
     blind = Candidates(np.full_like(given_.score, NAN), given_.pixels, PATCH, draws_for(0))
-    reads, draws = name in USES_SCORES, name in DRAWS
     same_scores = Candidates(given_.score, given_.pixels, PATCH, draws_for(1))
     again = Candidates(given_.score, given_.pixels, PATCH, draws_for(0))
     select = SELECTORS[name]
-    if not draws:
+    if not select.draws:
         assert np.array_equal(select(same_scores, count), select(again, count))
-    if not reads:
+    if not select.uses_scores:
         again = Candidates(given_.score, given_.pixels, PATCH, draws_for(0))
         assert np.array_equal(select(blind, count), select(again, count))
 
 
-def test_the_table_has_a_selector_for_each_name_that_may_be_asked_for():
-    assert get_args(Select) == tuple(SELECTORS)
-    assert SELECTORS.keys() > USES_SCORES | DRAWS
+@pytest.mark.parametrize(
+    "kept", [[0, 1], np.array([0]), np.array([1, 0]), np.array([1, 1]), np.array([-1, 0]), np.array([3, 4]), None]
+)
+def test_what_a_selector_keeps_is_so_many_patches_or_refused(kept):
+    wrong = selector(uses_scores=False)(lambda candidates, count: kept)
+    with pytest.raises(ValueError, match="expected 2 of the patches 0 to 3 as integers in ascending order, got"):
+        wrong(candidates([0] * 4), 2)
+
+
+def test_versions_are_those_that_models_and_results_note():
+    """Models and results of earlier versions have them."""
+    assert {name: SELECTORS[name].noted_version for name in SELECTORS if SELECTORS[name].noted_version} == {
+        "topk+cluster": 2
+    }
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from repository import ROOT
 
 from stages.images import decoding
-from stages.shard import ShardConfig, ShardSummary, run_shard
+from stages.settings.shard import ShardConfig
+from stages.shard import ShardSummary, run_shard
 from storage.locations import is_temporary, locate
 from storage.shard_files import read_shard
 from storage.shard_index import expand_shards, read_index

@@ -19,7 +19,8 @@ from pictures import fill, picture
 from repository import ROOT
 
 from pipeline.cli import main
-from stages.shard import ShardConfig, ShardSummary, run_shard
+from stages.settings.shard import ShardConfig
+from stages.shard import ShardSummary, run_shard
 from storage.driver_lock import DriverLock, StoreBusy
 from storage.locations import locate
 
@@ -248,7 +249,8 @@ def test_a_run_that_was_killed_does_not_stand_in_the_way(tmp_path: Path) -> None
     out = tmp_path / "out"
     code = (
         "import os, signal, sys; sys.modules['torch'] = None\n"
-        "from stages.shard import ShardConfig, run_shard\n"
+        "from stages.settings.shard import ShardConfig\n"
+        "from stages.shard import run_shard\n"
         f"config = ShardConfig(out={str(out)!r}, **{SETTINGS!r})\n"
         "run_shard(config, lambda event, facts: event == 'shard' and os.kill(os.getpid(), signal.SIGKILL))"
     )

@@ -20,15 +20,18 @@ from turned_pictures import ORIENTATIONS, photograph, stored, upright_mask
 from pipeline.cli import main
 from ranker.patch_ranker import PatchRanker
 from ranker.selection import top_patches
-from stages.density.mae import MaskedAutoencoder, PixelTarget
+from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import load_mae, save_mae
 from stages.density.patch_removal import remove_patch
 from stages.density.reconstruction import paste_prediction
 from stages.density.removal import remove_in_decoder
 from stages.density.scorer import DensityScorer
+from stages.images.decoding import decode_image
 from stages.images.drawing import GAP, GREY, enlarged, labelled_grid, only_patches, outlined
 from stages.images.normalisation import denormalise, normalise
+from stages.images.views import evaluation_view, render
 from stages.samples.named import ShownImage, evenly, find_shown
+from stages.settings.choices import PixelTarget
 from stages.show import Row, ShowConfig, draw_row, draw_rows
 from stages.sources.scenes import draw_scene
 from storage.locations import locate
@@ -53,6 +56,13 @@ def row_of(image: ShownImage, ranker: Path, mae: Path | None = None, **settings)
 
 def show(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["show", *map(str, arguments)])
+
+
+def ranked(ranker: Path, data: bytes = PHOTOGRAPH) -> torch.Tensor:
+    """The scores of its evaluation crop, as the ranker sees it."""
+    model, image = PatchRanker.from_pretrained(ranker), decode_image(data)
+    crop = render(image, evaluation_view(*image.size), model.config.image_size)
+    return model.rank(torch.tensor(crop).permute(2, 0, 1)[None])[0]
 
 
 def blocks(picture: np.ndarray, grid: int = 4) -> np.ndarray:
@@ -90,19 +100,19 @@ def test_a_row_shows_the_crop_its_scores_and_the_patches_that_score_highest(smal
     _, row = row_of(shown(), small_ranker, keep=(0.5, 0.25))
     crop, scores, *kept = row.pictures
     assert row.title == "a.png"
-    assert crop.shape == scores.shape == (32, 32, 3)
-    ranked = PatchRanker.from_pretrained(small_ranker).rank(torch.tensor(crop).permute(2, 0, 1)[None])[0]
+    assert crop.shape == scores.shape == (336, 336, 3), "of more pixels than the ranker sees"
+    expected = render(decode_image(PHOTOGRAPH), evaluation_view(40, 40), 336)
+    np.testing.assert_array_equal(crop, expected)
     for picture, ratio in zip(kept, (0.5, 0.25), strict=True):
         same = (blocks(picture) == blocks(crop)).all(axis=(1, 2, 3))
-        assert np.flatnonzero(same).tolist() == top_patches(ranked, ratio).tolist()
+        assert np.flatnonzero(same).tolist() == top_patches(ranked(small_ranker), ratio).tolist()
         assert (blocks(picture)[~same] == GREY).all()
 
 
 def test_by_default_the_patch_that_the_ranker_puts_first_is_taken_away(small_ranker: Path, small_mae: Path):
     _, plain = row_of(shown(), small_ranker)
     config, row = row_of(shown(), small_ranker, small_mae)
-    crop = torch.tensor(plain.pictures[0]).permute(2, 0, 1)[None]
-    first = int(PatchRanker.from_pretrained(small_ranker).rank(crop).argmax())
+    first = int(ranked(small_ranker).argmax())
     assert f"patch in row {first // 4}, column {first % 4}; rank 1 of 16 by the ranker" in row.title
     assert len(row.pictures) == len(plain.pictures) + 4
     red = (blocks(row.pictures[0]) == (255, 0, 0)).all(axis=-1).any(axis=(1, 2))
@@ -146,7 +156,7 @@ def test_an_mae_of_another_size_but_the_same_grid_is_shown_at_its_own(tmp_path: 
     torch.manual_seed(0)
     save_mae(MaskedAutoencoder(dataclasses.replace(SMALL, image_size=64, patch_size=16)), str(tmp_path), {})
     _, row = row_of(shown(), small_ranker, tmp_path)
-    assert {len(picture) for picture in row.pictures[:2]} == {160}
+    assert {len(picture) for picture in row.pictures[:2]} == {336}
     assert {len(picture) for picture in row.pictures[-4:]} == {192}
 
 

@@ -14,7 +14,7 @@ from pictures import fill, mask, picture
 from PIL import Image
 
 from stages.images.decoding import UnusableImage
-from stages.shard import ShardConfig
+from stages.settings.shard import ShardConfig
 from stages.sources.sample_fields import sample_fields, scale_object
 from stages.sources.sample_keys import safe_keys
 from stages.sources.scenes import CATEGORIES

@@ -13,8 +13,9 @@ from pictures import encoded
 from ranked_tars import GRID, SIDE, scene_fields, shards_of, write_ranked
 
 from stages.samples.ranked import join_ranks
+from stages.settings.choices import TaskName
+from stages.tables import TASKS
 from stages.tasks.survey import Survey, choose_classes, read_class_names, read_excluded, refuse_unknown, survey_truths
-from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskOptions
 from stages.tasks.truths import TruthReader
 

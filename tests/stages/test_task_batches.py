@@ -19,9 +19,10 @@ from stages.images.decoding import decode_image
 from stages.images.normalisation import normalise
 from stages.images.views import render
 from stages.samples.ranked import join_ranks
+from stages.settings.choices import TaskName
+from stages.tables import TASKS
 from stages.tasks.batches import TaskBatch, TaskBatches, task_objective
 from stages.tasks.kept_views import KeptViews
-from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.dense_scores import open_dense
 

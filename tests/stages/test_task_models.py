@@ -14,10 +14,11 @@ import torch
 from checksums import forget_checksums
 from torch import Tensor
 
+from stages.settings.choices import TaskName
+from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.models import MODEL_FILE, WEIGHTS_FILE, SavedTask, load_task, save_task
 from stages.tasks.runs import TaskRun
-from stages.tasks.table import TASKS, TaskName
 from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.locations import Location, locate
 

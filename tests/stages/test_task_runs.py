@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from stages.tasks.runs import KeepRatios, Seeds, Selects, TaskRun, plan_runs
+from stages.settings.stage_settings import KeepRatios, Seeds, Selects
+from stages.tasks.runs import TaskRun, plan_runs
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from repository import ROOT
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from stages.compute.autocast import Precision
+from stages.settings.choices import Precision
 from stages.tasks import throughput
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder

@@ -18,7 +18,7 @@ from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.ranking.recipes import PRESETS
 from stages.ranking.validation import RANKER
-from stages.train_ranker import TrainRankerConfig
+from stages.settings.train_ranker import TrainRankerConfig
 from stages.training.recipe import Recipe, epoch_end
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT

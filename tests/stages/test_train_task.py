@@ -26,12 +26,13 @@ from stages.density.mae_checkpoints import save_mae
 from stages.images.decoding import decode_image
 from stages.images.views import render
 from stages.report import Message, Report
+from stages.settings.train_task import TrainTaskConfig
+from stages.tables import TASKS
 from stages.tasks.batches import TaskBatch, TaskBatches
 from stages.tasks.models import load_task
 from stages.tasks.recipes import PRESETS
 from stages.tasks.runs import TaskRun
-from stages.tasks.table import TASKS
-from stages.train_task import TrainTaskConfig, prepare_task, run_train_task
+from stages.train_task import prepare_task, run_train_task
 from stages.training.loop import Training
 from stages.training.processes import SingleProcess
 from stages.training.recipe import Recipe

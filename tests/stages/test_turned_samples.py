@@ -34,9 +34,10 @@ from turned_pictures import (
 from pipeline.cli import main
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view
-from stages.shard import ShardConfig, ShardSummary, run_shard
+from stages.settings.shard import ShardConfig
+from stages.shard import ShardSummary, run_shard
+from stages.tables import TASKS
 from stages.tasks.covered import box_areas, mask_areas
-from stages.tasks.table import TASKS
 from stages.tasks.task import TaskOptions
 from storage.locations import locate
 from storage.shard_files import Sample, read_shard

@@ -9,9 +9,9 @@ import pytest
 from ranked_tars import write_ranked
 from task_runs import QUARTER, summary_of, task_config, train_task
 
-from stages.pretrain_mae import PretrainMaeConfig
-from stages.train_ranker import TrainRankerConfig
-from stages.train_task import TrainTaskConfig
+from stages.settings.pretrain_mae import PretrainMaeConfig
+from stages.settings.train_ranker import TrainRankerConfig
+from stages.settings.train_task import TrainTaskConfig
 from stages.training.recipe import Recipe
 
 

@@ -12,20 +12,8 @@ from stages.density.mae import MaeConfig
 from storage.json_files import read_json_object
 from storage.locations import Location, locate
 
-SCHEME = "hf://"
 CONFIG_FILE = "config.json"
 _SAFETENSORS, _PICKLED = "model.safetensors", "pytorch_model.bin"
-
-
-def download(url: str) -> str:
-    """The folder that an hf:// URL was downloaded to, unless it is there. Raises ValueError with the hub's reason."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return snapshot_download(url.removeprefix(SCHEME), allow_patterns=[CONFIG_FILE, _SAFETENSORS, _PICKLED])
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"{url}: the Hugging Face hub did not give it: {' '.join(str(error).split())}") from None
 
 
 def _is_at(place: Location) -> bool:

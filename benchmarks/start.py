@@ -1,0 +1,53 @@
+"""How long the command takes to say something: help, version and completion, each as a multiple of `python -c pass`.
+
+    python benchmarks/start.py
+
+The two are started in turn and their processor time is compared, so that other work on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+
+ROUNDS = 10
+GOAL = 25.0
+PROGRAM = [sys.executable, "-m", "pipeline"]
+COMPLETION = {"_LTRP_PIPELINE_COMPLETE": "bash_complete", "COMP_WORDS": "ltrp-pipeline score --ma", "COMP_CWORD": "2"}
+STARTS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "--version": ([*PROGRAM, "--version"], {}),
+    "--help": ([*PROGRAM, "--help"], {}),
+    "score --help": ([*PROGRAM, "score", "--help"], {}),
+    "train-task --help": ([*PROGRAM, "train-task", "--help"], {}),
+    "status --help": ([*PROGRAM, "status", "--help"], {}),
+    "completion": (
+        [sys.executable, "-c", "from pipeline.cli import main; main(prog_name='ltrp-pipeline')"],
+        COMPLETION,
+    ),
+}
+
+
+def processor_seconds(command: list[str], environment: dict[str, str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, env=os.environ | environment, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ratio(command: list[str], environment: dict[str, str]) -> float:
+    """The median over rounds, after one that compiles what is imported."""
+    processor_seconds(command, environment)
+    pairs = [
+        (processor_seconds(command, environment), processor_seconds([sys.executable, "-c", "pass"], {}))
+        for _ in range(ROUNDS)
+    ]
+    return statistics.median(ours for ours, _ in pairs) / statistics.median(empty for _, empty in pairs)
+
+
+if __name__ == "__main__":
+    for name, (command, environment) in STARTS.items():
+        found = ratio(command, environment)
+        print(f"{name:<20}{found:6.1f} times python -c pass {'' if found <= GOAL else f'(goal: {GOAL:g})'}")

@@ -1,0 +1,23 @@
+"""What settings of several stages are chosen from.
+
+What stands in a table is chosen by the table; tests hold the others to the code, which needs torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from stages.tables import DISTANCES, LOSSES, SELECTORS, TASKS
+
+Select = Annotated[str, SELECTORS]
+TaskName = Annotated[str, TASKS]
+Loss = Annotated[str, LOSSES]
+Distance = Annotated[str, DISTANCES]
+Precision = Literal["fp32", "bf16", "fp16"]
+Masking = Literal["partition", "random"]
+Removal = Literal["decoder", "encoder"]
+PixelTarget = Literal["raw", "normalized"]
+Head = Literal["cls", "token"]
+SplitBy = Literal["key", "shard"]
+Orientations = Literal["keep", "apply"]
+DrawnOn = Literal["auto", "upright", "stored"]

@@ -1,0 +1,44 @@
+"""Settings of `coverage`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.settings.groups import Group
+from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
+from stages.tasks.mask_values import MASK_VALUES, MaskValues
+
+
+class CoverageConfig(StageSettings):
+    """Settings of `coverage`."""
+
+    shards: Annotated[list[str], Group.DATA] = Field(
+        description="Shards with masks or boxes: folders, globs, brace patterns or index files."
+    )
+    ranks: Annotated[str, Group.DATA] = Field(description="Store of the scores of their patches: of rank, or of score.")
+    out: Annotated[str, Group.DATA] = Field(description="Folder for results, table and plot.")
+    truth: Annotated[Literal["auto", "masks", "boxes"], Group.RECIPE] = Field(
+        "auto", description="What is to be covered; 'auto': masks if the first sample has one."
+    )
+    keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
+        [0.1, 0.25, 0.5, 0.75], description="Parts of the patches that are kept."
+    )
+    select: Annotated[Selects, Group.RECIPE] = Field(
+        ["topk", "topk+cluster", "random", "centre"], description="How they are chosen."
+    )
+    seeds: Annotated[Seeds, Group.RECIPE] = Field([0], description="Of what is drawn at random.")
+    selector: str | None = Field(
+        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+    )
+    class_names: Annotated[str | None, Group.DATA] = Field(
+        None,
+        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
+    )
+    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    mask_values: MaskValues = Field([], description=MASK_VALUES)
+    exclude_classes: Annotated[str | None, Group.DATA] = Field(
+        None, description="File of classes, one a line: coverage is told without these, and of these, too."
+    )
+    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")

@@ -1,0 +1,57 @@
+"""Settings of `score`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.settings.choices import Distance, Masking, Removal
+from stages.settings.groups import Group
+from stages.settings.stage_settings import Seed, StageSettings
+
+
+class ScoreConfig(StageSettings):
+    """Settings of `score`."""
+
+    shards: Annotated[list[str], Group.DATA] = Field(
+        description="Shards to score: folders, globs, brace patterns or index files."
+    )
+    mae: Annotated[str, Group.MODEL] = Field(
+        description="MAE with its decoder: a folder, a .pth file of facebookresearch/mae, or hf://NAME."
+    )
+    out: Annotated[str, Group.DATA] = Field(
+        description="Store that the scores go to; made if missing, gone on with if not."
+    )
+    views: Annotated[int, Group.RECIPE] = Field(
+        1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
+    )
+    crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
+    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
+    masking: Annotated[Masking, Group.RECIPE] = Field(
+        "partition", description="'partition': disjoint masks that show every patch; 'random': the paper's."
+    )
+    masks: Annotated[int | None, Group.RECIPE] = Field(
+        None, ge=1, description="Masks for each view; by default as many as show every patch twice."
+    )
+    mask_ratio: Annotated[float, Group.RECIPE] = Field(
+        0.9, gt=0, lt=1, description="Part of the patches that a mask hides."
+    )
+    seed: Annotated[Seed, Group.RECIPE] = Field(0, description="Seed of views and masks.")
+    removal: Removal = Field("decoder", description="Where a patch is taken away; 'decoder' is the paper's.")
+    distance: Distance = Field("l1", description="Distance between two reconstructions; 'l1' is the paper's.")
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
+        "auto", description="Arithmetic; 'auto': what the store has, or the fastest whose rankings can be trusted."
+    )
+    micro_batch: int | None = Field(
+        None, ge=1, description="Images computed at a time; by default what suits the device."
+    )
+    decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+
+    def masks_for(self, n_patches: int) -> int:
+        """Number of masks of each view."""
+        if self.masks is not None:
+            return self.masks
+        from stages.density.masks import masks_per_round
+
+        return 2 * masks_per_round(n_patches, self.mask_ratio)

@@ -1,0 +1,131 @@
+"""Settings of `train-task`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stages.settings.choices import TaskName
+from stages.settings.groups import Group
+from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
+from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
+from stages.tasks.recipes import PRESETS, TaskRecipe
+from stages.training.warmup import fitting_warmup
+
+if TYPE_CHECKING:
+    from stages.tasks.task import TaskOptions
+
+
+class TrainTaskConfig(StageSettings):
+    """Settings of `train-task`."""
+
+    PRESETS: ClassVar = PRESETS
+
+    task: TaskName = Field(description="What is learnt.")
+    shards: Annotated[list[str], Group.DATA] = Field(
+        description="Shards to train on: folders, globs, brace patterns or index files."
+    )
+    ranks: Annotated[str, Group.DATA] = Field(description="Store of the scores of their patches: of rank, or of score.")
+    out: Annotated[str, Group.DATA] = Field(
+        description="Folder for models and results; what was interrupted goes on from there."
+    )
+    eval_shards: Annotated[list[str], Group.DATA] = Field([], description="Shards to judge the models on.")
+    eval_ranks: Annotated[str | None, Group.DATA] = Field(None, description="Store of the scores of their patches.")
+    keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
+        [0.25, 0.5, 0.75, 1.0], description="Parts of the patches that are kept."
+    )
+    select: Annotated[Selects, Group.RECIPE] = Field(
+        ["topk"],
+        description="How they are chosen: 'topk', 'topk+cluster' (the paper's 70% and 30%), 'random', 'centre', "
+        "'lowest', or 'full' for all.",
+    )
+    seeds: Annotated[Seeds, Group.RECIPE] = Field(
+        [0], description="Of weights, order, views and draws: a model for each."
+    )
+    selector: str | None = Field(
+        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+    )
+    class_names: Annotated[str | None, Group.DATA] = Field(
+        None,
+        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
+    )
+    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    mask_values: MaskValues = Field([], description=MASK_VALUES)
+    exclude_classes: Annotated[str | None, Group.DATA] = Field(
+        None, description="File of classes, one a line: all metrics are reported without these too."
+    )
+    preset: Annotated[Literal["small-data", "fine-tuning"], Group.RECIPE] = Field(
+        "small-data", description="Recipe that the settings left out are taken from; 'fine-tuning' is MAE's."
+    )
+    size: Annotated[Literal["nano", "tiny", "small", "base"], Group.MODEL] = Field(
+        "nano", description="Width, depth and heads of an encoder from scratch."
+    )
+    init: Annotated[str | None, Group.MODEL] = Field(
+        None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
+    )
+    epochs: Annotated[int | None, Group.RECIPE] = Field(None, ge=1, description="Passes over the training images.")
+    warmup_epochs: int | None = Field(
+        None,
+        ge=0,
+        description="Those in which the learning rate rises; of fewer epochs than the preset's the same part.",
+    )
+    batch_size: Annotated[int | None, Group.RECIPE] = Field(
+        None, ge=1, description="Images in an update, over all workers."
+    )
+    accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
+    base_learning_rate: Annotated[float | None, Group.RECIPE] = Field(
+        None, gt=0, description="Learning rate for 256 images in an update."
+    )
+    weight_decay: float | None = Field(None, ge=0, description="Weight decay of AdamW.")
+    layer_decay: float | None = Field(
+        None, gt=0, le=1, description="Learning rate of a pretrained block beside that of the next."
+    )
+    drop_path: float | None = Field(None, ge=0, lt=1, description="Rate of stochastic depth.")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Of classify and segment.")
+    mixup: float | None = Field(
+        None, ge=0, description="Beta parameter of mixup, for classify and multilabel; 0: none."
+    )
+    clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
+    flip: bool = Field(True, description="Mirror every second view in training.")
+    multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
+    throughput: Annotated[bool, Group.EXECUTION] = Field(
+        True, description="Measure speed and cost at each ratio beside the full model, with the first seed."
+    )
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.EXECUTION] = Field(
+        "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."
+    )
+    decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
+    checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
+
+    def recipe(self) -> TaskRecipe:
+        """The preset with what is given instead. Raises ValueError for what the task cannot do."""
+        from stages.tables import TASKS
+
+        preset = PRESETS[self.preset]
+        names = [field.name for field in dataclasses.fields(preset)]
+        given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
+        if not TASKS[self.task].mixes:
+            if given.get("mixup"):
+                raise ValueError(f"mixup: expected 0 for {self.task}, whose truth cannot be mixed, got {self.mixup}")
+            given["mixup"] = 0.0
+        warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
+        return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
+
+    def options(self, image_size: int) -> TaskOptions:
+        """Raises ValueError for what the task cannot do."""
+        if self.ignore_classes and self.task != "segment":
+            raise ValueError(f"ignore_classes: expected none for {self.task}, which has no masks")
+        if self.mask_values and self.task != "segment":
+            raise ValueError(f"mask_values: expected none for {self.task}, which has no masks")
+        from stages.tasks.task import TaskOptions
+
+        return TaskOptions(
+            image_size=image_size,
+            label_smoothing=self.recipe().label_smoothing,
+            multilabel_loss=self.multilabel_loss,
+            ignore_classes=tuple(self.ignore_classes),
+            mask_values=parse_mask_values(self.mask_values),
+            head_std=self.recipe().head_std,
+        )

@@ -1,0 +1,93 @@
+"""What users choose by name, a line each. Flags, help and the checking of settings follow from these tables.
+
+Nothing here imports what it names: help reads the names alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stages.plug_ins import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ranker.losses import RankingLoss
+    from stages.selectors.selector import Selector
+    from stages.tasks.task import Task
+
+
+def _selector(found: Any) -> Selector:
+    from stages.selectors.selector import Selector
+
+    if not isinstance(found, Selector):
+        raise ValueError(f"expected a function under stages.selectors.selector.selector(...), got {found!r}")
+    return found
+
+
+def _task(found: Any) -> Task:
+    from stages.tasks.task import missing_from
+
+    task: Task = found()
+    if missing := missing_from(task):
+        raise ValueError(f"expected a class with all of stages.tasks.task.Task, got {found!r} without {missing[0]}")
+    return task
+
+
+def _function(found: Any) -> Any:
+    if not callable(found):
+        raise ValueError(f"expected a function, got {found!r}")
+    return found
+
+
+SELECTORS: Table[Selector] = Table(
+    "selectors",
+    {
+        "topk": "stages.selectors.topk:topk",
+        "topk+cluster": "stages.selectors.topk_cluster:topk_cluster",
+        "random": "stages.selectors.random_patches:random_patches",
+        "centre": "stages.selectors.centre:centre",
+        "lowest": "stages.selectors.lowest:lowest",
+        "full": "stages.selectors.full:full",
+    },
+    _selector,
+)
+"""Ways of choosing which patches are kept."""
+
+TASKS: Table[Task] = Table(
+    "tasks",
+    {
+        "classify": "stages.tasks.classify:Classify",
+        "multilabel": "stages.tasks.multilabel:Multilabel",
+        "segment": "stages.tasks.segment:Segment",
+        "detect": "stages.tasks.detect:Detect",
+    },
+    _task,
+)
+"""What is learnt on kept patches."""
+
+LOSSES: Table[RankingLoss] = Table(
+    "losses",
+    {
+        "list_mle": "ranker.losses:list_mle",
+        "list_net": "ranker.losses:list_net",
+        "rank_net": "ranker.losses:rank_net",
+        "pointwise": "ranker.losses:pointwise",
+        "focused": "ranker.losses:focused",
+    },
+    _function,
+)
+"""Of rankers."""
+
+DISTANCES: Table[Callable[[Tensor, Tensor], Tensor]] = Table(
+    "distances",
+    {
+        "l1": "stages.density.distances:l1",
+        "l2": "stages.density.distances:l2",
+        "psnr": "stages.density.distances:psnr",
+        "ssim": "stages.density.distances:ssim",
+    },
+    _function,
+)
+"""Between two reconstructions."""

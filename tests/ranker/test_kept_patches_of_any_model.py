@@ -1,0 +1,154 @@
+"""Vision transformers of other libraries on the patches that a ranker puts first."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from ranker.kept_patches import KeptPatches
+from ranker.network import Head, PatchRankingTransformer, RankerConfig
+from ranker.patch_ranker import PatchRanker
+from ranker.pretrained import RankerCheckpoint
+
+SIZE, PATCH, GRID = 32, 8, 4
+TIMM = {
+    "ViT": ("vit_tiny_patch16_224", {}),
+    "pooled, without CLS": ("vit_tiny_patch16_224", {"class_token": False, "global_pool": "avg"}),
+    "registers": ("vit_small_patch14_reg4_dinov2", {}),
+    "attention pooling": ("vit_base_patch16_siglip_224", {}),
+    "distilled": ("deit_tiny_distilled_patch16_224", {}),
+    "rotary positions": ("eva02_tiny_patch14_224", {}),
+}
+
+
+def a_ranker(head: Head = "token", grid: int = GRID, patch: int = 4) -> PatchRanker:
+    torch.manual_seed(1)
+    config = RankerConfig(image_size=grid * patch, patch_size=patch, width=16, depth=1, heads=2, head=head)
+    return PatchRanker(RankerCheckpoint(config, PatchRankingTransformer(config).state_dict(), {}))
+
+
+def a_timm_model(kind: str) -> nn.Module:
+    name, settings = TIMM[kind]
+    torch.manual_seed(2)
+    small = {"img_size": SIZE, "patch_size": PATCH, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 5}
+    return timm.create_model(name, pretrained=False, **small, **settings).eval()
+
+
+def a_transformers_model(kind: str) -> nn.Module:
+    transformers = pytest.importorskip("transformers", reason="transformers, a test dependency, is not installed")
+    torch.manual_seed(2)
+    small = {
+        "image_size": SIZE,
+        "patch_size": PATCH,
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    made = {
+        "ViT": lambda: transformers.ViTForImageClassification(transformers.ViTConfig(**small, num_labels=5)),
+        "DINOv2 with registers": lambda: transformers.Dinov2WithRegistersModel(
+            transformers.Dinov2WithRegistersConfig(**small)
+        ),
+        "CLIP": lambda: transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**small)),
+    }
+    return made[kind]().eval()
+
+
+MODELS = [(a_timm_model, kind) for kind in TIMM]
+MODELS += [(a_transformers_model, kind) for kind in ("ViT", "DINOv2 with registers", "CLIP")]
+each_model = pytest.mark.parametrize(("make", "kind"), MODELS)
+
+
+def output(result) -> torch.Tensor:
+    if isinstance(result, torch.Tensor):
+        return result
+    return result.logits if hasattr(result, "logits") else result.pooler_output
+
+
+@pytest.fixture
+def images():
+    return torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 4 - 2
+
+
+@each_model
+@torch.no_grad()
+def test_with_all_patches_the_output_is_the_models_own(make, kind, images):
+    vit = make(kind)
+    expected = output(vit(images))
+    assert torch.equal(output(KeptPatches(vit, a_ranker(), 1.0)(images)), expected)
+    assert torch.equal(output(vit(images)), expected), "alone it works as before"
+
+
+@each_model
+@torch.no_grad()
+def test_what_is_dropped_changes_nothing_and_what_is_kept_does(make, kind, images, monkeypatch):
+    vit = make(kind)
+    wrapped = KeptPatches(vit, a_ranker(), 0.25)
+    kept = wrapped.keep(images)
+    assert kept.shape == (3, 4)
+    monkeypatch.setattr(wrapped, "keep", lambda _: kept)  # the same patches for changed pixels
+    before = output(wrapped(images))
+    hidden, shown = images.clone(), images.clone()
+    for image in range(3):
+        for patch in range(GRID**2):
+            row, column = divmod(patch, GRID)
+            into = shown if patch in kept[image] else hidden
+            into[image, :, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH] += 1
+    assert torch.equal(output(wrapped(hidden)), before)
+    assert (output(wrapped(shown)) != before).any(dim=-1).all()
+    assert (output(vit(images)) != before).any(dim=-1).all(), "all is seen"
+
+
+def test_the_ranker_sees_the_images_at_its_own_resolution_whatever_they_were_normalised_with(images):
+    pixels = images.sigmoid()
+    ranker = a_ranker(patch=8)
+    expected = ranker.keep((pixels - ranker.mean) / ranker.std, 0.5)
+    for mean, std in (((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))):
+        normalised = (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+        wrapped = KeptPatches(a_timm_model("ViT"), ranker, 0.5, mean=mean, std=std)
+        assert torch.equal(wrapped.keep(normalised), expected)
+    large = nn.functional.interpolate(images, scale_factor=4, mode="nearest")
+    coarse = a_ranker(patch=2)
+    assert KeptPatches(a_timm_model("ViT"), coarse, 0.5).keep(large).shape == (3, 128), "16 x 16 patches of 8"
+
+
+def test_timms_own_normalisation_is_taken_back(images):
+    vit = a_timm_model("attention pooling")
+    assert vit.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)  # type: ignore[index]  # of timm's models
+    assert KeptPatches(vit, a_ranker(), 0.5).mean.flatten().tolist() == [0.5, 0.5, 0.5]
+
+
+def test_gradients_reach_the_transformer_and_not_the_ranker(images):
+    wrapped = KeptPatches(a_timm_model("ViT"), a_ranker(), 0.25).train()
+    wrapped(images).sum().backward()
+    assert all(each.grad is not None for each in wrapped.vit.parameters() if each.requires_grad)
+    assert all(each.grad is None for each in wrapped.ranker.parameters())
+
+
+def test_a_fault_inside_leaves_the_model_as_it_was(images):
+    vit = a_timm_model("ViT")
+    wrapped = KeptPatches(vit, a_ranker(), 0.25)
+    expected = vit(images)
+    with pytest.raises(TypeError):
+        wrapped(images, nonsense=1)
+    assert torch.equal(vit(images), expected)
+
+
+@pytest.mark.parametrize("ratio", [0, 1.1, -1, float("nan")])
+def test_a_ratio_that_is_none_is_refused(ratio):
+    with pytest.raises(ValueError, match=r"ratio: expected a number in \(0, 1\], got"):
+        KeptPatches(a_timm_model("ViT"), a_ranker(), ratio)
+
+
+def test_a_ranker_of_another_grid_is_refused(images):
+    wrapped = KeptPatches(a_timm_model("ViT"), a_ranker(head="cls", grid=3), 0.5)
+    with pytest.raises(ValueError, match="the transformer sees 4x4 patches, the ranker 3x3"):
+        wrapped(images)
+
+
+def test_what_is_no_vision_transformer_is_refused():
+    with pytest.raises(TypeError, match=r"vit: expected timm's VisionTransformer or Eva, .* got Conv2d"):
+        KeptPatches(nn.Conv2d(3, 3, 3), a_ranker(), 0.5)
