@@ -1,4 +1,4 @@
-"""score, status, verify, run and demo as a user calls them, without Ray where it does not matter."""
+"""score, status, verify and run as a user calls them, without Ray."""
 
 from __future__ import annotations
 
@@ -233,20 +233,3 @@ def test_run_validates_every_section_before_the_first_begins() -> None:
     assert result.exit_code == 1
     assert "--mae is missing" in result.output
     assert not Path("w").exists()
-
-
-def test_the_demo_makes_all_that_it_says_and_again_nothing() -> None:
-    first = call("demo", "--scenes", "60", "--steps", "2")
-    assert first.exit_code == 0, first.output
-    said = first.output.rpartition("Made in ltrp-demo/:")[2]
-    for name in ("shards", "mae", "scores", "ranker", "unseen", "coverage"):
-        assert f"  {name}" in said
-        assert Path("ltrp-demo", name).exists()
-    for picture in ("scores.png", "ranker.png", "coverage/coverage.png"):
-        assert Path("ltrp-demo", picture).stat().st_size > 1000
-    assert call("verify", "ltrp-demo/scores").exit_code == 0
-    before = files_of(Path("ltrp-demo"))
-    again = call("demo", "--scenes", "60", "--steps", "2")
-    assert again.exit_code == 0
-    assert "2 of 2 shards are done (0 in this run)" in again.output
-    assert files_of(Path("ltrp-demo")) == before
