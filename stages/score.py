@@ -40,7 +40,9 @@ class ScoreConfig(BaseModel):
     crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
     masking: Masking = Field(
-        "partition", description="'partition': disjoint masks that show every patch; 'random': the paper's."
+        "partition",
+        description="'partition': disjoint masks that show every patch; 'spread': such masks, each lying evenly over "
+        "the image; 'random': the paper's.",
     )
     masks: int | None = Field(
         None, ge=1, description="Masks for each view; by default as many as show every patch twice."
