@@ -16,6 +16,7 @@ from stages.evaluate_task import EVALUATION, judged_on, without_nan
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
+from stages.samples.controlled import CONTROL, Control, control_settings, with_control
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
 from stages.selectors import USES_SCORES, VERSIONS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
@@ -64,6 +65,7 @@ class CoverageConfig(BaseModel):
         None, description="File of classes, one a line: coverage is told without these, and of these, too."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+    control: Control = Field("none", description=CONTROL)
 
 
 def measure_coverage(
@@ -75,7 +77,7 @@ def measure_coverage(
     Raises ValueError naming the sample that has no masks or boxes, wrong ones, or no scores, and where there is nothing
     to cover.
     """
-    store = open_dense(config.ranks)
+    store = with_control(open_dense(config.ranks), config.control)
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
     grid = patch_grid(store)
@@ -139,6 +141,7 @@ def measure_coverage(
                 "truth": truth,
                 "ignore_classes": config.ignore_classes,
                 **({"mask_values": dict(options.mask_values)} if options.mask_values else {}),
+                **control_settings(store),
             },
             judged_on=judged_on(shards, store),
         )

@@ -23,6 +23,7 @@ from stages.compute.autocast import Precision, autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
+from stages.samples.controlled import CONTROL, Control, with_control
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
 from stages.selectors import USES_SCORES, VERSIONS, Select
 from stages.tasks.class_lists import ClassList, match_lists, named_by_file, read_class_lists
@@ -73,6 +74,7 @@ class EvaluateTaskConfig(BaseModel):
     batch_size: int = Field(64, ge=1, description="Images computed at a time.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="What the model computes on.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+    control: Control = Field("none", description=CONTROL)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def evaluate_task(
     if config.mask_values and saved.task != "segment":
         raise ValueError(f"mask_values: expected none for {saved.task}, which has no masks")
     options = dataclasses.replace(saved.options, mask_values=parse_mask_values(config.mask_values))
-    store = open_dense(config.ranks)
+    store = with_control(open_dense(config.ranks), config.control)
     grid = PatchGrid(saved.encoder.image_size, saved.encoder.patch_size)
     refuse_other_grid(store, grid, f"the model {config.model}")
     shards = join_ranks(expand_shards(config.shards), store)

@@ -12,8 +12,11 @@ from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
 from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
 from stages.ranking.table import quality_table
+from stages.samples.controlled import with_control
 from stages.train_ranker import TrainRankerConfig, TrainRankerSummary, run_train_ranker
 from storage.locations import locate
+from storage.patch_store import PatchStore
+from storage.scores import CONTENT
 from storage.training_folder import sole_trainer
 
 
@@ -40,6 +43,7 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
     out = locate(config.out)
     train = partial(run_train_ranker, from_anywhere(config))
     with sole_trainer(out) as lock:
+        with_control(PatchStore.open(config.scores, CONTENT), config.control)  # fitted once, not by every worker
         summary = run_and_show("train-ranker", train, execution, out, lock)
     assert isinstance(summary, TrainRankerSummary)
     for line in quality_table(summary.best.qualities, "on held-out images"):
