@@ -13,7 +13,7 @@ import scipy.stats
 from evaluations import TARS, assert_is_a_plot, call, evaluated, repeatable
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scored_stores import draws_of, write_scored
+from scored_stores import lonely_scoring, write_scored
 from small_models import SMALL
 
 from stages.density.cost import density_flops
@@ -42,19 +42,11 @@ def test_sets_of_masks_agree_better_the_more_there_are_and_cost_as_much_more(sco
     assert found.attainable == pytest.approx(spearman_brown(eight.agreement.mean, 2) ** 0.5)
 
 
-def lonely(key: str, visible: np.ndarray) -> np.ndarray:
-    """Scores of patches that each have a density of their own, higher where the nearest other one is far."""
-    row, column = np.divmod(visible, 4)
-    squared = (row[..., None] - row[..., None, :]) ** 2 + (column[..., None] - column[..., None, :]) ** 2
-    nearest = np.where(squared > 0, squared, 99).min(axis=-1)
-    return nearest * np.exp(0.3 * draws_of(key).normal(size=SMALL.n_patches)[visible.clip(min=0)])
-
-
 def test_masks_whose_geometry_is_controlled_agree_better_with_others_as_they_are(
     tmp_path: Path, small_ranker: Path
 ) -> None:
     keys = {"a": [f"a{number}" for number in range(20)], "b": [f"b{number}" for number in range(20)]}
-    store = write_scored(tmp_path, keys, lonely, masks=16)
+    store = write_scored(tmp_path, keys, lonely_scoring, masks=16)
     plain, found = (evaluated(tmp_path, small_ranker, control=each) for each in ("none", "geometry"))
     assert plain.explained is None
     assert [each.controlled for each in plain.agreements] == [None, None]

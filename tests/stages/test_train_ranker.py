@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from ranker_training import Told, ranker_config, train_in_process, weights_of
+from scored_stores import lonely_scoring, write_scored
 from scoring import files_of, score_config, score_in_process
 from small_models import SMALL
 
@@ -156,12 +157,11 @@ def test_a_finished_ranker_is_left_alone(scene_shards: Path, scores: Path, tmp_p
     assert files_of(tmp_path / "ranker") == before
 
 
-def test_a_ranker_learns_from_controlled_scores_and_is_validated_on_scores_as_they_are(
-    scene_shards: Path, scores: Path, tmp_path: Path
-) -> None:
-    store = shutil.copytree(scores, tmp_path / "scores")
-    plain = train_in_process(ranker_config(scene_shards, store, tmp_path / "plain"))
-    controlled = train_in_process(ranker_config(scene_shards, store, tmp_path / "controlled", control="geometry"))
+def test_a_ranker_learns_from_controlled_scores_and_is_validated_on_scores_as_they_are(tmp_path: Path) -> None:
+    write_scored(tmp_path, {tar: [f"{tar}{number}" for number in range(8)] for tar in "abc"}, lonely_scoring)
+    tars, store = tmp_path / "tars", tmp_path / "scores"
+    plain = train_in_process(ranker_config(tars, store, tmp_path / "plain"))
+    controlled = train_in_process(ranker_config(tars, store, tmp_path / "controlled", control="geometry"))
     first, other = (told.reports()[0].loss for told in (plain, controlled))
     assert first != other, "other lists"
     kinds = ("random", "other masks", "position prior")
