@@ -20,6 +20,7 @@ from pipeline.streams import prepare_streams, reader_is_gone
 COMMANDS = {
     "shard": "Pack images into webdataset tars with an index.",
     "pretrain-mae": "Train a masked autoencoder on shards.",
+    "calibrate": "Say on a few images which masks to score with, and what they cost.",
     "score": "Score every patch of every image with a frozen MAE (stage one).",
     "train-ranker": "Train a model that ranks patches from cached scores (stage two).",
     "evaluate-ranker": "Say how good a ranker is, and how good it could be.",

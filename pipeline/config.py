@@ -77,6 +77,7 @@ class TrainingExecutionConfig(BaseModel):
 SECTIONS = {
     "shard": "stages.shard:ShardConfig",
     "pretrain_mae": "stages.pretrain_mae:PretrainMaeConfig",
+    "calibrate": "stages.calibrate:CalibrateConfig",
     "score": "stages.score:ScoreConfig",
     "train_ranker": "stages.train_ranker:TrainRankerConfig",
     "evaluate_ranker": "stages.evaluate_ranker:EvaluateRankerConfig",

@@ -24,7 +24,7 @@ def written(path: Path, text: str) -> str:
     [
         ("score: {maske: 3}", "score: maske is unknown: did you mean masks?"),
         ("scores: {}", "scores is unknown: did you mean score?"),
-        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, score, train_ranker"),
+        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, calibrate, score, train_ranker"),
         ("score: {masks: many}", "score.masks: expected a valid integer, got 'many'"),
         ("score: {masks: 0}", "score.masks: expected greater than or equal to 1, got 0"),
         ("score: {mask_ratio: 1.5}", "score.mask_ratio: expected less than 1, got 1.5"),
