@@ -99,4 +99,5 @@ def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecut
         throughput=config.throughput and run.seed == config.seeds[0],
         device=execution.device,
         decode_threads=config.decode_threads,
+        control=config.control,
     )
