@@ -12,7 +12,7 @@ from pipeline.help import command
 
 @command(
     "push work/ranker hf://someone/patches --license apache-2.0",
-    "push work/ranker hf://someone/patches --private --data data.md",
+    "push work/ranker hf://someone/patches --private",
 )
 @cloup.argument("ranker", help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
 @cloup.argument("to", metavar="hf://OWNER/NAME", help="Where to; made if there is none.")
