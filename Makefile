@@ -10,7 +10,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Processes that run tests. `make test PROCESSES=0` runs them in this one, for a debugger.
 PROCESSES ?= 2
-PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES)
 
 .PHONY: demo demo-tasks check test test-slow coverage soak scale lint clean
 

@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Before torch is loaded: for tensors as small as these several threads are slower, and many times so beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,30 +29,40 @@ NO_RAY = "127.0.0.1:1"
 """Where nobody answers."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For several processes of pytest: tests of a file stay together, with what they share, as do all that start Ray:
-    there is one at a time. They take longest, and go first."""
-    for item in items:
-        if item.path.name in QUICK or item.path.parent.name in QUICK:
-            item.add_marker(pytest.mark.quick)
-    items.sort(key=starts_ray, reverse=True)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group("ray" if starts_ray(item) else item.path.stem))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.path.name in QUICK or item.path.parent.name in QUICK:
+        item.add_marker(pytest.mark.quick)
 
 
-def starts_ray(item: pytest.Item) -> bool:
-    return item.get_closest_marker("ray") is not None
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts Ray takes longest, and goes first."""
+    items.sort(key=lambda item: starts_ray(item.path.name), reverse=True)
+
+
+def starts_ray(file: str) -> bool:
+    return file.startswith("test_ray_")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For several processes of pytest: the tests of a file stay together, with what they share, and so do those of all
+    files that start Ray: there is one Ray at a time."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if starts_ray(Path(file).name) else file
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
 def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever starts Ray, in a process of its own too, fails in a test that is not marked so."""
-    if not starts_ray(request.node):
+    """Whatever starts Ray, in a process of its own too, fails in a file that is not named for it."""
+    if not starts_ray(request.path.name):
         monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
-    elif "PYTEST_XDIST_WORKER" in os.environ:
-        assert request.node.nodeid.endswith("@ray"), "expected --dist=loadgroup: one Ray at a time"
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,6 @@ from clusters import SMALL, small_cluster, until
 from ray.cluster_utils import Cluster
 from scoring import files_of, score_config, score_in_process
 
-pytestmark = pytest.mark.ray
-
 PROGRAM = """
 from pipeline.ray import cluster as ray_cluster
 from pipeline.cli import main

@@ -107,7 +107,6 @@ def commands_that_mention(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.ray
 def test_a_submitted_job_scores_on_the_cluster_as_one_process_does(
     job_server: str, token: str, scene_shards: Path, small_mae: Path, tmp_path: Path
 ) -> None:

@@ -311,12 +311,12 @@ def test_a_task_is_needed(small_mae: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ray
 @pytest.mark.usefixtures("ranked")
-def test_two_workers_on_ray_train_what_one_does(small_mae: Path) -> None:
+def test_two_workers_on_ray_train_what_one_does(small_mae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import safetensors.torch
     import torch
 
+    monkeypatch.delenv("RAY_ADDRESS")
     for out, workers in (("out", 2), ("alone", 1)):
         result = train(
             small_mae, "--out", out, "--workers", workers, "--cpus-per-worker", 1, "--keep-ratio", 0.25,

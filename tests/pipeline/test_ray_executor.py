@@ -26,8 +26,6 @@ from storage.patch_store import PatchStore
 from storage.scores import CONTENT
 from storage.shard_index import ShardEntry
 
-pytestmark = pytest.mark.ray
-
 # Workers cannot import this file: its classes travel as they are.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -27,8 +27,6 @@ from stages.training.loop import TrainingReport
 from stages.training.processes import Processes
 from storage.locations import locate
 
-pytestmark = pytest.mark.ray
-
 # Workers cannot import this file: its functions travel as they are.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -17,7 +17,7 @@ PROGRAM = [sys.executable, "-c", "from pipeline.cli import main; main(prog_name=
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def run_unread(arguments: list[str], unread: set[str], folder: Path) -> tuple[int, str]:
+def run_unread(arguments: list[str], unread: list[str], folder: Path) -> tuple[int, str]:
     """The status of a command with a pipe that nobody reads for each of `unread`, and what the others got."""
     gone, pipe = os.pipe()
     os.close(gone)
@@ -31,17 +31,17 @@ def run_unread(arguments: list[str], unread: set[str], folder: Path) -> tuple[in
 @pytest.mark.parametrize(
     ("arguments", "unread", "status"),
     [
-        ("shard --scenes 2 --out s", {"stdout"}, 141),
-        ("shard --scenes 2 --out s", {"stdout", "stderr"}, 0),  # its bar found nobody, and all went nowhere
-        ("status nowhere", {"stderr"}, 141),
-        ("shard --nothing", {"stderr"}, 141),
-        ("shard --help", {"stdout"}, 141),
-        ("--help", {"stdout"}, 141),
-        ("--version", {"stdout", "stderr"}, 141),
+        ("shard --scenes 2 --out s", ["stdout"], 141),
+        ("shard --scenes 2 --out s", ["stdout", "stderr"], 0),  # its bar found nobody, and all went nowhere
+        ("status nowhere", ["stderr"], 141),
+        ("shard --nothing", ["stderr"], 141),
+        ("shard --help", ["stdout"], 141),
+        ("--help", ["stdout"], 141),
+        ("--version", ["stdout", "stderr"], 141),
     ],
     ids=str,
 )
-def test_a_reader_that_ends_early_is_no_error(arguments: str, unread: set[str], status: int, tmp_path: Path) -> None:
+def test_a_reader_that_ends_early_is_no_error(arguments: str, unread: list[str], status: int, tmp_path: Path) -> None:
     ended, printed = run_unread(arguments.split(), unread, tmp_path)
     assert ended == status
     for word in ("Broken pipe", "BrokenPipe", "Error", "Exception ignored", "Traceback"):

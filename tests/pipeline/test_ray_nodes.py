@@ -35,8 +35,6 @@ from pipeline.ray import hiring
 from pipeline.ray.cluster import HeadWatch
 from pipeline.ray.executor import RayExecutor
 
-pytestmark = pytest.mark.ray
-
 # Workers cannot import it: its classes travel as they are.
 ray.cloudpickle.register_pickle_by_value(sys.modules[clusters.__name__])
 
