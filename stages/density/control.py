@@ -83,11 +83,8 @@ def fit_control(parts: Iterable[ShardScores], settings: Settings) -> GeometryCon
         images += np.bincount(of_image, minlength=FOLDS)
         visible, score = part.visible.reshape(-1, masks, width), part.score.reshape(-1, masks, width)
         of_view = of_image.repeat(views)
-        usable = (
-            (np.where(visible >= 0, score, 1.0) > 0).all(axis=(1, 2)) if is_log else np.ones(len(score), dtype=bool)
-        )
         for number in range(FOLDS):
-            chosen = np.flatnonzero(usable & (of_view == number))
+            chosen = np.flatnonzero(of_view == number)
             at_a_time = max(1, AT_A_TIME // masks)
             for start in range(0, len(chosen), at_a_time):
                 rows = chosen[start : start + at_a_time]
@@ -137,14 +134,17 @@ def _centred(
     visible: np.ndarray, score: np.ndarray, expected: np.ndarray, is_log: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Views (n, M, K) → of all their visible patches features beyond what is expected at a place, (N, C), and
-    logarithms of scores, (N,), both less their means in each view."""
+    logarithms of scores, (N,), both less their means in each view; without scores that have no logarithm."""
     width = visible.shape[2]
     masks, shown = visible.reshape(-1, width), visible.reshape(len(visible), -1) >= 0
     x = mask_features(masks, len(expected)) - expected[np.maximum(masks, 0)]
     x = x.reshape(*shown.shape, -1)
-    y = np.where(shown, score.reshape(shown.shape).astype(np.float64), 1.0)
+    y = score.reshape(shown.shape).astype(np.float64)
+    if is_log:
+        shown = shown & (y > 0)
+    y = np.where(shown, y, 1.0)
     y = np.log(y) if is_log else y
-    count = shown.sum(axis=1)
+    count = np.maximum(shown.sum(axis=1), 1)
     x -= (np.where(shown[..., None], x, 0.0).sum(axis=1) / count[:, None])[:, None]
     y = y - (np.where(shown, y, 0.0).sum(axis=1) / count)[:, None]
     return x[shown], y[shown]

@@ -165,11 +165,11 @@ def test_scores_that_say_nothing_are_refused(score: np.ndarray) -> None:
         fit_control([scores_of(np.where(visible >= 0, score, np.nan), visible)], store)
 
 
-def test_a_few_lists_with_a_score_of_nothing_are_not_fitted_but_controlled() -> None:
+def test_scores_of_nothing_are_not_fitted_but_controlled() -> None:
     store = settings()
     made = made_scores(store)
     score = made.score.copy()
-    score[3, 0, 2, 1] = 0
+    score[:, 0, 2, 1] = 0
     control = fit_control([scores_of(score[:, 0], made.visible[:, 0])], store)
     assert control.explained > 0.02
     controlled = control.apply(KEYS, made.visible, score)
