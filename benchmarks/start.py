@@ -13,20 +13,17 @@ import statistics
 import subprocess
 import sys
 
-ROUNDS = 10
+from pipeline.commands import COMMANDS
+
+ROUNDS = 5
 GOAL = 25.0
 PROGRAM = [sys.executable, "-m", "pipeline"]
 COMPLETION = {"_LTRP_PIPELINE_COMPLETE": "bash_complete", "COMP_WORDS": "ltrp-pipeline score --ma", "COMP_CWORD": "2"}
 STARTS: dict[str, tuple[list[str], dict[str, str]]] = {
     "--version": ([*PROGRAM, "--version"], {}),
     "--help": ([*PROGRAM, "--help"], {}),
-    "score --help": ([*PROGRAM, "score", "--help"], {}),
-    "train-task --help": ([*PROGRAM, "train-task", "--help"], {}),
-    "status --help": ([*PROGRAM, "status", "--help"], {}),
-    "completion": (
-        [sys.executable, "-c", "from pipeline.cli import main; main(prog_name='ltrp-pipeline')"],
-        COMPLETION,
-    ),
+    **{f"{name} --help": ([*PROGRAM, name, "--help"], {}) for name in COMMANDS},
+    "completion": (PROGRAM, COMPLETION),
 }
 
 

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.progress.display import duration
 from stages.density.cost import density_flops
+from stages.density.decoded import decoded_count
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import draw_masks, mask_sizes
 from stages.density.scorer import DensityScorer
@@ -69,7 +70,7 @@ def plan_scores(
     todo = [shard.nsamples for shard in shards if shard.name not in done]
     n_masks = config.masks_for(mae.n_patches)
     sizes = mask_sizes(config.masking, n_masks, mae.n_patches, config.mask_ratio)
-    flops = config.views * sum(density_flops(mae, size, config.removal) for size in sizes)
+    flops = config.views * sum(density_flops(mae, size, config.removal, config.decode) for size in sizes)
     source = "given"
     if rate is None:
         rate = 1 / _calibrate(config, mae, precision, device, sizes)
@@ -98,10 +99,12 @@ def _calibrate(config: ScoreConfig, mae: MaeConfig, precision: Precision, device
     )
     images = torch.zeros(scorer.micro_batch, 3, mae.image_size, mae.image_size, dtype=torch.uint8)
     visible = torch.arange(sizes[0]).expand(len(images), -1)
+    decoded = torch.arange(sizes[0], sizes[0] + decoded_count(config.decode, mae.n_patches, sizes[0]))
+    decoded = decoded.expand(len(images), -1)
     started = 0.0
     for _ in range(2):
         started = time.perf_counter()
-        scorer(images, visible)
+        scorer(images, visible, decoded)
     seconds = (time.perf_counter() - started) / len(images)
     return seconds * sum(sizes) / sizes[0] * config.views
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ranker.pretrained import RankerCheckpoint
 
+CARD_FILE = "README.md"
 SHOWN = {"of mean: spearman": "Spearman", "of mean: recall@25%": "recall of the top quarter"}
 """Qualities in the table, of those that `train-ranker` notes."""
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ranker.hub import download, is_on_hub
 
-DEFAULT = "ltrp-small-112"
-"""What `show` and `rank` take unless they are told otherwise."""
 MODELS = Path(__file__).parent / "models"
 
 

@@ -14,6 +14,7 @@ from stages.evaluate_task import EVALUATION, judged_on, without_nan
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
+from stages.samples.controlled import control_settings, with_control
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
 from stages.settings.coverage import CoverageConfig
 from stages.tables import SELECTORS, TASKS
@@ -44,7 +45,7 @@ def measure_coverage(
     Raises ValueError naming the sample that has no masks or boxes, wrong ones, or no scores, and where there is nothing
     to cover.
     """
-    store = open_dense(config.ranks)
+    store = with_control(open_dense(config.ranks), config.control)
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
     grid = patch_grid(store)
@@ -108,6 +109,7 @@ def measure_coverage(
                 "truth": truth,
                 "ignore_classes": config.ignore_classes,
                 **({"mask_values": dict(options.mask_values)} if options.mask_values else {}),
+                **control_settings(store),
             },
             judged_on=judged_on(shards, store),
         )

@@ -14,12 +14,14 @@ import torch
 from ranker.network import RankerConfig
 from ranker.pretrained import CONFIG_FILE
 from stages.compute.devices import resolve_device
-from stages.ranking.evaluation_images import evaluation_batches
+from stages.density.control import GeometryControl
+from stages.ranking.evaluation_images import EvaluationBatch, evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
 from stages.ranking.load_ranker import load_ranker
 from stages.ranking.mask_agreement import mask_flops, scores_per_patch, spearman_brown, splits
 from stages.ranking.quality import Densities, Estimate, estimate, mean_of_numbers, quality, rank_agreement
 from stages.ranking.validation import RANKER, SELECTED_BY, Comparison, add_comparators, rank_images
+from stages.samples.controlled import ControlledStore, with_control
 from stages.samples.scored import Split, SplitShards, held_out, join_scores
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.patch_store import PatchStore, Settings
@@ -42,6 +44,8 @@ class Agreement:
     """Spearman between the mean densities of the two sets."""
     ranker: Estimate
     """Spearman between the ranker and the mean density of one set."""
+    controlled: Estimate | None = None
+    """Spearman between the mean densities of the two sets, one of them with the geometry of its masks controlled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Evaluation:
     """Spearman against the mean over all masks of a ranking by the true densities, estimated from the agreement of the
     masks (their errors taken as independent); None when it is unknown."""
     flops_per_mask: float
+    explained: float | None = None
+    """Share of the variance of the logarithms of scores that the masks alone explain on images that were not fitted."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -75,6 +81,8 @@ def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], Non
     were scored.
     """
     store = PatchStore.open(config.scores, CONTENT)
+    controlled = with_control(store, config.control)
+    control = controlled.control if isinstance(controlled, ControlledStore) else None
     checkpoint = load_ranker(config.ranker)
     refuse_other_grid(checkpoint.config, store.settings, config.ranker, config.scores)
     facts = read_facts(checkpoint.facts, config.ranker)
@@ -92,7 +100,7 @@ def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], Non
             raise ValueError(f"{config.ranker}: its scores of {batch.keys[0]} or its neighbours are infinite or NaN")
         comparison.add(RANKER, quality(scores, batch.densities, config.top))
         add_comparators(comparison, batch, store.settings, position_prior=prior, top=config.top, seed=config.seed)
-        agreements.add(scores, batch.densities)
+        agreements.add(scores, batch.densities, None if control is None else _controlled(batch, control))
         through += len(batch.keys)
         tell(through, part.n_samples)
     qualities, found = comparison.estimates(), agreements.found()
@@ -110,7 +118,14 @@ def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], Non
         extrapolated=extrapolated,
         attainable=attainable,
         flops_per_mask=mask_flops(store.settings),
+        explained=None if control is None else control.explained,
     )
+
+
+def _controlled(batch: EvaluationBatch, control: GeometryControl) -> Densities:
+    raw = batch.densities
+    score = control.apply(batch.keys, raw.visible.numpy(), raw.score.numpy())
+    return dataclasses.replace(raw, score=torch.from_numpy(score))
 
 
 def extrapolate(agreements: Sequence[Agreement], settings: Settings) -> tuple[list[tuple[int, float]], float | None]:
@@ -164,22 +179,25 @@ class _Agreements:
     def __init__(self, settings: Settings, config: EvaluateRankerConfig) -> None:
         self._pairs = list(splits(settings, config.seed))
         self._flops = mask_flops(settings)
-        self._values: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        self._values: dict[int, list[list[np.ndarray]]] = defaultdict(list)
 
-    def add(self, scores: torch.Tensor, densities: Densities) -> None:
-        by_masks: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+    def add(self, scores: torch.Tensor, densities: Densities, controlled: Densities | None) -> None:
+        """Each is judged by a mean of scores as they are, of masks that took no part in it."""
+        by_masks: dict[int, list[list[np.ndarray]]] = defaultdict(list)
         for masks, one, other in self._pairs:
             mean = densities.mean(one)
-            by_masks[masks].append((rank_agreement(densities.mean(other), mean), rank_agreement(scores, mean)))
+            judged = [densities.mean(other), scores, *([] if controlled is None else [controlled.mean(other)])]
+            by_masks[masks].append([rank_agreement(each, mean) for each in judged])
         for masks, found in by_masks.items():
             # Of sets that share a patch or two at the most, some say nothing.
-            agreement, ranker = (mean_of_numbers(np.stack(values, axis=1)) for values in zip(*found, strict=True))
-            self._values[masks].append((agreement, ranker))
+            self._values[masks].append(
+                [mean_of_numbers(np.stack(values, axis=1)) for values in zip(*found, strict=True)]
+            )
 
     def found(self) -> list[Agreement]:
         agreements = []
         for masks, values in sorted(self._values.items()):
-            agreement, ranker = (estimate(np.concatenate(each)) for each in zip(*values, strict=True))
-            if agreement.n and ranker.n:
-                agreements.append(Agreement(masks, masks * self._flops, agreement, ranker))
+            estimates = [estimate(np.concatenate(each)) for each in zip(*values, strict=True)]
+            if all(each.n for each in estimates):
+                agreements.append(Agreement(masks, masks * self._flops, *estimates))
         return agreements

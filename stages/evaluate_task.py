@@ -22,6 +22,7 @@ from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
+from stages.samples.controlled import with_control
 from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
 from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
@@ -77,7 +78,7 @@ def evaluate_task(
     if config.mask_values and saved.task != "segment":
         raise ValueError(f"mask_values: expected none for {saved.task}, which has no masks")
     options = dataclasses.replace(saved.options, mask_values=parse_mask_values(config.mask_values))
-    store = open_dense(config.ranks)
+    store = with_control(open_dense(config.ranks), config.control)
     grid = PatchGrid(saved.encoder.image_size, saved.encoder.patch_size)
     refuse_other_grid(store, grid, f"the model {config.model}")
     shards = join_ranks(expand_shards(config.shards), store)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.density.decoded import draw_decoded
 from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
 from stages.density.masks import draw_masks, mask_sizes
 from stages.density.scorer import DensityScorer
@@ -50,6 +51,8 @@ def score_settings(config: ScoreConfig, checkpoint: MaeCheckpoint, precision: Pr
         "precision": precision,
         "preprocessing": "bicubic resize of the box, ImageNet mean and standard deviation",
         "least_bits": LEAST_BITS,
+        # Stores of before there was this setting have no other scores than these.
+        **({"decode": config.decode} if config.decode != "full" else {}),
     }
 
 
@@ -112,9 +115,12 @@ class ScoreStage:
             for view in range(config.views)
         ]
         visible = np.array(drawn, dtype=np.int16).reshape(len(images), self.n_masks, max(sizes))
+        is_full = config.decode == "full" or not keys
+        decoded = [None] * self.n_masks if is_full else self._draw_decoded(keys, visible)
         scores = torch.full(visible.shape, torch.nan)
         for number, size in enumerate(sizes):
-            scores[:, number, :size] = self.scorer(images, torch.from_numpy(visible[:, number, :size]))
+            shown = torch.from_numpy(visible[:, number, :size])
+            scores[:, number, :size] = self.scorer(images, shown, decoded[number])
         if not np.array_equal(scores.isfinite().numpy(), visible >= 0):
             raise ValueError(
                 f"scores of {keys[0]} or its neighbours are not finite in {self.precision}: "
@@ -122,3 +128,12 @@ class ScoreStage:
             )
         shape = (len(keys), config.views, self.n_masks, max(sizes))
         return {"score": round_keeping_order(scores.numpy()).reshape(shape), "visible": visible.reshape(shape)}
+
+    def _draw_decoded(self, keys: list[str], visible: np.ndarray) -> list[Tensor | None]:
+        """For each mask of `visible` (B * V, M, K) what is decoded under it, (B * V, N) int64."""
+        views = self.config.views
+        drawn = [
+            draw_decoded(self.config.seed, keys[row // views], row % views, masks, self.n_patches)
+            for row, masks in enumerate(visible)
+        ]
+        return [torch.from_numpy(np.stack(each)) for each in zip(*drawn, strict=True)]

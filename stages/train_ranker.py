@@ -19,6 +19,7 @@ from stages.ranking.facts import RankerFacts
 from stages.ranking.lists import ListBatch, RankerLists, ranker_objective
 from stages.ranking.validation import RankerValidation, ValidationReport
 from stages.report import Summary, Tell
+from stages.samples.controlled import control_settings, with_control
 from stages.samples.scored import Split, Survey, join_scores, survey
 from stages.settings.choices import Precision
 from stages.settings.train_ranker import TrainRankerConfig
@@ -68,13 +69,14 @@ class TrainRanker(TrainingStage[ListBatch]):
         self._config, self._processes = config, processes
         self.place = locate(config.out)
         self._store = store = PatchStore.open(config.scores, CONTENT)
+        self._learnt_from = with_control(store, config.control)  # validated is on scores as they are
         self._shards = join_scores(expand_shards(config.shards), store)
         self._split = Split.draw(config.split, config.validation, config.seed, [shard.name for shard in self._shards])
         self._precision = chosen_precision(config.precision, processes.device)
         self._architecture = config.architecture(store.settings["mae.image_size"], store.settings["mae.patch_size"])
         self._encoder = read_encoder(config.init) if config.init else None
         self.settings = training_settings(
-            config, self._architecture, self._encoder, store, self._shards, self._split, self._precision
+            config, self._architecture, self._encoder, self._learnt_from, self._shards, self._split, self._precision
         )
 
     def prepare(self) -> Ingredients[ListBatch]:
@@ -107,7 +109,7 @@ class TrainRanker(TrainingStage[ListBatch]):
             model=model,
             objective=partial(ranker_objective, loss=loss, symmetric=chosen.symmetric, device=device),
             batches=RankerLists(
-                self._store,
+                self._learnt_from,
                 known.training,
                 lists=chosen.lists,
                 sublist=config.sublist,
@@ -173,6 +175,7 @@ def training_settings(
         "seed": config.seed,
         "precision": precision,
         "scores": fingerprint(store.settings),
+        **control_settings(store),
         "shards": len(shards),
         "shards.samples": sum(shard.nsamples or 0 for shard in shards),
         "shards.sha256": checksum(shards),

@@ -10,6 +10,7 @@ import torch
 
 from ranker.selection import kept_count
 from stages.report import Message, Summary, Tell
+from stages.samples.controlled import control_settings, with_control
 from stages.samples.ranked import join_ranks, refuse_other_grid, selector_name
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import SELECTORS, TASKS
@@ -65,7 +66,7 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         tell(Message(text))
 
     task, place = TASKS[config.task], locate(config.out)
-    store = open_dense(config.ranks)
+    store = with_control(open_dense(config.ranks), config.control)
     options = config.options(patch_grid(store).image_size)
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
@@ -119,7 +120,7 @@ def join_evaluation(config: TrainTaskConfig) -> tuple[PatchStore, list[ShardEntr
     if not config.eval_shards or config.eval_ranks is None:
         missing = "eval_ranks" if config.eval_shards else "eval_shards"
         raise ValueError(f"{missing}: expected both eval_shards and eval_ranks, or neither")
-    store, trained_on = open_dense(config.eval_ranks), open_dense(config.ranks)
+    store, trained_on = with_control(open_dense(config.eval_ranks), config.control), open_dense(config.ranks)
     refuse_other_grid(store, patch_grid(trained_on), f"the training's store {trained_on.place.url}")
     return store, join_ranks(expand_shards(config.eval_shards), store)
 
@@ -142,7 +143,7 @@ class TrainTask(TrainingStage[TaskBatch]):
     def __init__(self, config: TrainTaskConfig, run: TaskRun, processes: Processes) -> None:
         self._config, self._run, self._processes = config, run, processes
         self.place = locate(config.out).child(run.name)
-        self._store = store = open_dense(config.ranks)
+        self._store = store = with_control(open_dense(config.ranks), config.control)
         self._grid = patch_grid(store)
         given = expand_shards(config.shards)
         self._shards = join_ranks(given, store)
@@ -180,7 +181,12 @@ class TrainTask(TrainingStage[TaskBatch]):
             self._recipe.precision,
             flip=config.flip,
         )
-        own = {"scores": fingerprint(store.settings), "select": run.select, "keep_ratio": run.keep_ratio}
+        own = {
+            "scores": fingerprint(store.settings),
+            **control_settings(store),
+            "select": run.select,
+            "keep_ratio": run.keep_ratio,
+        }
         self._select_version = SELECTORS[run.select].noted_version
         self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
 

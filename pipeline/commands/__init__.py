@@ -31,6 +31,10 @@ COMMANDS = {
         "stages.settings.pretrain_mae:PretrainMaeConfig",
         "training_execution",
     ),
+    "calibrate": Row(
+        "Say on a few images which masks to score with, and what they cost.",
+        "stages.settings.calibrate:CalibrateConfig",
+    ),
     "score": Row(
         "Score every patch of every image with a frozen MAE (stage one).",
         "stages.settings.score:ScoreConfig",
@@ -61,6 +65,7 @@ COMMANDS = {
     ),
     "compare": Row("Put the results of tasks into tables and plots."),
     "export": Row("Write a ranker as a program that runs without this project."),
+    "push": Row("Put a ranker on the Hugging Face hub."),
     "run": Row("Run the stages that a pipeline.yaml has sections for."),
     "demo": Row("Run everything on built-in scenes."),
     "status": Row("Say what is done, running, failed and missing in a store."),

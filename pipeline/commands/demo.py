@@ -9,9 +9,12 @@ from pipeline.commands.run import run_stages
 from pipeline.config import PipelineFile
 from pipeline.help import command
 from pipeline.hints import command_line
+from stages.settings.choices import DEFAULT_RANKER
 from stages.tables import TASKS
 from storage.shard_index import expand_shards
 
+PHOTOGRAPH = "grace_hopper.jpg"
+"""One that matplotlib ships: of the United States Navy, in the public domain."""
 PICTURED = 12
 HELD_OUT = 10
 TASK_RECIPE = {"epochs": 10, "layer_decay": 1.0, "base_learning_rate": 0.016}
@@ -34,16 +37,24 @@ IN_PROCESS = {"executor": "in-process"}
 def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
     """Run everything on built-in scenes: no data, no download, minutes on two cores.
 
-    Draws scenes, trains a small MAE on them, scores their patches, trains a ranker on the scores, and says how much of
-    other scenes' objects its best patches cover. Run again to go on, or to see that nothing is left.
+    Shows a photograph as the ranker that comes along sees it. Draws scenes, trains a small MAE on them, scores their
+    patches, trains a ranker on the scores, and says how much of other scenes' objects its best patches cover. Run again
+    to go on, or to see that nothing is left.
     """
+    from matplotlib.cbook import get_sample_data
+
     from ranker import PatchRanker
     from stages.ranking.facts import read_facts
     from stages.ranking.score_maps import draw_held_out, draw_score_maps
     from stages.samples.scored import held_out, join_scores
+    from stages.show import ShowConfig, run_show
     from storage.patch_store import PatchStore
     from storage.scores import CONTENT
 
+    photograph = str(get_sample_data(PHOTOGRAPH, asfileobj=False))
+    shown = ShowConfig(images=[photograph], ranker=DEFAULT_RANKER, out=f"{out}/photograph.png")
+    run_show(shown, lambda line: click.echo(line, err=True))
+    click.echo(f"{out}/photograph.png: what {DEFAULT_RANKER}, which comes along, sees in a photograph", err=True)
     files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
     if tasks:
         files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in TASKS)]
@@ -61,6 +72,7 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     show = command_line("show", "IMAGE", "--ranker", f"{out}/ranker", "--mae", f"{out}/mae", "--out", "it.png")
     click.echo(f"""
 Made in {out}/:
+  photograph.png            a photograph, as {DEFAULT_RANKER} sees it, the ranker that comes along
   shards/                   {scenes} scenes in webdataset tars, with labels, boxes and masks
   mae/                      a masked autoencoder trained on them; reconstructions.png shows what it can do
   scores/                   the semantic density of each patch, a Zarr store; scores.png shows some as maps
@@ -69,7 +81,8 @@ Made in {out}/:
   coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
   *.events.jsonl            what happened when; ranker/tensorboard/ has the training's curves
 To prove that nothing is missing: {command_line("verify", f"{out}/scores")}
-What it sees in your images: {show}""")
+What it sees in your images: {show}
+What {DEFAULT_RANKER} sees in them: {command_line("show", "IMAGE")}""")
     if tasks:
         click.echo(f"What tasks can do with the best patches: {out}/classify/classify.md and .png, and so on")
     else:

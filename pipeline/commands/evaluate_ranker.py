@@ -69,12 +69,21 @@ def _lines(found: Evaluation) -> Iterator[str]:
         yield "\nNo two sets of masks show the same patches: the noise ceiling is unknown; score with more --masks."
         return
     yield "\nHow well the mean of one set of masks predicts that of another of the same images (Spearman):\n"
-    yield "| masks in a set | GFLOP an image | another set | the ranker |"
-    yield "| --- | --- | --- | --- |"
+    is_controlled = found.explained is not None
+    further, rule, empty = (" another set, controlled |", " --- |", " |") if is_controlled else ("", "", "")
+    yield f"| masks in a set | GFLOP an image | another set |{further} the ranker |"
+    yield f"| --- | --- | --- |{rule} --- |"
     for each in found.agreements:
-        yield f"| {each.masks} | {each.flops / 1e9:.3g} | {each.agreement} | {each.ranker} |"
+        controlled = f" {each.controlled} |" if is_controlled else ""
+        yield f"| {each.masks} | {each.flops / 1e9:.3g} | {each.agreement} |{controlled} {each.ranker} |"
     for masks, agreement in found.extrapolated:
-        yield f"| {masks} | {masks * found.flops_per_mask / 1e9:.3g} | about {agreement:.2f} (Spearman-Brown) | |"
+        flops = masks * found.flops_per_mask / 1e9
+        yield f"| {masks} | {flops:.3g} | about {agreement:.2f} (Spearman-Brown) |{empty} |"
+    if found.explained is not None:
+        yield (
+            f"\nControlled: without what the masks alone say of scores, which is {found.explained:.0%} of the variance "
+            "of their logarithms on images that were not fitted."
+        )
     if found.attainable is not None:
         yield (
             f"\nAgainst the mean of all {found.masks} masks, a ranking by the true densities would reach "

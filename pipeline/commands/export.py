@@ -17,7 +17,7 @@ from storage.locations import locate
     "export --ranker work/ranker --out ranker.pt2",
     "export --ranker work/ranker --format onnx --out ranker.onnx",
 )
-@cloup.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
+@cloup.option("--ranker", required=True, help="Ranker, as for rank.")
 @cloup.option(
     "--format",
     "format_",

@@ -9,6 +9,7 @@ import click
 import cloup
 
 from pipeline.help import command
+from stages.settings.choices import DEFAULT_RANKER
 
 
 class PatchPlace(click.ParamType):  # type: ignore[type-arg]
@@ -25,12 +26,18 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
 
 
 @command(
-    "show photos --ranker work/ranker --out seen.png",
+    "show photo.jpg",
     "show a.jpg b.jpg --ranker work/ranker --mae work/mae --keep 0.5 --out seen.png",
 )
 @cloup.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@cloup.option("--ranker", required=True, help="Folder that train-ranker wrote, or a published LTRP checkpoint (.pth).")
-@cloup.option("--out", required=True, help="Picture to write, a .png.")
+@cloup.option(
+    "--ranker",
+    default=DEFAULT_RANKER,
+    show_default=True,
+    help="One of the package by its name, a folder that train-ranker wrote, hf://OWNER/NAME, or a published LTRP "
+    "checkpoint (.pth).",
+)
+@cloup.option("--out", default="patches.png", show_default=True, help="Picture to write, a .png.")
 @cloup.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
 @cloup.option(
     "--keep",

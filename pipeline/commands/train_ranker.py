@@ -40,11 +40,15 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
     """Trains what is not trained yet; returns the exit status."""
     from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
     from stages.ranking.table import quality_table
+    from stages.samples.controlled import with_control
     from stages.train_ranker import TrainRankerSummary, run_train_ranker
+    from storage.patch_store import PatchStore
+    from storage.scores import CONTENT
 
     out = locate(config.out)
     train = partial(run_train_ranker, from_anywhere(config))
     with sole_trainer(out) as lock:
+        with_control(PatchStore.open(config.scores, CONTENT), config.control)  # fitted once, not by every worker
         summary = run_and_show("train-ranker", train, execution, out, lock)
     assert isinstance(summary, TrainRankerSummary)
     for line in quality_table(summary.best.qualities, "on held-out images"):

@@ -37,9 +37,8 @@ EVALUATION_FILE = "evaluation.json"
 def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train downstream models on kept patches, at several keep ratios.
 
-    TASK is classify, multilabel, segment or detect. Trains a model for each --select, --keep-ratio and --seeds with one
-    and the same recipe, judges each on --eval-shards, and compares them in a table and a plot. Running again goes on
-    from the last checkpoint.
+    Trains a model for each --select, --keep-ratio and --seeds with one and the same recipe, judges each on
+    --eval-shards, and compares them in a table and a plot. Running again goes on from the last checkpoint.
     """
     file = PipelineFile.read(config)
     if flags["task"] is None and "task" not in file.sections.get("train_task", {}):
@@ -99,4 +98,5 @@ def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecut
         throughput=config.throughput and run.seed == config.seeds[0],
         device=execution.device,
         decode_threads=config.decode_threads,
+        control=config.control,
     )

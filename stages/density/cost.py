@@ -5,24 +5,25 @@ Norms, activations and softmax are left out, as is usual.
 
 from __future__ import annotations
 
+from stages.density.decoded import decoded_count
 from stages.density.mae import MaeConfig
-from stages.settings.choices import Removal
+from stages.settings.choices import Decode, Removal
 
 
-def density_flops(config: MaeConfig, visible: int, removal: Removal = "decoder") -> float:
+def density_flops(config: MaeConfig, visible: int, removal: Removal = "decoder", decode: Decode = "full") -> float:
     """One image and one mask with `visible` patches: the anchor and a reconstruction without each of them.
 
     Counts what `stages.density.removal` computes, savings included.
     """
-    masked = config.n_patches - visible
+    masked = decoded_count(decode, config.n_patches, visible)
     embedding = 2 * config.n_patches * config.patch_values * config.width
     if removal == "decoder":
-        tokens = 1 + config.n_patches
+        tokens = 1 + visible + masked
         anchor = _decoder(config, tokens, masked)
         # The first block's projections are shared with the anchor.
         removed = _decoder(config, tokens - 1, masked) - 6 * (tokens - 1) * config.decoder_width**2
         return embedding + _encoder(config, visible) + anchor + visible * removed
-    one = _decoder(config, 1 + config.n_patches, masked)
+    one = _decoder(config, 1 + visible + masked, masked)
     return embedding + _encoder(config, visible) + one + visible * (_encoder(config, visible - 1) + one)
 
 

@@ -7,6 +7,7 @@ run changes it. Visible indices are sorted, so that removal `i` takes away the `
 patch is visible exactly once, so that after R rounds every patch has exactly R scores. The hands of a round differ in
 size by one at most; their mean size is `L / n` with `n = masks_per_round`, which for 196 patches and a ratio of 0.9 is
 19.6: the ratio itself, where the paper's `int(L * 0.1)` is 19.
+`spread` deals as many hands of the same sizes, but so that each lies evenly over the image (stages.density.spread).
 `random` draws each mask on its own, of `int(L * (1 - mask_ratio))` patches, as the published code does; but where that
 is a whole number, such as 10 of 100, rounding errors do not take one away, as they do there.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.compute.randomness import Draws, draws_for, permutation
+from stages.density.spread import deal_evenly
 from stages.settings.choices import Masking
 
 PADDING = -1
@@ -41,7 +43,7 @@ def visible_per_mask(n_patches: int, mask_ratio: float) -> int:
 def mask_sizes(masking: Masking, n_masks: int, n_patches: int, mask_ratio: float) -> list[int]:
     """Number of visible patches of each of `n_masks` masks.
 
-    Raises ValueError when a partition is asked for with fewer masks than cover the image.
+    Raises ValueError when rounds are asked for with fewer masks than cover the image.
     """
     if masking == "random":
         return [visible_per_mask(n_patches, mask_ratio)] * n_masks
@@ -49,7 +51,7 @@ def mask_sizes(masking: Masking, n_masks: int, n_patches: int, mask_ratio: float
     if n_masks < hands:
         raise ValueError(
             f"masks: {n_masks} cannot show each of {n_patches} patches once at mask_ratio {mask_ratio}: "
-            f"expected at least {hands} with masking 'partition', or masking 'random'"
+            f"expected at least {hands} with masking '{masking}', or masking 'random'"
         )
     smaller, larger_hands = divmod(n_patches, hands)
     return [smaller + (number % hands < larger_hands) for number in range(n_masks)]
@@ -60,12 +62,16 @@ def draw_masks(
 ) -> np.ndarray:
     """(n_masks, K) int16: sorted indices of the visible patches, `PADDING` at the end of the shorter rows."""
     sizes = mask_sizes(masking, n_masks, n_patches, mask_ratio)
-    hands = masks_per_round(n_patches, mask_ratio) if masking == "partition" else 1
+    hands = 1 if masking == "random" else masks_per_round(n_patches, mask_ratio)
     visible = np.full((n_masks, max(sizes)), PADDING, dtype=np.int16)
     for number, size in enumerate(sizes):
         round_number, hand = divmod(number, hands)
         if hand == 0:
-            deck = permutation(draws_for(seed, "mask", masking, key, view, round_number), n_patches)
+            draws = draws_for(seed, "mask", masking, key, view, round_number)
+            if masking == "spread":
+                deck = np.argsort(deal_evenly(draws, n_patches, hands), kind="stable")
+            else:
+                deck = permutation(draws, n_patches)
             dealt = 0
         visible[number, :size] = np.sort(deck[dealt : dealt + size])
         dealt += size

@@ -25,13 +25,16 @@ from stages.density.mae import MaskedAutoencoder, gather_tokens, masked_indices
 from stages.settings.choices import Removal
 
 
-def remove_in_decoder(mae: MaskedAutoencoder, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+def remove_in_decoder(
+    mae: MaskedAutoencoder, images: Tensor, visible: Tensor, decoded: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The encoder sees all K patches; the decoder's sequence lacks one of them, which is no mask token either.
 
-    Args: normalised images (B, 3, S, S); sorted visible (B, K).
+    Args: normalised images (B, 3, S, S); sorted visible (B, K); the masked patches `decoded` (B, N) that get a mask
+    token at all, by default every one.
     Returns: hidden states of the anchor (B, N, E) and of each removal (B, K, N, E).
     """
-    masked = masked_indices(visible, mae.config.n_patches)
+    masked = masked_indices(visible, mae.config.n_patches) if decoded is None else decoded
     latent = mae.encode(gather_tokens(mae.embed(images), visible))
     tokens = mae.decoder_input(latent, visible, masked)
     n_visible, n_masked = visible.shape[1], masked.shape[1]
@@ -46,13 +49,15 @@ def remove_in_decoder(mae: MaskedAutoencoder, images: Tensor, visible: Tensor) -
     return anchor, removed.unflatten(0, (len(images), n_visible))
 
 
-def remove_in_encoder(mae: MaskedAutoencoder, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+def remove_in_encoder(
+    mae: MaskedAutoencoder, images: Tensor, visible: Tensor, decoded: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One patch is dropped before the encoder, and a mask token stands in its place in the decoder.
 
     Arguments and results as `remove_in_decoder`.
     """
-    n_patches, n_visible = mae.config.n_patches, visible.shape[1]
-    masked = masked_indices(visible, n_patches)
+    n_visible = visible.shape[1]
+    masked = masked_indices(visible, mae.config.n_patches) if decoded is None else decoded
     patches = mae.embed(images)
 
     def decode(visible: Tensor, patches: Tensor, also_masked: Tensor) -> Tensor:
@@ -67,7 +72,7 @@ def remove_in_encoder(mae: MaskedAutoencoder, images: Tensor, visible: Tensor) -
     return anchor, removed.unflatten(0, (len(images), n_visible))
 
 
-REMOVALS: dict[Removal, Callable[[MaskedAutoencoder, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+REMOVALS: dict[Removal, Callable[..., tuple[Tensor, Tensor]]] = {
     "decoder": remove_in_decoder,
     "encoder": remove_in_encoder,
 }

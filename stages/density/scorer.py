@@ -44,19 +44,20 @@ class DensityScorer:
         return self._micro_batches.size
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, visible: Tensor) -> Tensor:
-        """uint8 images (B, 3, S, S), sorted visible indices (B, K) → float32 scores (B, K), on the CPU.
+    def __call__(self, images: Tensor, visible: Tensor, decoded: Tensor | None = None) -> Tensor:
+        """uint8 images (B, 3, S, S), sorted visible indices (B, K), masked ones (B, N) to decode and compare, by
+        default all → float32 scores (B, K), on the CPU.
 
         Raises MemoryError when a single image does not fit.
         """
-        done = self._micro_batches.map(self._score, images, visible)
+        done = self._micro_batches.map(self._score, images, visible, *([] if decoded is None else [decoded]))
         return torch.cat(done) if done else torch.empty(visible.shape)
 
-    def _score(self, images: Tensor, visible: Tensor) -> Tensor:
-        visible = visible.to(self.device, torch.int64)
+    def _score(self, images: Tensor, visible: Tensor, *decoded: Tensor) -> Tensor:
+        visible, *decoded_there = (indices.to(self.device, torch.int64) for indices in (visible, *decoded))
         pixels = normalise(images.to(self.device))
         with autocast(self.device, self.precision):
-            anchor, removed = self.remove(self.mae, pixels, visible)
+            anchor, removed = self.remove(self.mae, pixels, visible, *decoded_there)
             read_out = self.mae.decoder_pred
             difference = torch.nn.functional.linear(anchor[:, None] - removed, read_out.weight)
             anchor_pixels = read_out(anchor)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stages.compute.randomness import draws_for, permutation
 from stages.density.cost import density_flops
+from stages.density.decoded import decode_of
 from stages.density.mae import MaeConfig
 from stages.density.masks import mask_sizes, masks_per_round, visible_per_mask
 from storage.patch_store import Settings
@@ -52,7 +53,7 @@ def mask_flops(settings: Settings) -> float:
     names = {field.name for field in dataclasses.fields(MaeConfig)}
     mae = MaeConfig(**{name: settings[f"mae.{name}"] for name in names})
     sizes = mask_sizes(settings["masks.kind"], settings["masks"], settings["patches"], settings["masks.ratio"])
-    return float(np.mean([density_flops(mae, size, settings["removal"]) for size in sizes]))
+    return float(np.mean([density_flops(mae, size, settings["removal"], decode_of(settings)) for size in sizes]))
 
 
 def scores_per_patch(settings: Settings, masks: int) -> float:

@@ -14,6 +14,7 @@ from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
 
 COLOURS = {RANKER: "#31688e", CEILING: "#35b779"}
 OTHER_COLOUR = "#b0b0b0"
+CONTROLLED_COLOUR = "#d95f02"
 
 
 def draw_agreement(found: Evaluation) -> bytes:
@@ -47,10 +48,13 @@ def _draw_masks(axes: Axes, found: Evaluation) -> None:
     measured = [(each.masks, each.agreement) for each in found.agreements]
     ranker = [(each.masks, each.ranker) for each in found.agreements]
     ranker.append((found.masks, found.qualities[RANKER][AGREEMENT]))
-    for label, points, colour in (
+    controlled = [(each.masks, each.controlled) for each in found.agreements if each.controlled is not None]
+    lines = [
         ("another set of masks", measured, COLOURS[CEILING]),
         ("the ranker", ranker, COLOURS[RANKER]),
-    ):
+        *([("another set, mask geometry controlled", controlled, CONTROLLED_COLOUR)] if controlled else []),
+    ]
+    for label, points, colour in lines:
         masks = [each for each, _ in points]
         axes.plot(masks, [each.mean for _, each in points], "o-", color=colour, label=label)
         low, high = [each.low for _, each in points], [each.high for _, each in points]

@@ -14,10 +14,19 @@ TaskName = Annotated[str, TASKS]
 Loss = Annotated[str, LOSSES]
 Distance = Annotated[str, DISTANCES]
 Precision = Literal["fp32", "bf16", "fp16"]
-Masking = Literal["partition", "random"]
+Masking = Literal["partition", "spread", "random"]
+Decode = Literal["full", "cells"]
+Control = Literal["geometry", "none"]
 Removal = Literal["decoder", "encoder"]
 PixelTarget = Literal["raw", "normalized"]
 Head = Literal["cls", "token"]
 SplitBy = Literal["key", "shard"]
 Orientations = Literal["keep", "apply"]
 DrawnOn = Literal["auto", "upright", "stored"]
+
+CONTROL = (
+    "'geometry': take out of scores what their masks alone say of them (how lonely a patch is); 'none': scores as they "
+    "are stored."
+)
+DEFAULT_RANKER = "ltrp-small-112"
+"""Of the package: `ranker.zoo` has it, and needs torch."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.settings.choices import CONTROL, Control
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues
@@ -42,3 +43,4 @@ class CoverageConfig(StageSettings):
         None, description="File of classes, one a line: coverage is told without these, and of these, too."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+    control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)

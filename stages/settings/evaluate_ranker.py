@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.settings.choices import Control
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -18,7 +19,8 @@ class EvaluateRankerConfig(StageSettings):
     )
     scores: Annotated[str, Group.DATA] = Field(description="Store of their scores.")
     ranker: Annotated[str, Group.MODEL] = Field(
-        description="Ranker: a folder of train-ranker, or a published .pth file."
+        description="Ranker: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or a published "
+        ".pth file."
     )
     out: Annotated[str, Group.DATA] = Field(
         description="Folder for the figures (evaluation.json) and the plot (agreement.png)."
@@ -35,3 +37,8 @@ class EvaluateRankerConfig(StageSettings):
         "auto", description="What the ranker computes on."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+    control: Annotated[Control, Group.RECIPE] = Field(
+        "none",
+        description="'geometry': say too how well masks agree when what they alone say is taken out of one set's "
+        "scores; 'none': do not.",
+    )

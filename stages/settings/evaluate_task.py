@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import Select
+from stages.settings.choices import CONTROL, Control, Select
 from stages.settings.groups import Group
 from stages.settings.stage_settings import StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues
@@ -44,3 +44,4 @@ class EvaluateTaskConfig(StageSettings):
         "auto", description="What the model computes on."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+    control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)

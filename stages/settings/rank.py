@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stages.settings.choices import DEFAULT_RANKER
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -17,7 +18,9 @@ class RankConfig(StageSettings):
         description="Shards to rank: folders, globs, brace patterns or index files."
     )
     ranker: Annotated[str, Group.MODEL] = Field(
-        description="Ranker: the folder of train-ranker, or a .pth file of the published code."
+        DEFAULT_RANKER,
+        description="Ranker: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or a published "
+        ".pth file.",
     )
     out: Annotated[str, Group.DATA] = Field(
         description="Store that the ranks go to; made if missing, gone on with if not."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import Distance, Masking, Removal
+from stages.settings.choices import Decode, Distance, Masking, Removal
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -29,7 +29,9 @@ class ScoreConfig(StageSettings):
     crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
     masking: Annotated[Masking, Group.RECIPE] = Field(
-        "partition", description="'partition': disjoint masks that show every patch; 'random': the paper's."
+        "partition",
+        description="'partition': disjoint masks that show every patch; 'spread': such masks, each lying evenly over "
+        "the image; 'random': the paper's.",
     )
     masks: Annotated[int | None, Group.RECIPE] = Field(
         None, ge=1, description="Masks for each view; by default as many as show every patch twice."
@@ -47,6 +49,11 @@ class ScoreConfig(StageSettings):
         None, ge=1, description="Images computed at a time; by default what suits the device."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
+    decode: Annotated[Decode, Group.RECIPE] = Field(
+        "full",
+        description="Masked patches that are reconstructed and compared: 'full', all, as published; 'cells': one of "
+        "each 2 x 2, for a third of the compute.",
+    )
 
     def masks_for(self, n_patches: int) -> int:
         """Number of masks of each view."""

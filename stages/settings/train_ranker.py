@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from stages.ranking.recipes import PRESETS, RankerRecipe
-from stages.settings.choices import Head, Loss, SplitBy
+from stages.settings.choices import CONTROL, Control, Head, Loss, SplitBy
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 from stages.training.warmup import fitting_warmup
@@ -89,6 +89,7 @@ class TrainRankerConfig(StageSettings):
     )
     decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
     checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
+    control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)
 
     def recipe(self) -> RankerRecipe:
         """The preset with what is given instead."""

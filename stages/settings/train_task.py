@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import TaskName
+from stages.settings.choices import CONTROL, Control, TaskName
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
@@ -98,6 +98,7 @@ class TrainTaskConfig(StageSettings):
     )
     decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
     checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
+    control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)
 
     def recipe(self) -> TaskRecipe:
         """The preset with what is given instead. Raises ValueError for what the task cannot do."""

@@ -11,6 +11,7 @@ import torch
 
 from ranker.network import PatchRankingTransformer, RankerConfig
 from stages.density.cost import density_flops
+from stages.density.decoded import decode_of, decoded_count
 from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import mask_sizes
 from stages.density.scorer import DensityScorer
@@ -85,11 +86,13 @@ def _density_cost(
         )
         count = min(batch_size, scorer.micro_batch)
         images = torch.randint(0, 256, (count, 3, config.image_size, config.image_size), dtype=torch.uint8)
-        shown = torch.rand(count, config.n_patches).argsort(dim=1)[:, :visible].sort(dim=1).values
-    (taken,) = time_in_turns([partial(scorer, images, shown)], device, seconds)
+        order = torch.rand(count, config.n_patches).argsort(dim=1)
+        shown = order[:, :visible].sort(dim=1).values
+        decoded = order[:, visible:][:, : decoded_count(decode_of(settings), config.n_patches, visible)]
+    (taken,) = time_in_turns([partial(scorer, images, shown, decoded)], device, seconds)
     flops = n_masks * mask_flops(settings)
     # One mask is timed, of the largest size; sizes differ by one patch at most.
-    return flops, taken / count * flops / density_flops(config, visible, settings["removal"])
+    return flops, taken / count * flops / density_flops(config, visible, settings["removal"], decode_of(settings))
 
 
 def _architecture(kind: type[Config], prefix: str, settings: Settings) -> Config | None:

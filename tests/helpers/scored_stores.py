@@ -41,6 +41,14 @@ def random_scoring(key: str, visible: np.ndarray) -> np.ndarray:
     return draws_of(key).random(visible.shape)
 
 
+def lonely_scoring(key: str, visible: np.ndarray) -> np.ndarray:
+    """Scores of patches that each have a density of their own, and are the higher the further the nearest other one."""
+    row, column = np.divmod(visible, SMALL.grid)
+    squared = (row[..., None] - row[..., None, :]) ** 2 + (column[..., None] - column[..., None, :]) ** 2
+    nearest = np.where(squared > 0, squared, 99).min(axis=-1)
+    return nearest * np.exp(0.3 * draws_of(key).normal(size=SMALL.n_patches)[visible.clip(min=0)])
+
+
 def settings_of(*, views: int = 1, masks: int = 8, masking: Masking = "partition", ratio: float = 0.75) -> Settings:
     """Those of a store that reading needs, for the patches of `SMALL`."""
     return {

@@ -25,11 +25,11 @@ def written(path: Path, text: str) -> str:
     [
         ("score: {maske: 3}", "score: maske is unknown: did you mean masks?"),
         ("scores: {}", "scores is unknown: did you mean score?"),
-        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, score, train_ranker"),
+        ("quux: {}", "quux is unknown: expected one of shard, pretrain_mae, calibrate, score, train_ranker"),
         ("score: {masks: many}", "score.masks: expected a valid integer, got 'many'"),
         ("score: {masks: 0}", "score.masks: expected greater than or equal to 1, got 0"),
         ("score: {mask_ratio: 1.5}", "score.mask_ratio: expected less than 1, got 1.5"),
-        ("score: {masking: some}", "score.masking: expected 'partition' or 'random', got 'some'"),
+        ("score: {masking: some}", "score.masking: expected 'partition', 'spread' or 'random', got 'some'"),
         ("score: {shards: one}", "score.shards: expected a valid list, got 'one'"),
         ("score: {shards: [1]}", "score.shards.0: expected a valid string, got 1"),
         ("score: 3", "score: expected settings, got 3"),
@@ -75,7 +75,7 @@ BOMB = "\n".join(
         ("score: {}\n---\nrank: {}", "expected a single document"),
         ("score:\n\tseed: 1", "cannot start any token"),
         ("score: !!python/name:os.system", "could not determine a constructor"),
-        ("score: {masking: !!binary aGVsbG8=}", "expected 'partition' or 'random', got b'hello'"),
+        ("score: {masking: !!binary aGVsbG8=}", "expected 'partition', 'spread' or 'random', got b'hello'"),
         ('score: {masking: "\\e[31m"}', r"got '\x1b[31m'"),
         ("# " + "x" * 2**21, "expected settings, got more than 1 MiB"),
         (b"score: {out: \xe9}", "expected UTF-8, got other bytes at 13"),
@@ -153,7 +153,7 @@ def test_the_shipped_file_holds_every_setting_at_its_default_and_a_comment_for_e
         fields = section_model(section).model_fields
         assert list(settings) == list(fields), section
         for name, value in settings.items():
-            if not fields[name].is_required() and (section, name) != ("shard", "scenes"):
+            if not fields[name].is_required() and (section, name) not in (("shard", "scenes"), ("rank", "ranker")):
                 assert value == fields[name].default, f"{section}.{name}"
 
 

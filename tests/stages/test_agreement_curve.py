@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 from evaluations import TARS, assert_is_a_plot, call, evaluated, repeatable
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scored_stores import write_scored
+from scored_stores import lonely_scoring, write_scored
 from small_models import SMALL
 
 from stages.density.cost import density_flops
 from stages.evaluate_ranker import Agreement, extrapolate
-from stages.ranking.mask_agreement import spearman_brown
+from stages.ranking.mask_agreement import spearman_brown, splits
 from stages.ranking.plot import draw_agreement
 from stages.ranking.quality import Estimate
+from stages.samples.controlled import with_control
+from storage.scores import patch_statistics, read_scores
 
 pytestmark = pytest.mark.usefixtures("quick_evaluation")
+ARRAYS = ("score", "visible")
 
 
 def test_sets_of_masks_agree_better_the_more_there_are_and_cost_as_much_more(scored: Path, small_ranker: Path) -> None:
@@ -34,6 +40,48 @@ def test_sets_of_masks_agree_better_the_more_there_are_and_cost_as_much_more(sco
     assert [masks for masks, _ in found.extrapolated] == [masks for masks, _ in expected]
     assert [each for _, each in found.extrapolated] == pytest.approx([each for _, each in expected])
     assert found.attainable == pytest.approx(spearman_brown(eight.agreement.mean, 2) ** 0.5)
+
+
+def test_masks_whose_geometry_is_controlled_agree_better_with_others_as_they_are(
+    tmp_path: Path, small_ranker: Path
+) -> None:
+    keys = {"a": [f"a{number}" for number in range(20)], "b": [f"b{number}" for number in range(20)]}
+    store = write_scored(tmp_path, keys, lonely_scoring, masks=16)
+    plain, found = (evaluated(tmp_path, small_ranker, control=each) for each in ("none", "geometry"))
+    assert plain.explained is None
+    assert [each.controlled for each in plain.agreements] == [None, None]
+    assert found.explained is not None
+    assert found.explained > 0.2
+    for before, each in zip(plain.agreements, found.agreements, strict=True):
+        assert (each.agreement, each.ranker) == (before.agreement, before.ranker), "judged by the same raw means"
+        assert each.controlled is not None
+        assert each.controlled.mean > each.agreement.mean + 0.05
+    assert found.qualities == plain.qualities
+    controlled = with_control(store, "geometry")
+    values = defaultdict(list)
+    for name in "ab":
+        raw, read = read_scores(store, name), read_scores(controlled, name)
+        for row in range(20):
+            for masks, one, other in splits(store.settings, 0):
+                judge, judged = (
+                    patch_statistics(
+                        dataclasses.replace(
+                            each, **{array: getattr(each, array)[row : row + 1, :, chosen.numpy()] for array in ARRAYS}
+                        ),
+                        16,
+                    ).mean[0, 0]
+                    for each, chosen in ((raw, one), (read, other))
+                )
+                values[masks].append(scipy.stats.spearmanr(judge, judged).statistic)
+    for each in found.agreements:
+        assert each.controlled is not None
+        assert each.controlled.mean == pytest.approx(np.mean(values[each.masks]), abs=1e-4)
+    result = call(tmp_path, small_ranker, "--control", "geometry")
+    assert "| masks in a set | GFLOP an image | another set | another set, controlled | the ranker |" in result.output
+    assert f"| {found.agreements[0].controlled} |" in result.output
+    assert f"which is {found.explained:.0%} of the variance" in result.output
+    assert_is_a_plot(Path("evaluation/agreement.png").read_bytes())
+    assert json.loads(Path("evaluation/evaluation.json").read_text())["explained"] == found.explained
 
 
 def test_with_one_round_of_masks_the_ceiling_is_unknown_and_the_rest_is_told(

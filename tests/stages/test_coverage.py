@@ -168,6 +168,19 @@ def test_a_result_says_whose_scores_chose(content: Any, selector: str | None, ex
     }
 
 
+def test_scores_whose_mask_geometry_is_controlled_are_told_in_the_result(tmp_path: Path) -> None:
+    write_ranked(tmp_path, {"a": [f"a{number}" for number in range(12)]}, content="scores")
+    raw, controlled = (
+        coverages(tmp_path, select=["topk"], keep_ratio=[0.5], control=each)["topk-0.5-seed0"]
+        for each in ("none", "geometry")
+    )
+    assert set(controlled.recipe) == {*raw.recipe, "control", "control.sha256"}
+    assert controlled.recipe["control"] == "geometry"
+    write_ranked(tmp_path / "ranks", {"a": ["a1", "a2"]})
+    with pytest.raises(ValueError, match="control: expected 'none' for a store of ranks, got 'geometry'"):
+        coverages(tmp_path / "ranks", control="geometry")
+
+
 def test_the_same_is_measured_again(ranked: Path) -> None:
     settings = {"select": ["random", "topk+cluster"], "keep_ratio": [0.25]}
     assert coverages(ranked, **settings) == coverages(ranked, decode_threads=1, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from random_maes import DEEPER, SHAPES, random_images, random_mae, random_visibl
 from repository import GOLDEN
 from torch import Tensor
 
-from stages.density.mae import MaeConfig, MaskedAutoencoder
+from stages.density.decoded import draw_decoded
+from stages.density.mae import MaeConfig, MaskedAutoencoder, masked_indices
 from stages.density.removal import REMOVALS
 from stages.density.scorer import DensityScorer
 from stages.tables import DISTANCES
@@ -47,8 +49,8 @@ class PlainMae:
         hidden = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
         return x + self.linear(hidden, f"{name}.mlp.fc2")
 
-    def reconstruct(self, image: Tensor, visible: list[int], without: int | None = None) -> Tensor:
-        """uint8 (3, S, S) → (L, P). The decoder's token of `without` neither attends nor is attended to."""
+    def reconstruct(self, image: Tensor, visible: list[int], without: Set[int] = frozenset()) -> Tensor:
+        """uint8 (3, S, S) → (L, P). The decoder's tokens of `without` neither attend nor are attended to."""
         config = self.config
         mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).double()[..., None, None]
         pixels = (image.double() / 255 - mean) / std
@@ -67,27 +69,31 @@ class PlainMae:
         x[[0] + [1 + patch for patch in visible]] = latent
         x = x + self.weights["decoder_pos_embed"][0]
         mask = torch.zeros(len(x), len(x)).double()
-        if without is not None:
-            mask[1 + without, :] = mask[:, 1 + without] = -math.inf
-            mask[1 + without, 1 + without] = 0  # it sees itself alone: softmax of nothing is not a number
+        for patch in without:
+            mask[1 + patch, :] = mask[:, 1 + patch] = -math.inf
+        for patch in without:
+            mask[1 + patch, 1 + patch] = 0  # it sees itself alone: softmax of nothing is not a number
         for number in range(config.decoder_depth):
             x = self.block(x, f"decoder_blocks.{number}", config.decoder_heads, mask)
         return self.linear(self.norm(x, "decoder_norm"), "decoder_pred")[1:]
 
 
 def plain_reconstructions(
-    mae: PlainMae, image: Tensor, visible: list[int], removal: str
+    mae: PlainMae, image: Tensor, visible: list[int], removal: str, decoded: list[int] | None = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """At the patches masked from the start: the anchor (N, P), and (N, P) without each visible patch."""
+    """At the patches masked from the start, or those `decoded`: the anchor (N, P), and (N, P) without each visible
+    patch. What is masked and not decoded is in no decoder."""
     masked = [patch for patch in range(mae.config.n_patches) if patch not in visible]
+    compared = masked if decoded is None else decoded
+    absent = set(masked) - set(compared)
     removed = []
     for patch in visible:
         if removal == "decoder":
-            reconstruction = mae.reconstruct(image, visible, without=patch)
+            reconstruction = mae.reconstruct(image, visible, without={patch, *absent})
         else:
-            reconstruction = mae.reconstruct(image, [other for other in visible if other != patch])
-        removed.append(reconstruction[masked])
-    return mae.reconstruct(image, visible)[masked], removed
+            reconstruction = mae.reconstruct(image, [other for other in visible if other != patch], without=absent)
+        removed.append(reconstruction[compared])
+    return mae.reconstruct(image, visible, without=absent)[compared], removed
 
 
 def plain_distance(name: str, a: np.ndarray, b: np.ndarray) -> float:
@@ -158,6 +164,28 @@ def test_scores_are_those_of_the_method_written_out_plainly(config, n_visible, r
         assert ours.dtype == torch.float32
         rtol = 5e-5 if name == "ssim" else 1e-5  # the variance of a few pixels passes on more of their rounding
         assert ours.numpy() == pytest.approx(np.array(scores), rel=rtol, abs=0), name
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+@pytest.mark.parametrize(("config", "n_visible"), SHAPES.values(), ids=SHAPES)
+def test_with_few_patches_decoded_scores_are_those_of_a_decoder_that_has_no_others(config, n_visible, removal):
+    model = random_mae(config)
+    images, visible = random_images(config, 3), random_visible(config, 3, n_visible)
+    decoded = [draw_decoded(0, str(n), 0, visible[n : n + 1].numpy(), config.n_patches)[0] for n in range(3)]
+    plain = PlainMae(model)
+    expected = []
+    for image, shown, compared in zip(images, visible.tolist(), decoded, strict=True):
+        anchor, removed = plain_reconstructions(plain, image, shown, removal, compared.tolist())
+        expected.append([plain_distance("l1", anchor.numpy(), without.numpy()) for without in removed])
+    ours = DensityScorer(model, removal=removal, micro_batch=2)(images, visible, torch.from_numpy(np.stack(decoded)))
+    assert ours.numpy() == pytest.approx(np.array(expected), rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_to_decode_every_masked_patch_is_to_score_in_full(removal):
+    model, images, visible = random_mae(DEEPER), random_images(DEEPER, 3), random_visible(DEEPER, 3, 5)
+    scorer = DensityScorer(model, removal=removal)
+    assert torch.equal(scorer(images, visible, masked_indices(visible, 16)), scorer(images, visible))
 
 
 def test_the_two_removals_give_different_scores():

@@ -290,7 +290,8 @@ def without_anything(folder: Path) -> None:
         (with_weights_of_another_grid, "/ranker.safetensors: not as it was written: expected SHA-256"),
         (
             without_anything,
-            ": no ranker there: expected a folder with ranker.json, or a .pth file, got an empty",
+            ": no ranker there: expected a folder with ranker.json, a .pth file, hf://OWNER/NAME, or ltrp-small-112, "
+            "got an empty",
         ),
     ],
 )

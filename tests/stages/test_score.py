@@ -14,6 +14,7 @@ from pictures import picture
 from scoring import files_of, score_config, score_in_process
 from small_models import SMALL
 
+from stages.density.decoded import draw_decoded
 from stages.density.mae_checkpoints import load_mae, save_mae
 from stages.density.scorer import DensityScorer
 from stages.images.decoding import decode_image
@@ -44,6 +45,38 @@ def test_every_stored_score_is_what_the_scorer_gives_for_the_stored_view_and_mas
                 for visible, score in zip(stored.visible[row, view], stored.score[row, view], strict=True):
                     expected = scorer(images, torch.from_numpy(visible)[None])[0]
                     np.testing.assert_allclose(score, expected, rtol=2**-11 + 1e-5)
+
+
+def test_scores_of_cells_are_those_of_the_masked_patches_that_the_seed_key_view_and_mask_draw(
+    scene_shards: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    config = score_config(
+        scene_shards, small_mae, tmp_path / "scores", views=2, decode="cells", masking="spread", seed=5
+    )
+    store, _ = score_in_process(config)
+    assert store.settings["decode"] == "cells"
+    scorer = DensityScorer(load_mae(str(small_mae)).build())
+    entry = expand_shards([str(scene_shards)])[0]
+    stored = read_scores(store, entry.name)
+    for row, sample in enumerate(read_shard(entry)):
+        for view in range(2):
+            left, top, width, height = (int(value) for value in stored.box[row, view])
+            seen = View(left, top, width, height, flip=bool(stored.flip[row, view]))
+            pixels = render(decode_image(sample.image), seen, SMALL.image_size)
+            images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+            decoded = draw_decoded(5, sample.key, view, stored.visible[row, view], SMALL.n_patches)
+            for number, visible in enumerate(stored.visible[row, view]):
+                expected = scorer(images, torch.from_numpy(visible)[None], torch.from_numpy(decoded[number])[None])[0]
+                np.testing.assert_allclose(stored.score[row, view, number], expected, rtol=2**-11 + 1e-5)
+
+
+def test_a_store_of_full_scores_has_the_settings_of_stores_of_before_there_was_a_choice(
+    scene_shards: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    store, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores"))
+    assert "decode" not in store.settings
+    again, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores", decode="full"))
+    assert again.settings == store.settings
 
 
 def test_view_zero_is_the_evaluation_crop_and_others_differ(
@@ -183,6 +216,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"removal": "encoder"}, "removal"),
     ({"distance": "l2"}, "distance"),
     ({"precision": "bf16"}, "precision"),
+    ({"decode": "cells"}, "decode"),
 ]
 
 

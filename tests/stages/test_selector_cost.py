@@ -93,9 +93,10 @@ def test_ranks_cost_a_ranker_of_their_architecture_on_the_whole_image(
 def test_scores_cost_all_masks_of_a_view(removal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: set[tuple[int, ...]] = set()
 
-    def watched(self: DensityScorer, images: Tensor, visible: Tensor) -> Tensor:
+    def watched(self: DensityScorer, images: Tensor, visible: Tensor, decoded: Tensor) -> Tensor:
         assert (images.dtype, tuple(images.shape[1:])) == (torch.uint8, (3, 32, 32))
         assert (visible.diff(dim=1) > 0).all()
+        assert decoded.shape == (len(images), 12)
         shown.add(tuple(visible.shape))
         clock.now += 2.0 * len(images)
         return torch.zeros(visible.shape)
@@ -108,9 +109,23 @@ def test_scores_cost_all_masks_of_a_view(removal: Any, clock: Clock, monkeypatch
     assert seconds == pytest.approx(9 * 2.0 + 0.5)
 
 
+def test_scores_of_cells_cost_what_is_decoded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def watched(self: DensityScorer, images: Tensor, *indices: Tensor) -> Tensor:
+        decoded.append(indices[1].shape[1])
+        return torch.zeros(indices[0].shape)
+
+    monkeypatch.setattr(DensityScorer, "__call__", watched)
+    store = store_of(scores.CONTENT, {**SCORES, "decode": "cells"})
+    flops, _ = selector_cost(store, takes(clock, 0.5), "cpu", "fp32", batch_size=3, seconds=0.0)
+    assert flops == 9 * density_flops(SMALL, 4, decode="cells")
+    assert set(decoded) == {4}
+
+
 def test_masks_of_unequal_size_count_as_they_are(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three hands of six, five and five: the largest is timed, and time goes with the operations."""
-    monkeypatch.setattr(DensityScorer, "__call__", lambda self, images, visible: takes(clock, len(images))())
+    monkeypatch.setattr(DensityScorer, "__call__", lambda self, images, *indices: takes(clock, len(images))())
     store = store_of(scores.CONTENT, {**SCORES, "masks": 3, "masks.ratio": 0.65})
     flops, seconds = selector_cost(store, takes(clock, 0.0), "cpu", "fp32", batch_size=2, seconds=0.0)
     six, five = density_flops(SMALL, 6), density_flops(SMALL, 5)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from ranker_training import Told, ranker_config, train_in_process, weights_of
+from scored_stores import lonely_scoring, write_scored
 from scoring import files_of, score_config, score_in_process
 from small_models import SMALL
 
@@ -156,6 +157,37 @@ def test_a_finished_ranker_is_left_alone(scene_shards: Path, scores: Path, tmp_p
     assert again.summary().best == first.summary().best
     assert again.summary().started_at == again.summary().steps
     assert files_of(tmp_path / "ranker") == before
+
+
+def test_a_ranker_learns_from_controlled_scores_and_is_validated_on_scores_as_they_are(tmp_path: Path) -> None:
+    write_scored(tmp_path, {tar: [f"{tar}{number}" for number in range(8)] for tar in "abc"}, lonely_scoring)
+    tars, store = tmp_path / "tars", tmp_path / "scores"
+    plain = train_in_process(ranker_config(tars, store, tmp_path / "plain"))
+    controlled = train_in_process(ranker_config(tars, store, tmp_path / "controlled", control="geometry"))
+    first, other = (told.reports()[0].loss for told in (plain, controlled))
+    assert first != other, "other lists"
+    kinds = ("random", "other masks", "position prior")
+    one, two = (told.summary().best.qualities for told in (plain, controlled))
+    assert [one[kind] for kind in kinds] == [two[kind] for kind in kinds]
+    sha256 = json.loads((store / "books/control.json").read_text())["sha256"]
+    settings = [json.loads((tmp_path / name / "training.json").read_text()) for name in ("plain", "controlled")]
+    settings = [each.get("settings", each) for each in settings]
+    assert settings[1] == {**settings[0], "control": "geometry", "control.sha256": sha256}
+
+
+def test_a_training_goes_on_with_the_control_that_it_was_begun_with(
+    scene_shards: Path, scores: Path, tmp_path: Path
+) -> None:
+    store = shutil.copytree(scores, tmp_path / "scores")
+    config = ranker_config(scene_shards, store, tmp_path / "ranker", control="geometry")
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(config, stop_at=2)
+    with pytest.raises(ValueError, match="control: 'geometry' in the folder, nothing now"):
+        train_in_process(ranker_config(scene_shards, store, tmp_path / "ranker"))
+    train_in_process(config)
+    train_in_process(ranker_config(scene_shards, store, tmp_path / "whole", control="geometry"))
+    resumed, whole = weights_of(tmp_path / "ranker"), weights_of(tmp_path / "whole")
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
 
 
 @pytest.mark.parametrize(

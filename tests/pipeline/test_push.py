@@ -1,0 +1,50 @@
+"""`ltrp-pipeline push`, to a stand-in of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_stand_in import running_hub
+from repository import ROOT
+
+from ranker.pretrained import decode_ranker, read_ranker
+
+
+def push(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": "hf_nobody", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pipeline", "push", *arguments]
+    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_ranker_is_pushed_with_a_card_that_names_licence_and_data(small_ranker: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.md").write_text("Photographs of cats.\n")
+    with running_hub() as hub:
+        done = push(hub.url, str(small_ranker), "hf://me/cats", "--license", "mit", "--data", str(tmp_path / "data.md"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("hf://me/cats: a ranker of 16 patches, with its card.\n")
+    files = hub.models["me/cats"]
+    assert sorted(files) == ["README.md", "ranker.json", "ranker.safetensors"]
+    pushed = decode_ranker(files["ranker.safetensors"], files["ranker.json"], "hub")
+    assert pushed.sha256 == read_ranker(small_ranker).sha256
+    told = files["README.md"].decode()
+    assert "license: mit" in told
+    assert "Photographs of cats." in told
+    assert 'PatchRanker.from_pretrained("hf://me/cats")' in told
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("me/cats", "Error: me/cats: expected hf://OWNER/NAME"),
+        ("hf://a/b/c", "Error: hf://a/b/c: the Hugging Face hub did not take it: Repo id must be"),
+    ],
+)
+def test_what_is_no_place_on_the_hub_is_one_clear_message(to: str, message: str, small_ranker: Path) -> None:
+    done = push("http://127.0.0.1:1", str(small_ranker), to)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message), done.stderr
+    assert "Traceback" not in done.stderr
