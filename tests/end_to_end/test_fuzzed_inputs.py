@@ -63,7 +63,7 @@ def edited(draw: st.DrawFn, content: Any) -> Any:
                 node = node[key]
                 continue
             if draw(st.booleans()):
-                node[key] = draw(ODD)
+                node[key] = copy.deepcopy(draw(ODD))  # `just` gives the same list each time
             else:
                 del node[key]
             break
