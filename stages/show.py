@@ -73,7 +73,7 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
         except ValueError as error:
             if len(found) == 1:
                 raise
-            say(f"left out: {error}")
+            say(f"skipped: {error}")
         else:
             rows.append(draw_row(config, ranker, mae, each, image))
     if not rows:

@@ -25,7 +25,7 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Rank every patch of every image with a trained ranker.
 
     Gives each patch a score, higher for what to keep first. Results go to a Zarr store as those of `score` do, shard by
-    shard; run the same command again to go on after any interruption. Exit status 1: a shard failed.
+    shard; run the same command again to resume. Exit status 1: a shard failed.
     """
     file = PipelineFile.read(config)
     settings = file.section("rank", given(flags, RankConfig))

@@ -38,7 +38,7 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train downstream models on kept patches, at several keep ratios.
 
     Trains a model for each --select, --keep-ratio and --seeds with one and the same recipe, judges each on
-    --eval-shards, and compares them in a table and a plot. Running again goes on from the last checkpoint.
+    --eval-shards, and compares them in a table and a plot. Running again resumes from the last checkpoint.
     """
     file = PipelineFile.read(config)
     if flags["task"] is None and "task" not in file.sections.get("train_task", {}):

@@ -39,7 +39,7 @@ class RankedSample:
 
 
 def join_ranks(shards: Sequence[ShardEntry], store: PatchStore) -> list[ShardEntry]:
-    """The shards with the numbers of their ranked samples; what was left out for its image is left out here too.
+    """The shards with the numbers of their ranked samples; what was skipped for its image is skipped here too.
 
     Raises ValueError naming the first sample of the first shard that is not done in the store.
     """

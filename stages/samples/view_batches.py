@@ -1,6 +1,6 @@
 """From a tar to the arrays of its shard, for stages that compute something of each view of each image.
 
-The views are drawn, decoded and rendered ahead of the computation; a sample whose image cannot be used is left out
+The views are drawn, decoded and rendered ahead of the computation; a sample whose image cannot be used is skipped
 with its reason.
 """
 

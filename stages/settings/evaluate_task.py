@@ -15,31 +15,31 @@ from stages.tasks.mask_values import MASK_VALUES, MaskValues
 class EvaluateTaskConfig(StageSettings):
     """Settings of `evaluate-task`."""
 
-    model: Annotated[str, Group.MODEL] = Field(description="Folder of a model of train-task.")
+    model: Annotated[str, Group.MODEL] = Field(description="Folder of a model that train-task wrote.")
     shards: Annotated[list[str], Group.DATA] = Field(
-        description="Shards to judge it on: folders, globs, brace patterns or index files."
+        description="Shards to evaluate on: folders, globs, brace patterns or index files."
     )
     ranks: Annotated[str, Group.DATA] = Field(description="Store of the scores of their patches: of rank, or of score.")
     out: Annotated[str, Group.DATA] = Field(description="Folder for the result (result.json).")
     select: Annotated[Select | None, Group.RECIPE] = Field(
-        None, description="How patches are chosen, instead of as in training."
+        None, description="How patches are chosen, if not as in training."
     )
     keep_ratio: Annotated[float | None, Group.RECIPE] = Field(
-        None, gt=0, le=1, description="Part of the patches that is kept, instead of that in training."
+        None, gt=0, le=1, description="Fraction of patches to keep, if not that of training."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
-        description="File with a name a line, that of class 0 first, by which the classes of these shards are matched "
-        "with the model's; by default what their index has.",
+        description="File with one class name per line, class 0 first, to match the classes of these shards with the "
+        "model's; by default the names in their index.",
     )
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one a line: all metrics are reported without these too."
+        None, description="File of classes, one per line: all metrics are also reported without these."
     )
     throughput: Annotated[bool, Group.EXECUTION] = Field(
-        True, description="Measure speed and cost, beside the model on all patches."
+        True, description="Measure speed and cost, in turns with the model on all patches."
     )
-    batch_size: int = Field(64, ge=1, description="Images computed at a time.")
+    batch_size: int = Field(64, ge=1, description="Images per batch.")
     device: Annotated[Literal["auto", "cpu", "cuda"], Group.EXECUTION] = Field(
         "auto", description="What the model computes on."
     )

@@ -22,19 +22,15 @@ class RankConfig(StageSettings):
         description="Ranker: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or a published "
         ".pth file.",
     )
-    out: Annotated[str, Group.DATA] = Field(
-        description="Store that the ranks go to; made if missing, gone on with if not."
-    )
+    out: Annotated[str, Group.DATA] = Field(description="Store for the ranks; created, or resumed if it exists.")
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
-    crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
-    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
+    crop: float = Field(0.875, gt=0, le=1, description="Fraction of the short side that the evaluation crop takes.")
+    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     seed: Seed = Field(0, description="Seed of the random crops.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )
-    batch_size: int | None = Field(
-        None, ge=1, description="Images computed at a time; by default what suits ranker and device."
-    )
+    batch_size: int | None = Field(None, ge=1, description="Images per batch; by default what suits ranker and device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")

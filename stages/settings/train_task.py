@@ -23,18 +23,18 @@ class TrainTaskConfig(StageSettings):
 
     PRESETS: ClassVar = PRESETS
 
-    task: TaskName = Field(description="What is learnt.")
+    task: TaskName = Field(description="Task to learn.")
     shards: Annotated[list[str], Group.DATA] = Field(
         description="Shards to train on: folders, globs, brace patterns or index files."
     )
     ranks: Annotated[str, Group.DATA] = Field(description="Store of the scores of their patches: of rank, or of score.")
     out: Annotated[str, Group.DATA] = Field(
-        description="Folder for models and results; what was interrupted goes on from there."
+        description="Folder for models and results; created, or resumed if it exists."
     )
-    eval_shards: Annotated[list[str], Group.DATA] = Field([], description="Shards to judge the models on.")
+    eval_shards: Annotated[list[str], Group.DATA] = Field([], description="Shards to evaluate the models on.")
     eval_ranks: Annotated[str | None, Group.DATA] = Field(None, description="Store of the scores of their patches.")
     keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
-        [0.25, 0.5, 0.75, 1.0], description="Parts of the patches that are kept."
+        [0.25, 0.5, 0.75, 1.0], description="Fractions of patches to keep: one model per fraction."
     )
     select: Annotated[Selects, Group.RECIPE] = Field(
         ["topk"],
@@ -42,22 +42,23 @@ class TrainTaskConfig(StageSettings):
         "'lowest', or 'full' for all.",
     )
     seeds: Annotated[Seeds, Group.RECIPE] = Field(
-        [0], description="Of weights, order, views and draws: a model for each."
+        [0], description="Seeds of weights, order, views and draws: one model per seed."
     )
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+        None, description="Name of the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
-        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
+        description="File with one class name per line, class 0 first; by default the names in the index of the "
+        "shards.",
     )
-    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    ignore_classes: list[int] = Field([], description="Mask values to ignore, besides 255.")
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one a line: all metrics are reported without these too."
+        None, description="File of classes, one per line: all metrics are also reported without these."
     )
     preset: Annotated[Literal["small-data", "fine-tuning"], Group.RECIPE] = Field(
-        "small-data", description="Recipe that the settings left out are taken from; 'fine-tuning' is MAE's."
+        "small-data", description="Recipe for the settings that are not given; 'fine-tuning' is MAE's."
     )
     size: Annotated[Literal["nano", "tiny", "small", "base"], Group.MODEL] = Field(
         "nano", description="Width, depth and heads of an encoder from scratch."
@@ -69,34 +70,34 @@ class TrainTaskConfig(StageSettings):
     warmup_epochs: int | None = Field(
         None,
         ge=0,
-        description="Those in which the learning rate rises; of fewer epochs than the preset's the same part.",
+        description="Epochs in which the learning rate rises; with fewer epochs than the preset's, the same fraction.",
     )
     batch_size: Annotated[int | None, Group.RECIPE] = Field(
-        None, ge=1, description="Images in an update, over all workers."
+        None, ge=1, description="Images per update, over all workers."
     )
-    accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
+    accumulate: int = Field(1, ge=1, description="Micro-batches that a worker's share of an update is computed in.")
     base_learning_rate: Annotated[float | None, Group.RECIPE] = Field(
         None, gt=0, description="Learning rate for 256 images in an update."
     )
     weight_decay: float | None = Field(None, ge=0, description="Weight decay of AdamW.")
     layer_decay: float | None = Field(
-        None, gt=0, le=1, description="Learning rate of a pretrained block beside that of the next."
+        None, gt=0, le=1, description="Learning rate of a pretrained block relative to that of the next."
     )
     drop_path: float | None = Field(None, ge=0, lt=1, description="Rate of stochastic depth.")
-    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Of classify and segment.")
+    label_smoothing: float | None = Field(None, ge=0, lt=1, description="Label smoothing, for classify and segment.")
     mixup: float | None = Field(
-        None, ge=0, description="Beta parameter of mixup, for classify and multilabel; 0: none."
+        None, ge=0, description="Beta parameter of mixup, for classify and multilabel; 0: no mixup."
     )
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
     flip: bool = Field(True, description="Mirror every second view in training.")
     multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
     throughput: Annotated[bool, Group.EXECUTION] = Field(
-        True, description="Measure speed and cost at each ratio beside the full model, with the first seed."
+        True, description="Measure speed and cost at each ratio, in turns with the full model, for the first seed."
     )
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.EXECUTION] = Field(
         "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."
     )
-    decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
+    decode_threads: int = Field(2, ge=1, description="Threads per worker that decode images.")
     checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
     control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)
 

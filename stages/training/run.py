@@ -110,7 +110,7 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
     if place.exists(stage.finished_file):
         if leads:
             _clean_up(stage)
-        tell(Message(f"{place.url}: the {stage.what} is finished, nothing is left to do"))
+        tell(Message(f"{place.url}: the {stage.what} is already finished"))
         tell(stage.found())
         return
 
@@ -123,7 +123,7 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
     training = Training(model, objective, recipe, processes.device, processes.average, given.groups)
     if found := load_checkpoint(checkpoints):
         training.restore(found[1])
-        tell(Message(f"{place.url}: going on after step {training.step} of {recipe.steps}"))
+        tell(Message(f"{place.url}: resuming after step {training.step} of {recipe.steps}"))
     started_at, since = training.step, time.monotonic()
     if given.opening:
         tell(Message(given.opening))

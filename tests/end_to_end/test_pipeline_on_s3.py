@@ -90,7 +90,7 @@ def pretrain_and_score(place: Location, monkeypatch: pytest.MonkeyPatch) -> None
     pretraining: dict[str, Any] = {"shards": at("shards"), "out": at("mae"), **MAE}
     call_killed(monkeypatch, "pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints")
-    assert "going on after step 4 of 6" in call("pretrain-mae", **pretraining)
+    assert "resuming after step 4 of 6" in call("pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints") == []
     assert_pictures(place, "mae/reconstructions.png")
 

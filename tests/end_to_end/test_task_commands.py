@@ -99,7 +99,7 @@ def test_a_grid_is_trained_judged_and_compared_and_again_nothing_is_left_to_do(
     before = files_of(Path("out"))
     again = train(small_mae, *GRID_OPTIONS, *EVALUATION)
     assert again.exit_code == 0, again.output
-    assert again.output.count("the model is finished, nothing is left to do") == len(RUNS)
+    assert again.output.count("the model is already finished") == len(RUNS)
     assert files_of(Path("out")) == before
 
 

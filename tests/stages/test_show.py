@@ -184,14 +184,14 @@ def test_what_cannot_be_used_is_named_and_the_others_are_shown(tmp_path: Path, s
     names = [tmp_path / name for name in ("notes.txt", "good.png", "cut.png")]
     result = show(*names, "--ranker", small_ranker, "--out", out)
     assert result.exit_code == 0
-    assert f"left out: {tmp_path}/notes.txt: not an image" in result.output
-    assert f"left out: {tmp_path}/cut.png: " in result.output
+    assert f"skipped: {tmp_path}/notes.txt: not an image" in result.output
+    assert f"skipped: {tmp_path}/cut.png: " in result.output
     assert f"{out}: 1 image\n" in result.output
     out.unlink()
     result = show(tmp_path / "notes.txt", "--ranker", small_ranker, "--out", out)
     assert result.exit_code == 1
     assert f"Error: {tmp_path}/notes.txt: not an image" in result.output
-    assert "left out" not in result.output
+    assert "skipped" not in result.output
     assert not out.exists()
 
 
