@@ -28,6 +28,7 @@ from stages.tasks.class_lists import (
 from stages.tasks.classes_file import read_classes
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
+from stages.tasks.model_grid import model_grid
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.runs import TaskRun
@@ -38,10 +39,10 @@ from stages.tasks.truths import TruthReader
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
-from storage.dense_scores import open_dense, patch_grid
+from storage.dense_scores import PatchGrid, open_dense, patch_grid
 from storage.json_files import read_json_object
 from storage.locations import locate
-from storage.patch_store import PatchStore, fingerprint
+from storage.patch_store import PatchStore, Settings, fingerprint
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -67,7 +68,7 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
 
     task, place = TASKS[config.task], locate(config.out)
     store = with_control(open_dense(config.ranks), config.control)
-    options = config.options(patch_grid(store).image_size)
+    options = config.options(grid_of(config, store).image_size)
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
     evaluation = join_evaluation(config)
@@ -125,6 +126,18 @@ def join_evaluation(config: TrainTaskConfig) -> tuple[PatchStore, list[ShardEntr
     return store, join_ranks(expand_shards(config.eval_shards), store)
 
 
+def grid_of(config: TrainTaskConfig, store: PatchStore, begun: Settings | None = None) -> PatchGrid:
+    """What the models see; `begun` are the settings that a training there was begun with."""
+    ranked = patch_grid(store)
+    grid = model_grid(
+        ranked, store.place.url, image_size=config.image_size, patch_size=config.patch_size, init=config.init
+    )
+    is_chosen = config.image_size is not None or config.patch_size is not None
+    if begun and not is_chosen and begun.get("encoder.image_size") == ranked.image_size:
+        return ranked  # before resolutions could differ, timm's models had that of the ranks
+    return grid
+
+
 def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, tell: Tell) -> None:
     """Trains one model into its folder in `config.out`, for the classes that `prepare_task` noted there.
 
@@ -144,7 +157,8 @@ class TrainTask(TrainingStage[TaskBatch]):
         self._config, self._run, self._processes = config, run, processes
         self.place = locate(config.out).child(run.name)
         self._store = store = with_control(open_dense(config.ranks), config.control)
-        self._grid = patch_grid(store)
+        begun = read_json_object(self.place, SETTINGS_FILE) if self.place.exists(SETTINGS_FILE) else None
+        self._grid = grid_of(config, store, begun)
         given = expand_shards(config.shards)
         self._shards = join_ranks(given, store)
         self._lists = merge_lists(read_class_lists(TASKS[config.task], given))

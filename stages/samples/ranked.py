@@ -18,19 +18,25 @@ from storage.shard_index import ShardEntry
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RankedSample:
-    """A sample with V views of L patches; arrays as in `storage.dense_scores`."""
+class TarSample:
+    """A sample, and where it lies."""
 
     tar: str
     """Its name: keys of several tars may be the same."""
     sample: Sample
-    score: np.ndarray  # (V, L) float32
-    box: np.ndarray  # (V, 4) int32
-    flip: np.ndarray  # (V,) bool
 
     @property
     def key(self) -> str:
         return self.sample.key
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RankedSample(TarSample):
+    """One with V views of L patches; arrays as in `storage.dense_scores`."""
+
+    score: np.ndarray  # (V, L) float32
+    box: np.ndarray  # (V, 4) int32
+    flip: np.ndarray  # (V,) bool
 
     def view(self, number: int) -> View:
         """Just what was ranked."""
@@ -68,13 +74,17 @@ def read_ranked(store: PatchStore, shard: ShardEntry) -> Iterator[RankedSample]:
 
 
 def refuse_other_grid(store: PatchStore, expected: PatchGrid, whose: str) -> None:
-    """Raises ValueError naming the store when its patches are others."""
+    """Raises ValueError naming the store when its patches are others. Their sizes in pixels may differ: what is shown
+    of an image is the same."""
     got = patch_grid(store)
-    if got != expected:
+    if got.side != expected.side:
         raise ValueError(
-            f"{store.place.url}: expected scores of images of {expected.image_size} pixels in patches of "
-            f"{expected.patch_size}, as {whose} has; got {got.image_size} and {got.patch_size}"
+            f"{store.place.url}: expected scores of {_told(expected)}, as {whose} has; got {_told(got)}"
         )
+
+
+def _told(grid: PatchGrid) -> str:
+    return f"{grid.side} x {grid.side} patches ({grid.image_size} pixels in patches of {grid.patch_size})"
 
 
 def selector_name(store: PatchStore) -> str:

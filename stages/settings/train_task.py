@@ -66,6 +66,15 @@ class TrainTaskConfig(StageSettings):
     init: Annotated[str | None, Group.MODEL] = Field(
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
+    image_size: Annotated[int | None, Group.MODEL] = Field(
+        None,
+        ge=1,
+        description="Side in pixels of the images that models see, whose grid of patches is that of the ranks; by "
+        "default timm's for a model of timm with the same grid, else the ranks'.",
+    )
+    patch_size: Annotated[int | None, Group.MODEL] = Field(
+        None, ge=1, description="Side of a patch in pixels; by default what --image-size makes of the grid."
+    )
     epochs: Annotated[int | None, Group.RECIPE] = Field(None, ge=1, description="Passes over the training images.")
     warmup_epochs: int | None = Field(
         None,

@@ -1,11 +1,11 @@
-"""The truth of ranked samples, with the numbers that a task knows its classes by."""
+"""The truth of samples, with the numbers that a task knows its classes by."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import cache
 
-from stages.samples.ranked import RankedSample
+from stages.samples.ranked import TarSample
 from stages.tasks.class_lists import Numbers
 from stages.tasks.task import Task, TaskOptions, Truth
 
@@ -17,7 +17,7 @@ class TruthReader:
         self.task, self.options, self.numbers = task, options, numbers
         self._options_of = cache(self._translated)
 
-    def read(self, ranked: RankedSample) -> Truth:
+    def read(self, ranked: TarSample) -> Truth:
         """Raises ValueError, without the sample's name, as `Task.read_truth`, and for a class that the task lacks."""
         renumbering = self.numbers.get(ranked.tar)
         if renumbering is None:

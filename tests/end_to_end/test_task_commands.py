@@ -257,8 +257,8 @@ def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_pa
     write_ranked(tmp_path, TARS)
     write_ranked(tmp_path / "others", OTHERS, settings={"ranker.image_size": 64, "patches": 64})
     message = refused(train(small_mae, *EVALUATION))
-    assert "others/ranks: expected scores of images of 32 pixels in patches of 8, as the training's store" in message
-    assert "got 64 and 8" in message
+    assert "others/ranks: expected scores of 4 x 4 patches (32 pixels in patches of 8), as the training's" in message
+    assert "got 8 x 8 patches (64 pixels in patches of 8)" in message
 
 
 @pytest.mark.usefixtures("ranked")

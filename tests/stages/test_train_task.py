@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from random_maes import DEEPER, random_mae
 from ranked_tars import GRID, INFO, scene_fields, score_of, view_of, write_ranked
@@ -148,6 +149,60 @@ def test_stored_views_are_seen_mirrored_or_not_and_what_is_kept_moves_along(
     assert {what[1:] for what in came} == set(product((0, 1), mirrored))
     epochs = [sorted(key for key, *_ in came[start : start + 12]) for start in range(0, len(came), 12)]
     assert epochs == [sorted(images)] * 6, "each image once in an epoch"
+
+
+def test_a_model_sees_the_kept_patches_of_the_same_view_at_its_own_resolution(
+    ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+) -> None:
+    """Ranks are of 32 pixels in patches of 8; nothing but the pixels is another, in training and in evaluation."""
+    fine = {"image_size": 64, "base_learning_rate": 0.1}
+    train_task(task_config(ranked, small_mae, tmp_path / "own"))
+    coarse, count = list(seen), len(seen)
+    train_task(task_config(ranked, small_mae, tmp_path / "fine", **fine))
+    for own, other in zip(coarse, seen[count:], strict=True):
+        assert torch.equal(own.kept, other.kept)
+        assert (own.images.shape[-1], other.images.shape[-1]) == (32, 64)
+        same = torch.nn.functional.avg_pool2d(other.images.float(), 2)
+        assert (same - own.images).abs().mean() < 8
+    saved, model = load_task(locate(tmp_path / "fine" / QUARTER.name))
+    assert (saved.encoder.image_size, saved.encoder.patch_size, model.encoder.grid) == (64, 16, 4)
+    assert (saved.recipe["encoder.image_size"], saved.recipe["encoder.patch_size"]) == (64, 16)
+    result = judge(ranked, tmp_path / "fine" / QUARTER.name)
+    assert (result.patches, result.kept) == (16, 4)
+    with pytest.raises(ValueError, match=r"encoder\.image_size: 64 in the folder, 32 now"):
+        train_task(task_config(ranked, small_mae, tmp_path / "fine", base_learning_rate=0.1))
+
+
+def test_a_store_to_judge_on_may_have_another_resolution_and_not_another_grid(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    evaluation = {"eval_shards": [str(tmp_path / "tars")], "eval_ranks": str(tmp_path / "ranks")}
+    config = task_config(ranked, small_mae, tmp_path / "out", image_size=64, **evaluation)
+    write_ranked(tmp_path, TARS, settings={"ranker.image_size": 16, "ranker.patch_size": 4})
+    train_task(config)
+    write_ranked(tmp_path / "others", TARS, settings={"ranker.image_size": 64, "patches": 64})
+    other = config.model_copy(update={"eval_ranks": str(tmp_path / "others/ranks")})
+    with pytest.raises(ValueError, match=r"expected scores of 4 x 4 patches .* got 8 x 8 patches"):
+        train_task(other)
+
+
+def test_a_training_that_was_begun_with_a_model_of_timm_at_the_resolution_of_the_ranks_goes_on(
+    small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all were before resolutions could differ."""
+    create = timm.create_model
+    small = {"img_size": 64, "embed_dim": 16, "depth": 1, "num_heads": 2}  # in patches of 16: 4 x 4, as the ranks
+    offline = lambda name, pretrained=False, **settings: create(name, False, **{**small, **settings})  # noqa: E731
+    monkeypatch.setattr(timm, "create_model", offline)
+    write_ranked(tmp_path, {"a": ["a1", "a2"]})
+    config = task_config(tmp_path, small_mae, tmp_path / "out", init="timm:test_vit", batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_task(config.model_copy(update={"image_size": 32}), stop_at=1)
+    assert summary_of(train_task(config)).started_at == 1
+    with pytest.raises(ValueError, match=r"encoder\.image_size: 32 in the folder, 64 now"):
+        train_task(config.model_copy(update={"patch_size": 16}))
+    train_task(config.model_copy(update={"out": str(tmp_path / "anew")}))
+    assert load_task(locate(tmp_path / "anew" / QUARTER.name))[0].encoder.image_size == 64
 
 
 def test_random_patches_are_drawn_anew_in_each_epoch_and_for_each_seed(
