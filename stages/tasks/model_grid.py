@@ -6,11 +6,24 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from stages.samples.ranked import RankSource
+from stages.settings.train_task import TrainTaskConfig
 from stages.training.encoders import TIMM
 from storage.dense_scores import PatchGrid
+from storage.settings import Settings
 
 
-def model_grid(
+def model_grid(config: TrainTaskConfig, source: RankSource, begun: Settings | None = None) -> PatchGrid:
+    """What the models of `config` see of images whose scores `source` has. `begun`: settings that a training there was
+    begun with. Raises ValueError for sizes that make another grid."""
+    sizes, ranked = {"image_size": config.image_size, "patch_size": config.patch_size}, source.grid
+    grid = fitting_grid(ranked, source.url, init=config.init, **sizes)
+    if begun and not any(sizes.values()) and begun.get("encoder.image_size") == ranked.image_size:
+        return ranked  # before resolutions could differ, timm's models had that of the ranks
+    return grid
+
+
+def fitting_grid(
     ranked: PatchGrid, where: str, *, image_size: int | None, patch_size: int | None, init: str | None
 ) -> PatchGrid:
     """`ranked` is the grid of the scores that `where` has. Of the two sizes one decides the other; without both, a

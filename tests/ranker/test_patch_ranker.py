@@ -151,7 +151,7 @@ def test_patches_of_another_shape_and_what_is_left_beside_them_change_no_grid():
 def test_images_of_another_grid_are_refused_with_both(shape: tuple[int, ...], patch: int, message: str):
     with pytest.raises(ValueError, match=message):
         ranker_of().rank(torch.zeros(shape), patch_size=patch)
-    with pytest.raises(ValueError, match="got torch.int64"):
+    with pytest.raises(ValueError, match=r"got torch\.int64"):
         ranker_of().rank(torch.zeros(2, 3, 64, 64, dtype=torch.int64), patch_size=16)
 
 

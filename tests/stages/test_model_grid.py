@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 
-from stages.tasks.model_grid import model_grid
+from stages.tasks.model_grid import fitting_grid
 from storage.dense_scores import PatchGrid
 
 RANKED = PatchGrid(112, 8)
@@ -16,7 +16,7 @@ RANKED = PatchGrid(112, 8)
 
 
 def grid(ranked: PatchGrid = RANKED, **sizes: Any) -> PatchGrid:
-    return model_grid(ranked, "ranks", **{"image_size": None, "patch_size": None, "init": None, **sizes})
+    return fitting_grid(ranked, "ranks", **{"image_size": None, "patch_size": None, "init": None, **sizes})
 
 
 @pytest.mark.parametrize(
