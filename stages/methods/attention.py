@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from stages.compute.autocast import full_precision
 from stages.methods.attention_heads import queries_and_keys
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
@@ -34,7 +35,7 @@ def cls_attention(model: FrozenViT, images: Tensor) -> Tensor:
     for block in before:
         tokens = block(tokens)
     queries, keys = queries_and_keys(last.attn, last.norm1(tokens))
-    # In full precision: what goes to a patch may be little.
-    products = (last.attn.scale * queries[:, :, :1].float()) @ keys.float().transpose(-2, -1)
-    attention: Tensor = products.softmax(dim=-1)[:, :, 0, vit.num_prefix_tokens :]
+    with full_precision(tokens.device):
+        products = (last.attn.scale * queries[:, :, :1].float()) @ keys.float().transpose(-2, -1)
+        attention: Tensor = products.softmax(dim=-1)[:, :, 0, vit.num_prefix_tokens :]
     return attention

@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from stages.compute.autocast import full_precision
 from stages.methods.method import MethodConfig
 from stages.methods.vision_transformer import FrozenViT, load_classifier
 from stages.methods.vit_method import ViTMethod
@@ -53,4 +54,5 @@ class GradCam(ViTMethod):
             hook.remove()
         (seen,) = activations
         patches, slopes = (each[:, vit.num_prefix_tokens :].float() for each in (seen.detach(), gradient))
-        return torch.einsum("bld,bd->bl", patches, slopes.mean(dim=1))
+        with full_precision(patches.device):
+            return torch.einsum("bld,bd->bl", patches, slopes.mean(dim=1))

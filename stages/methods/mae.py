@@ -49,7 +49,7 @@ class MeanScores(Method):
                 f"--views: expected at most {store.settings['views']}, as {config.scores} has, got {config.views}"
             )
         for name, value in asked.items():
-            if value != (own := store.settings[name]):
+            if value != (own := store.settings.get(name)):
                 raise ValueError(f"{flags[name]}: expected {own}, as the views of {config.scores} have, got {value}")
         return cls(store)
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from stages.compute.autocast import full_precision
 from stages.methods.attention_heads import queries_and_keys
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
@@ -85,7 +86,8 @@ def merge(tokens: Tensor, groups: Groups, keys: Tensor, count: int) -> tuple[Ten
     # Where those that are fixed lie is the same in all images.
     r = min(count, (tokens.shape[1] - int(fixed[0].sum())) // 2, int((~fixed[0, ::2]).sum()))
     directions = normalize(keys.float(), dim=-1)
-    similarity = directions[:, ::2] @ directions[:, 1::2].transpose(-2, -1)
+    with full_precision(tokens.device):
+        similarity = directions[:, ::2] @ directions[:, 1::2].transpose(-2, -1)
     similarity = similarity.masked_fill(fixed[:, ::2, None] | fixed[:, None, 1::2], -math.inf)
     best, partner = similarity.max(dim=-1)
     order = best.argsort(dim=-1, descending=True, stable=True)
