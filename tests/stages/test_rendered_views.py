@@ -59,6 +59,6 @@ def test_what_cannot_be_rendered_is_refused_each_time_and_takes_no_room(views: R
         raise ValueError("truncated")
 
     for _ in range(20):
-        with pytest.raises(ValueError, match="^truncated$"):
+        with pytest.raises(ValueError, match=r"^truncated$"):
             views.get("cut", render)
     assert (views.get("cut", lambda: pixels_of(7)) == 7).all()
