@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ranker.losses import RankingLoss
+    from stages.methods.method import Method
     from stages.selectors.selector import Selector
     from stages.tasks.task import Task
 
@@ -33,6 +34,19 @@ def _task(found: Any) -> Task:
     if missing := missing_from(task):
         raise ValueError(f"expected a class with all of stages.tasks.task.Task, got {found!r} without {missing[0]}")
     return task
+
+
+def _method(found: Any) -> type[Method]:
+    import inspect
+
+    from stages.methods.method import Method
+
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ValueError(f"expected a subclass of stages.methods.method.Method, got {found!r}")
+    if inspect.isabstract(found):
+        missing = min(found.__abstractmethods__)
+        raise ValueError(f"expected a class with all of stages.methods.method.Method, got {found!r} without {missing}")
+    return found
 
 
 def _function(found: Any) -> Any:
@@ -55,6 +69,25 @@ SELECTORS: Table[Selector] = Table(
     _selector,
 )
 """Ways of choosing which patches are kept."""
+
+METHODS: Table[type[Method]] = Table(
+    "methods",
+    {
+        "ltrp": "stages.methods.ltrp:Ltrp",
+        "grad-cam": "stages.methods.grad_cam:GradCam",
+        "attention": "stages.methods.attention:ClsAttention",
+        "attention-dino": "stages.methods.attention_dino:DinoAttention",
+        "tome": "stages.methods.tome:TokenMerging",
+        "dpc-knn": "stages.methods.dpc_knn:DpcKnn",
+        "gradient": "stages.methods.gradient:Gradient",
+        "contrast": "stages.methods.contrast:Contrast",
+        "random": "stages.methods.random_order:RandomOrder",
+        "centre": "stages.methods.centre:Centre",
+        "mae": "stages.methods.mae:MeanScores",
+    },
+    _method,
+)
+"""Ways of scoring patches."""
 
 TASKS: Table[Task] = Table(
     "tasks",

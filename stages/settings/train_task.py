@@ -58,7 +58,7 @@ class TrainTaskConfig(StageSettings):
         [0], description="Seeds of weights, order, views and draws: one model per seed."
     )
     selector: str | None = Field(
-        None, description="Name of the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+        None, description="What to call the scores in tables; by default the method that gave them."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,

@@ -127,6 +127,9 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
     started_at, since = training.step, time.monotonic()
     if given.opening:
         tell(Message(given.opening))
+    if 2 * recipe.warmup_steps > recipe.steps > 1:
+        rising = f"{recipe.warmup_steps} of {recipe.steps} steps"
+        tell(Message(f"the learning rate rises in {rising}: a shorter warm-up may train better"))
 
     def after_step(step: int) -> None:
         if report := given.after_step(step):
