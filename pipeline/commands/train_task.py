@@ -29,7 +29,6 @@ EVALUATION_FILE = "evaluation.json"
 @command(
     "train-task classify --shards work/shards --ranks work/ranks --out work/classify",
     "train-task classify --shards train --ranker ltrp-small-112 --image-size 224 --eval-shards val --out out",
-    "train-task segment --shards a --ranks a-ranks --eval-shards b --eval-ranks b-ranks --out out --keep-ratio 0.25,1",
 )
 @cloup.argument("task", type=click.Choice(list(TASKS)), required=False)
 @config_option
