@@ -199,9 +199,9 @@ def main() -> None:
         "ranker": arguments.ranker,
         "batch": arguments.batch,
         "precision": arguments.precision,
-        "clock": arguments.clock,
         "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
         "threads": arguments.threads,
+        "clock": arguments.clock,
         "torch": torch.__version__,
         **compare(arguments),
     }

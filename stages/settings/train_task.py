@@ -11,7 +11,7 @@ from stages.settings.choices import CONTROL, Control, TaskName
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
-from stages.tasks.recipes import AUGMENTATION, FIELDS, PRESETS, TaskRecipe
+from stages.tasks.recipes import AUGMENTATION, DEFAULTS, PRESETS, TaskRecipe
 from stages.training.warmup import fitting_warmup
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class TrainTaskConfig(StageSettings):
         preset, task = PRESETS[self.preset], TASKS[self.task]
         names = [field.name for field in dataclasses.fields(preset)]
         given = {name: getattr(self, name) for name in names if getattr(self, name, None) is not None}
-        none = {"mixup": 0.0, **{name: FIELDS[name].default for name in AUGMENTATION}}
+        none = {"mixup": 0.0, **{name: DEFAULTS[name] for name in AUGMENTATION}}
         for name, off in none.items() if not task.mixes else ():
             if given.get(name, off) != off:
                 why = "cannot be mixed" if name in ("mixup", "cutmix") else "lies somewhere in the image"

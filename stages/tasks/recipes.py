@@ -45,13 +45,13 @@ class TaskRecipe:
     def of_stored_views(self) -> TaskRecipe:
         """Raises ValueError for what stored views cannot have."""
         for name in AUGMENTATION:
-            value, none = getattr(self, name), FIELDS[name].default
+            value, none = getattr(self, name), DEFAULTS[name]
             if value != none:
                 raise ValueError(
                     f"{name}: expected {none} with --ranks, whose scores are of views as they are stored, got {value}: "
                     "--ranker ranks views as they are augmented"
                 )
-        return dataclasses.replace(self, min_scale=FIELDS["min_scale"].default)
+        return dataclasses.replace(self, min_scale=DEFAULTS["min_scale"])
 
     def settings(self) -> Settings:
         """All that it decides, so that a folder that was begun before there was a field compares equal where its
@@ -63,7 +63,7 @@ class TaskRecipe:
         }
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(TaskRecipe)}
+DEFAULTS: Settings = {field.name: field.default for field in dataclasses.fields(TaskRecipe)}
 AUGMENTATION = ("auto_augment", "color_jitter", "random_erasing", "cutmix")
 """Of whole images: what their truth is must not lie somewhere in them."""
 

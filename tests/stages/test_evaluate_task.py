@@ -194,7 +194,7 @@ def test_throughput_stands_beside_that_of_the_full_model(
     assert 0 < found.flops < found.full_flops
     assert min(found.inference, found.full_inference, found.training, found.full_training) > 0
     ((store, choose),) = asked
-    assert store.place.url == str(ranked / "ranks")
+    assert store.url == str(ranked / "ranks")
     assert len(choose()) == 8
 
 
