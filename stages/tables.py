@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ranker.losses import RankingLoss
+    from stages.methods.method import Method
     from stages.selectors.selector import Selector
     from stages.tasks.task import Task
 
@@ -35,6 +36,19 @@ def _task(found: Any) -> Task:
     return task
 
 
+def _method(found: Any) -> type[Method]:
+    import inspect
+
+    from stages.methods.method import Method
+
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ValueError(f"expected a subclass of stages.methods.method.Method, got {found!r}")
+    if inspect.isabstract(found):
+        missing = min(found.__abstractmethods__)
+        raise ValueError(f"expected a class with all of stages.methods.method.Method, got {found!r} without {missing}")
+    return found
+
+
 def _function(found: Any) -> Any:
     if not callable(found):
         raise ValueError(f"expected a function, got {found!r}")
@@ -54,6 +68,16 @@ SELECTORS: Table[Selector] = Table(
     _selector,
 )
 """Ways of choosing which patches are kept."""
+
+METHODS: Table[type[Method]] = Table(
+    "methods",
+    {
+        "ltrp": "stages.methods.ltrp:Ltrp",
+        "random": "stages.methods.random_order:RandomOrder",
+    },
+    _method,
+)
+"""Ways of scoring patches."""
 
 TASKS: Table[Task] = Table(
     "tasks",
