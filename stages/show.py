@@ -4,6 +4,7 @@ one of their patches."""
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -15,8 +16,8 @@ from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import masks_per_round
 from stages.images.views import View, evaluation_view
 from stages.samples.named import ShownImage, UnusableShown, find_shown
-from stages.settings.show import ShowConfig
-from stages.showing.rankers import RankerScores
+from stages.settings.show import OURS, ShowConfig
+from stages.showing.methods import MethodScores, open_methods
 from stages.showing.rows import PageLayout, Row, draw_page, draw_row, picture_labels
 from stages.showing.score_source import ScoreSource, distinct_names
 from stages.showing.stored import StoredScores
@@ -35,7 +36,7 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
         raise ValueError(f"out: expected a name that ends in .png, got {config.out}")
     place, device = locate(config.out), torch.device(resolve_device("auto"))
     found = find_shown(config.images, config.count, place.url)
-    sources = open_sources(config, device)
+    sources = open_sources(config, found, device)
     mae = None if config.mae is None else load_mae(config.mae).build().eval().to(device)
     _refuse_unfit(config, sources[0], None if mae is None else mae.config)
     viewed = _usable(found, lambda shown: (shown, fixed_view(sources, shown)), len(found), say)
@@ -56,13 +57,30 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
     return len(rows)
 
 
-def open_sources(config: ShowConfig, device: torch.device) -> list[ScoreSource]:
-    """All that the settings name, in the order of the picture's columns."""
-    names = iter(distinct_names([*config.rankers, *config.scores]))
-    return [
-        *(RankerScores(path, next(names), device) for path in config.rankers),
-        *(StoredScores(path, next(names)) for path in config.scores),
-    ]
+def open_sources(config: ShowConfig, found: Sequence[ShownImage], device: torch.device) -> list[ScoreSource]:
+    """All that the settings name, in the order of the picture's columns. Raises ValueError for what cannot be used, or
+    not with the images that were `found`."""
+    names = source_names(config)
+    stores = [StoredScores(path, name) for path, name in zip(config.scores, names[len(config.methods) :], strict=True)]
+    methods = open_methods(config, found, stores[0].grid if stores else None)
+    return [*(MethodScores(each.to(device), name) for each, name in zip(methods, names, strict=False)), *stores]
+
+
+def source_names(config: ShowConfig) -> list[str]:
+    """What the picture calls each of them: rankers and stores by their paths, methods by their names, those of one name
+    by their models, too."""
+    paths = [*(each.path for each in config.methods if each.path is not None), *config.scores]
+    tails = dict(zip(paths, distinct_names(paths), strict=True))
+    several = Counter(each.name for each in config.methods)
+    names = []
+    for each in config.methods:
+        if each.path is None:
+            names.append(each.name)
+        elif each.name == OURS:
+            names.append(tails[each.path])
+        else:
+            names.append(each.name if several[each.name] == 1 else f"{each.name} {tails[each.path]}")
+    return [*names, *(tails[path] for path in config.scores)]
 
 
 def fixed_view(sources: Sequence[ScoreSource], shown: ShownImage) -> View | None:
@@ -91,7 +109,7 @@ def _usable(items: Sequence[Item], use: Callable[[Item], Used], of: int, say: Ca
 
 
 def _refuse_unfit(config: ShowConfig, first: ScoreSource, mae: MaeConfig | None) -> None:
-    grid = first.grid
+    grid = first.grid.side
     if mae is None:
         if config.patch is not None:
             raise ValueError("patch: expected with mae, whose reconstruction it is taken away from")

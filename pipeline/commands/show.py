@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 import cloup
+from click.shell_completion import CompletionItem
 
 from pipeline.help import command
 from stages.settings.choices import DEFAULT_RANKER
-from stages.settings.show import KEEP, KEEP_OF_SEVERAL, ShowConfig
+from stages.settings.show import KEEP, KEEP_OF_SEVERAL, ShowConfig, ShownMethod
+from stages.tables import METHODS
 
 
 class PatchPlace(click.ParamType):  # type: ignore[type-arg]
@@ -26,9 +28,24 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
         self.fail(f"expected ROW,COLUMN such as 3,5, got {value!r}", param, ctx)
 
 
+class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
+    """NAME or NAME=MODEL"""
+
+    name = "name[=model]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ShownMethod:
+        if isinstance(value, ShownMethod):
+            return value
+        name, _, path = value.partition("=")
+        return ShownMethod(click.Choice(list(METHODS)).convert(name, param, ctx), path or None)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return click.Choice(list(METHODS)).shell_complete(ctx, param, incomplete)
+
+
 @command(
     "show photo.jpg",
-    "show work/shards --ranker work/a --ranker work/b --scores work/scores --keep 0.25 --out figure.png",
+    "show photos --method random --method ltrp=work/ranker --keep 0.25 --out figure.png",
 )
 @cloup.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @cloup.option(
@@ -36,8 +53,16 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     help="One of the package by its name, a folder that train-ranker wrote, hf://OWNER/NAME, or a published LTRP "
     "checkpoint (.pth); give it again for several.  "
-    f"[default: {DEFAULT_RANKER}, unless --scores is given]",
+    f"[default: {DEFAULT_RANKER}, unless --method or --scores are given]",
 )
+@cloup.option(
+    "--method",
+    type=MethodAndModel(),
+    multiple=True,
+    help=f"Way of scoring, as of rank: {', '.join(METHODS)}; behind '=' the model, ranker or store that it looks "
+    "through. Give it again for several.",
+)
+@cloup.option("--model", help="Of those methods that look through a model and have none behind '='; as of rank.")
 @cloup.option(
     "--scores",
     multiple=True,
@@ -50,7 +75,7 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
     type=click.FloatRange(0, 1, min_open=True),
     multiple=True,
     help="Part of the patches to keep; give it again for several.  "
-    f"[default: {', '.join(map(str, KEEP))}; of several rankers or stores: {', '.join(map(str, KEEP_OF_SEVERAL))}]",
+    f"[default: {', '.join(map(str, KEEP))}; of several side by side: {', '.join(map(str, KEEP_OF_SEVERAL))}]",
 )
 @cloup.option(
     "--maps/--no-maps", default=True, show_default=True, help="Show the scores as maps, besides the kept patches."
@@ -90,11 +115,11 @@ class PatchPlace(click.ParamType):  # type: ignore[type-arg]
     "--seed", default=0, show_default=True, help="Seed of the masks; they are those that score draws with it."
 )
 def show(images: tuple[str, ...], out: str, **options: Any) -> None:
-    """Draw what rankers see in each IMAGE, or what stores have of it: a file, a folder of images, or tars.
+    """Draw what rankers and other methods see in each IMAGE: a file, a folder of images, or tars.
 
-    Each image is a row: its crop; then of each ranker and store the scores as a map, and what remains at each keep
-    ratio. With --mae also figure 1 of the paper: the reconstruction from few visible patches, that without one of
-    them, and where the two differ.
+    Each image is a row: its crop; then of each ranker, method and store the scores as a map, and what remains at each
+    keep ratio. --no-maps leaves a column for each, as figure 1 of the paper has them. With --mae also its lower half:
+    the reconstruction from few visible patches, that without one of them, and where the two differ.
 
     Files are shown upright, as their EXIF orientation says; images of tars as they are stored, as score and rank see
     them.

@@ -80,8 +80,9 @@ def draw_row(
     removal of a patch if there is an MAE. Each model sees the view at its own size; people see it in whole pixels for
     each patch, as many as fit into `side`."""
     scored = [source.scores(shown, image, view) for source in sources]
-    crops = {source.grid: render(image, view, source.grid * max(1, side // source.grid)) for source in sources}
-    first, grid = scored[0], sources[0].grid
+    grids = [source.grid.side for source in sources]
+    crops = {each: render(image, view, each * max(1, side // each)) for each in grids}
+    first, grid = scored[0], grids[0]
     chosen = None
     if mae is not None:
         chosen = int(np.nanargmax(first)) if config.patch is None else config.patch[0] * grid + config.patch[1]
@@ -91,13 +92,12 @@ def draw_row(
         return picture if chosen is None else framed_as_chosen(picture, chosen, grid)
 
     pictures = [framed(crops[grid])]
-    for source, scores in zip(sources, scored, strict=True):
-        crop = crops[source.grid]
+    for each, scores in zip(grids, scored, strict=True):
         if config.maps:
-            heat = heat_overlay(crop, scores.reshape(source.grid, source.grid))
-            pictures.append(framed(heat) if source is sources[0] else heat)
+            heat = heat_overlay(crops[each], scores.reshape(each, each))
+            pictures.append(framed(heat) if each == grid else heat)
         order = torch.from_numpy(np.nan_to_num(scores, nan=-np.inf))
-        pictures += [only_patches(crop, top_patches(order, ratio).tolist(), source.grid) for ratio in config.ratios]
+        pictures += [only_patches(crops[each], top_patches(order, ratio).tolist(), each) for ratio in config.ratios]
     if mae is None or chosen is None:
         return Row(shown.name, pictures)
     said, removal = draw_removal(

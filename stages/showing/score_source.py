@@ -11,6 +11,7 @@ from PIL import Image
 
 from stages.images.views import View
 from stages.samples.named import ShownImage
+from storage.dense_scores import PatchGrid
 
 
 class ScoreSource(Protocol):
@@ -18,8 +19,7 @@ class ScoreSource(Protocol):
 
     name: str
     """What the picture calls it."""
-    grid: int
-    """Patches along a side."""
+    grid: PatchGrid
 
     def view(self, shown: ShownImage) -> View | None:
         """What it has scores of, if that is fixed. Raises `UnusableShown` for an image that it has none of,
@@ -27,7 +27,7 @@ class ScoreSource(Protocol):
         ...
 
     def scores(self, shown: ShownImage, image: Image.Image, view: View) -> np.ndarray:
-        """(g * g,) float32 in raster order, higher for what to keep first; NaN for a patch that has none. Raises
+        """(L,) float32 in raster order, higher for what to keep first; NaN for a patch that has none. Raises
         ValueError where a model's are no numbers."""
         ...
 

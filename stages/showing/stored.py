@@ -18,7 +18,7 @@ class StoredScores:
     def __init__(self, path: str, name: str) -> None:
         self.name = name
         self._store = open_dense(path)
-        self.grid = patch_grid(self._store).side
+        self.grid = patch_grid(self._store)
         self._shards: dict[str, DenseScores | None] = {}
 
     def view(self, shown: ShownImage) -> View | None:

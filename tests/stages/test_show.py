@@ -57,7 +57,7 @@ def row_of(image: ShownImage, *rankers: Path, mae: Path | None = None, **setting
     config = ShowConfig(ranker=[str(each) for each in rankers], mae=None if mae is None else str(mae), **given)
     model = None if mae is None else load_mae(str(mae)).build().eval()
     decoded = image.decode()
-    sources = open_sources(config, torch.device("cpu"))
+    sources = open_sources(config, [image], torch.device("cpu"))
     return config, draw_row(config, sources, model, image, decoded, evaluation_view(*decoded.size), side=SIDE)
 
 
@@ -124,7 +124,7 @@ def test_by_default_the_patch_that_the_ranker_puts_first_is_taken_away(small_ran
     assert len(row.pictures) == len(plain.pictures) + 4
     red = (blocks(row.pictures[0]) == (255, 0, 0)).all(axis=-1).any(axis=(1, 2))
     assert np.flatnonzero(red).tolist() == [first], "framed in the image"
-    sources = open_sources(config, torch.device("cpu"))
+    sources = open_sources(config, [], torch.device("cpu"))
     assert draw_page(config, sources, [row], load_mae(str(small_mae)).config, across=1).width > 9 * 160
 
 
