@@ -40,7 +40,9 @@ class CoverageConfig(StageSettings):
     ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one a line: coverage is told without these, and of these, too."
+        None,
+        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has, too; "
+        "coverage is told without these, and of these, too.",
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
     control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)
