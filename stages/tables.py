@@ -73,7 +73,16 @@ METHODS: Table[type[Method]] = Table(
     "methods",
     {
         "ltrp": "stages.methods.ltrp:Ltrp",
+        "grad-cam": "stages.methods.grad_cam:GradCam",
+        "attention": "stages.methods.attention:ClsAttention",
+        "attention-dino": "stages.methods.attention_dino:DinoAttention",
+        "tome": "stages.methods.tome:TokenMerging",
+        "dpc-knn": "stages.methods.dpc_knn:DpcKnn",
+        "gradient": "stages.methods.gradient:Gradient",
+        "contrast": "stages.methods.contrast:Contrast",
         "random": "stages.methods.random_order:RandomOrder",
+        "centre": "stages.methods.centre:Centre",
+        "mae": "stages.methods.mae:MeanScores",
     },
     _method,
 )

@@ -50,7 +50,9 @@ COMMANDS = {
         "stages.settings.evaluate_ranker:EvaluateRankerConfig",
     ),
     "rank": Row(
-        "Rank every patch of every image with a trained ranker, or otherwise.", "stages.settings.rank:RankConfig", "execution"
+        "Rank every patch of every image, by a ranker or another method.",
+        "stages.settings.rank:RankConfig",
+        "execution",
     ),
     "show": Row("Draw what rankers and other methods see in images, side by side."),
     "coverage": Row("Say how much of each category the kept patches cover.", "stages.settings.coverage:CoverageConfig"),

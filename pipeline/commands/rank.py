@@ -13,7 +13,6 @@ from stages.settings.rank import RankConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
 
-
 DEFAULT = RankConfig.model_fields["method"].default
 
 

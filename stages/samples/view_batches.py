@@ -27,7 +27,6 @@ from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
 
 
-
 @dataclasses.dataclass(frozen=True)
 class SampleView:
     """A view of a sample, and whose it is."""
