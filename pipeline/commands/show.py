@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import click
 import cloup
 from click.shell_completion import CompletionItem
 
 from pipeline.help import command
-from stages.settings.choices import DEFAULT_RANKER
+from pipeline.options import OrWord
+from stages.settings.choices import DEFAULT_RANKER, WholeImage
 from stages.settings.show import KEEP, KEEP_OF_SEVERAL, ShowConfig, ShownMethod
 from stages.tables import METHODS
 
@@ -106,10 +107,11 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
 )
 @cloup.option(
     "--crop",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=OrWord(click.FloatRange(0, 1, min_open=True), *get_args(WholeImage)),
     default=0.875,
     show_default=True,
-    help="Part of the short side that the crop takes; of a store it is the store's.",
+    help="What is shown: the central square with this part of the short side; or all of the image, as a 'stretch' to "
+    "a square or in a 'letterbox' of grey bars. Of a store it is what the store has.",
 )
 @cloup.option(
     "--seed", default=0, show_default=True, help="Seed of the masks; they are those that score draws with it."

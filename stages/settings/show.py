@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from stages.settings.choices import DEFAULT_RANKER
+from stages.settings.choices import DEFAULT_RANKER, Crop
 
 KEEP, KEEP_OF_SEVERAL = (0.75, 0.5, 0.25), (0.5,)
 """Parts of the patches that are kept where none are given: by one source of scores, and by several."""
@@ -43,7 +43,7 @@ class ShowConfig:
     across: int | None = None
     """Images beside each other; None for as many as suit the page."""
     mask_ratio: float = 0.9
-    crop: float = 0.875
+    crop: Crop = 0.875
     seed: int = 0
 
     @property

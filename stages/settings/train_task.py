@@ -55,8 +55,8 @@ class TrainTaskConfig(StageSettings):
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
         None,
-        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has, too; "
-        "all metrics are reported without these too.",
+        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "All metrics are reported without these too.",
     )
     preset: Annotated[Literal["small-data", "fine-tuning"], Group.RECIPE] = Field(
         "small-data", description="Recipe that the settings left out are taken from; 'fine-tuning' is MAE's."

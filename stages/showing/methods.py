@@ -15,6 +15,7 @@ from stages.methods.load_method import load_method
 from stages.methods.method import Method
 from stages.samples.named import ShownImage
 from stages.samples.view_batches import SampleView
+from stages.settings.choices import Crop
 from stages.settings.show import ShowConfig, ShownMethod
 from stages.tables import METHODS
 from storage.dense_scores import PatchGrid
@@ -30,7 +31,7 @@ class ShownMethodConfig:
     image_size: int | None = None
     patch_size: int | None = None
     views: int = 1
-    crop: float
+    crop: Crop
     view_scale: float = 1.0
     seed: int
 
