@@ -50,6 +50,6 @@ def read_ranks(store: PatchStore, shard: str) -> ShardRanks:
 
 def check_ranks(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
     """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
-    sizes = [whole_number(settings, name, "zarr.json") for name in ("patches", "views")]
+    patches, views = (whole_number(settings, name, "zarr.json") for name in ("patches", "views"))
     ranks = ShardRanks.from_arrays(arrays)
-    return len(ranks.key), ranks.check(*sizes, may_overhang(settings))
+    return len(ranks.key), ranks.check(patches, views, may_overhang(settings))

@@ -92,6 +92,6 @@ def patch_statistics(scores: ShardScores, n_patches: int) -> PatchStatistics:
 
 def check_scores(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
     """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
-    sizes = [whole_number(settings, name, "zarr.json") for name in ("patches", "views", "masks")]
+    patches, views, masks = (whole_number(settings, name, "zarr.json") for name in ("patches", "views", "masks"))
     scores = ShardScores.from_arrays(arrays)
-    return len(scores.key), scores.check(*sizes, may_overhang(settings))
+    return len(scores.key), scores.check(patches, views, masks, may_overhang(settings))

@@ -63,7 +63,7 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
     help=f"Way of scoring, as of rank: {', '.join(METHODS)}; behind '=' the model, ranker or store that it looks "
     "through. Give it again for several.",
 )
-@cloup.option("--model", help="Of those methods that look through a model and have none behind '='; as of rank.")
+@cloup.option("--model", help="Of those methods that need a model and have none behind '='; as of rank.")
 @cloup.option(
     "--scores",
     multiple=True,

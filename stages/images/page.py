@@ -150,7 +150,7 @@ class _Page:
         return round(self.size * 1.4)
 
     def _length(self, text: str, bold: bool) -> int:
-        return round(self._measure.get_text_width_height_descent(text, self._fonts[bold], ismath=False)[0])
+        return int(self._measure.get_text_width_height_descent(text, self._fonts[bold], ismath=False)[0]) + 1
 
     def _wrapped(self, words: _Words) -> list[str]:
         """The lines of a text, broken between words, or within one that is too long."""

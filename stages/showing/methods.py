@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,19 +73,22 @@ def open_methods(config: ShowConfig, found: Sequence[ShownImage], grid: PatchGri
 
 
 def _has_any_grid(each: ShownMethod) -> bool:
-    return set(GRID) <= set(METHODS[each.name].takes)
+    kind = METHODS[each.name]
+    return each.path is None and "model" not in kind.needs and set(GRID) <= set(kind.takes)
 
 
 def _load(each: ShownMethod, config: ShowConfig, grid: PatchGrid | None) -> Method:
     kind = METHODS[each.name]
     settings = [*kind.needs, *kind.takes]
-    given: dict[str, str] = {}
+    asked = ShownMethodConfig(crop=config.crop, seed=config.seed)
     if each.path is not None:
-        setting = next((name for name in ("ranker", "model", "scores") if name in settings), None)
+        setting: str | None = next((name for name in ("ranker", "model", "scores") if name in settings), None)
         if setting is None:
             raise ValueError(f"--method {each.name}: expected no model, which it has no use for; got {each.path}")
-        given = {setting: each.path}
-    elif config.model is not None and "model" in settings:
-        given = {"model": config.model}
-    sizes = {} if grid is None else dataclasses.asdict(grid)
-    return load_method(each.name, ShownMethodConfig(crop=config.crop, seed=config.seed, **given, **sizes))
+        looked_through: dict[str, Any] = {setting: each.path}
+        asked = dataclasses.replace(asked, **looked_through)
+    elif "model" in kind.needs:
+        asked = dataclasses.replace(asked, model=config.model)
+    if grid is not None:
+        asked = dataclasses.replace(asked, image_size=grid.image_size, patch_size=grid.patch_size)
+    return load_method(each.name, asked)

@@ -39,10 +39,9 @@ class StoredScores:
                 f"{shown.url}: expected an image of a tar whose {self._store.content} {url} has, got a file"
             )
         dense = self._of(shown.tar)
-        rows = np.flatnonzero(dense.key == shown.key) if dense is not None else []
-        if dense is None or len(rows) != 1:
+        if dense is None or shown.key not in (keys := dense.key.tolist()):
             raise UnusableShown(f"{shown.url}: has no {self._store.content} in {url}")
-        return dense, int(rows[0])
+        return dense, keys.index(shown.key)
 
     def _of(self, tar: ShardEntry) -> DenseScores | None:
         """None for a tar that is not done, or none of whose images could be used. Raises ValueError where the tar is

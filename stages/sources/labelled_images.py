@@ -46,7 +46,8 @@ def from_csv(
     if all(name.isdecimal() for name in names):
         names.sort(key=lambda name: (int(name), name))
     numbers = {name: number for number, name in enumerate(names)}
-    items, paths = [], {}
+    items = []
+    paths: dict[str, int] = {}
     for file in files:
         path = _path_of(file, known, csv)
         if path in paths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures import fill
@@ -73,7 +74,7 @@ def test_images_whose_classes_nobody_knows_are_refused(tmp_path: Path) -> None:
 
 def test_it_is_a_setting_of_the_tars_that_earlier_folders_do_not_have(tmp_path: Path) -> None:
     images = fill(tmp_path / "images", *(f"{name}/{number}.png" for name in "ab" for number in range(5)))
-    given = {"images": str(images), "out": str(tmp_path / "tars")}
+    given: dict[str, Any] = {"images": str(images), "out": str(tmp_path / "tars")}
     summary = run_shard(ShardConfig(**given, count_max=2), lambda *_: None)
     assert (summary.images, summary.samples) == (4, 4)
     assert any("4 of 10 images are taken" in note for note in summary.notes)

@@ -43,13 +43,20 @@ def write_voc(folder: Path, annotations: dict[str, bytes], sets: dict[str, str] 
     for name, content in annotations.items():
         fill(folder, f"JPEGImages/{name}.jpg", data=picture(WIDTH, HEIGHT, format_="JPEG"))
         fill(folder, f"Annotations/{name}.xml", data=content)
-    for name, content in (sets or {}).items():
-        fill(folder, f"ImageSets/{name}.txt", data=content.encode())
+    for name, lines in (sets or {}).items():
+        fill(folder, f"ImageSets/{name}.txt", data=lines.encode())
     return folder
 
 
 def find(folder: Path, **settings: Any) -> Source:
     return find_images(ShardConfig(voc=str(folder), out="out", **settings).model_dump())
+
+
+def objects_of(source: Source) -> list[dict[str, Any]]:
+    """Of its first image."""
+    objects = source.items[0].load().objects
+    assert objects is not None
+    return objects
 
 
 def test_a_box_holds_the_pixels_from_its_first_to_its_last_counted_from_one() -> None:
@@ -103,7 +110,7 @@ def test_a_wrong_object_is_skipped_and_named_and_the_others_stay(tmp_path: Path,
 def test_a_box_beyond_the_image_is_taken_as_coco_s_are(tmp_path: Path) -> None:
     source = find(write_voc(tmp_path, {"a": annotation(object_xml(box=(-3, 20, 40, 30)))}))
     assert source.skipped_objects == ()
-    assert source.items[0].load().objects[0]["bbox"] == [-4, 19, 44, 11]
+    assert objects_of(source)[0]["bbox"] == [-4, 19, 44, 11]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +145,7 @@ def test_xml_that_is_too_large_is_not_read() -> None:
 def test_categories_are_numbered_as_the_values_of_masks_or_by_name_where_names_are_others(tmp_path: Path) -> None:
     own = find(write_voc(tmp_path / "voc", {"a": annotation(object_xml("tvmonitor"), object_xml("aeroplane"))}))
     assert own.facts["categories"] == [{"id": id_, "name": name} for id_, name in enumerate(CLASSES, 1)]
-    assert [each["category"] for each in own.items[0].load().objects] == [20, 1]
+    assert [each["category"] for each in objects_of(own)] == [20, 1]
     assert list(CLASSES) == sorted(CLASSES)
     other = find(write_voc(tmp_path / "other", {"a": annotation(object_xml("zebra"), object_xml("cat"))}))
     assert other.facts["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "zebra"}]

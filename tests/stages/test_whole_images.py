@@ -134,8 +134,8 @@ def test_from_ranks_to_coverage_all_of_each_image_is_seen(wide: Path, crop: str,
     assert boxes == {str(number): list(evaluation_view(*size, crop).box) for number, size in enumerate(SIZES)}  # type: ignore[arg-type]
     assert call("verify", tmp_path / "ranks").exit_code == 0
 
-    paths = {"shards": [str(wide / "tars")], "ranks": str(tmp_path / "ranks"), "out": "nowhere"}
-    config = CoverageConfig(**paths, select=["topk"], keep_ratio=[1.0])
+    paths = [str(wide / "tars")], str(tmp_path / "ranks")
+    config = CoverageConfig(shards=paths[0], ranks=paths[1], out="nowhere", select=["topk"], keep_ratio=[1.0])
     ((_, covered),) = measure_coverage(config, lambda *_: None)
     assert covered.metrics["coverage"] == pytest.approx(1)
     result = call("show", wide / "tars", "--scores", tmp_path / "ranks", "--out", tmp_path / "seen.png")
@@ -152,7 +152,7 @@ def test_boxes_that_reach_beyond_the_image_are_damage_in_any_other_store(wide: P
     arrays, record = store.read_shard("tars-000000"), store.books.record("tars-000000")
     box = arrays["box"].copy()
     box[0, 0] = evaluation_view(60, 40, "letterbox").box
-    told = {"samples": record.samples, "left_out": [], "tar_bytes": record.tar_bytes, "tar_md5": record.tar_md5}
+    told: dict[str, Any] = {"samples": 4, "left_out": [], "tar_bytes": record.tar_bytes, "tar_md5": record.tar_md5}
     store.write_shard("tars-000000", {**arrays, "box": box}, **told)
     result = call("verify", tmp_path / "ranks")
     assert result.exit_code == 1
