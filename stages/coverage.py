@@ -20,12 +20,13 @@ from stages.settings.coverage import CoverageConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
+from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.objects import Object
 from stages.tasks.runs import TaskRun, plan_runs
-from stages.tasks.survey import choose_classes, read_class_names, read_excluded, survey_truths
+from stages.tasks.survey import choose_classes, read_class_names, survey_truths
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
 from storage.dense_scores import PatchGrid, open_dense, patch_grid

@@ -26,13 +26,14 @@ from stages.tasks.class_lists import (
     read_class_lists,
 )
 from stages.tasks.classes_file import read_classes
+from stages.tasks.excluded_classes import excluded_lines, read_excluded
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.runs import TaskRun
 from stages.tasks.settings import task_settings
-from stages.tasks.survey import read_class_names, read_excluded, read_lines
+from stages.tasks.survey import read_class_names
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
 from stages.training.processes import Processes
@@ -84,7 +85,7 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         "mask_values": config.mask_values,
         "class_names": names,
         "index_names": digest(lists, eval_lists),
-        "exclude_classes": read_lines(config.exclude_classes) if config.exclude_classes else None,
+        "exclude_classes": excluded_lines(config.exclude_classes) if config.exclude_classes else None,
         "shards": checksum(shards),
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }

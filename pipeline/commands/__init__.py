@@ -54,7 +54,7 @@ COMMANDS = {
         "stages.settings.rank:RankConfig",
         "execution",
     ),
-    "show": Row("Draw what a ranker sees in images."),
+    "show": Row("Draw what rankers and other methods see in images, side by side."),
     "coverage": Row("Say how much of each category the kept patches cover.", "stages.settings.coverage:CoverageConfig"),
     "train-task": Row(
         "Train downstream models on kept patches, at several keep ratios.",

@@ -19,6 +19,7 @@ from torch import Tensor
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view, render
+from stages.settings.choices import Crop
 from stages.stage import Receipt
 from storage.books import LeftOut
 from storage.patch_store import PatchStore
@@ -61,7 +62,7 @@ class ViewsConfig(Protocol):
     @property
     def views(self) -> int: ...
     @property
-    def crop(self) -> float: ...
+    def crop(self) -> Crop: ...
     @property
     def view_scale(self) -> float: ...
     @property

@@ -34,7 +34,9 @@ class EvaluateTaskConfig(StageSettings):
     )
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one per line: all metrics are also reported without these."
+        None,
+        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "All metrics are reported without these too.",
     )
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost, in turns with the model on all patches."

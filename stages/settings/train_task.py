@@ -45,7 +45,7 @@ class TrainTaskConfig(StageSettings):
         [0], description="Seeds of weights, order, views and draws: one model per seed."
     )
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default the method that gave them."
+        None, description="Name of the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
@@ -55,7 +55,9 @@ class TrainTaskConfig(StageSettings):
     ignore_classes: list[int] = Field([], description="Mask values to ignore, besides 255.")
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one per line: all metrics are also reported without these."
+        None,
+        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "All metrics are reported without these too.",
     )
     preset: Annotated[Literal["small-data", "fine-tuning"], Group.RECIPE] = Field(
         "small-data", description="Recipe for the settings that are not given; 'fine-tuning' is MAE's."
