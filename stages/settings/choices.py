@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from stages.tables import DISTANCES, LOSSES, SELECTORS, TASKS
+from stages.tables import DISTANCES, ENCODERS, LOSSES, SELECTORS, TASKS
 
 Select = Annotated[str, SELECTORS]
 TaskName = Annotated[str, TASKS]
+EncoderName = Annotated[str, ENCODERS]
 Loss = Annotated[str, LOSSES]
 Distance = Annotated[str, DISTANCES]
 Precision = Literal["fp32", "bf16", "fp16"]
