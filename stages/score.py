@@ -13,7 +13,7 @@ from stages.density.decoded import draw_decoded
 from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
 from stages.density.masks import draw_masks, mask_sizes
 from stages.density.scorer import DensityScorer
-from stages.samples.view_batches import committed_receipt, process_views
+from stages.samples.view_batches import ViewBatch, committed_receipt, process_views
 from stages.settings.choices import Precision
 from stages.settings.score import ScoreConfig
 from stages.stage import Receipt
@@ -97,9 +97,9 @@ class ScoreStage:
     def committed(self, shard: ShardEntry) -> Receipt | None:
         return committed_receipt(shard, self.store)
 
-    def _score(self, keys: list[str], images: Tensor) -> dict[str, np.ndarray]:
-        """B keys, images (B * V, 3, S, S) → `score` and `visible` (B, V, M, K)."""
-        config = self.config
+    def _score(self, batch: ViewBatch) -> dict[str, np.ndarray]:
+        """→ `score` and `visible` (B, V, M, K)."""
+        config, keys, images = self.config, batch.keys, batch.images
         sizes = mask_sizes(config.masking, self.n_masks, self.n_patches, config.mask_ratio)
         drawn = [
             draw_masks(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ranker.losses import RankingLoss
+    from stages.methods.method import Method
     from stages.selectors.selector import Selector
     from stages.tasks.kept_patches import KeptPatchEncoder
     from stages.tasks.task import Task
@@ -44,6 +45,19 @@ def _encoder(found: Any) -> type[KeptPatchEncoder]:
     return found
 
 
+def _method(found: Any) -> type[Method]:
+    import inspect
+
+    from stages.methods.method import Method
+
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ValueError(f"expected a subclass of stages.methods.method.Method, got {found!r}")
+    if inspect.isabstract(found):
+        missing = min(found.__abstractmethods__)
+        raise ValueError(f"expected a class with all of stages.methods.method.Method, got {found!r} without {missing}")
+    return found
+
+
 def _function(found: Any) -> Any:
     if not callable(found):
         raise ValueError(f"expected a function, got {found!r}")
@@ -63,6 +77,18 @@ SELECTORS: Table[Selector] = Table(
     _selector,
 )
 """Ways of choosing which patches are kept."""
+
+METHODS: Table[type[Method]] = Table(
+    "methods",
+    {
+        "ltrp": "stages.methods.ltrp:Ltrp",
+        "random": "stages.methods.random_order:RandomOrder",
+        "evit": "stages.methods.evit:Evit",
+        "dynamicvit": "stages.methods.dynamicvit:DynamicVit",
+    },
+    _method,
+)
+"""Ways of scoring patches."""
 
 TASKS: Table[Task] = Table(
     "tasks",

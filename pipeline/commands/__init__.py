@@ -50,7 +50,9 @@ COMMANDS = {
         "stages.settings.evaluate_ranker:EvaluateRankerConfig",
     ),
     "rank": Row(
-        "Rank every patch of every image with a trained ranker.", "stages.settings.rank:RankConfig", "execution"
+        "Rank every patch of every image with a trained ranker, or otherwise.",
+        "stages.settings.rank:RankConfig",
+        "execution",
     ),
     "show": Row("Draw what a ranker sees in images."),
     "coverage": Row("Say how much of each category the kept patches cover.", "stages.settings.coverage:CoverageConfig"),

@@ -13,47 +13,59 @@ from stages.settings.rank import RankConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
 
+DEFAULT = RankConfig.model_fields["method"].default
+
 
 @command(
     "rank --shards work/shards --ranker work/ranker --out work/ranks",
-    "rank --shards work/shards --ranker work/ranker --out work/ranks --executor in-process",
+    "rank --shards work/shards --method grad-cam --model work/classify/full-1.0-seed0 --out work/grad-cam",
 )
 @config_option
 @options_of(RankConfig, ExecutionConfig)
 @click.pass_context
 def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
-    """Rank every patch of every image with a trained ranker.
+    """Rank every patch of every image, with a trained ranker or by another method.
 
     Gives each patch a score, higher for what to keep first. Results go to a Zarr store as those of `score` do, shard by
     shard; run the same command again to go on after any interruption. Exit status 1: a shard failed.
     """
     file = PipelineFile.read(config)
-    settings = file.section("rank", given(flags, RankConfig))
+    settings = file.section("rank", with_own_method(file.sections.get("rank", {}), given(flags, RankConfig)))
     execution = file.section("execution", given(flags, ExecutionConfig))
     ctx.exit(run_rank_command(settings, execution))
+
+
+def with_own_method(section: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """What a section says of its method goes with that alone: nothing of it is left where flags name another."""
+    if flags.get("method", section.get("method", DEFAULT)) == section.get("method", DEFAULT):
+        return flags
+    return {**dict.fromkeys(("ranker", "model", "scores", "image_size", "patch_size")), **flags}
 
 
 def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
     """Ranks what is not ranked yet; returns the exit status."""
     from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
     from pipeline.shard_run import absolute, run_shards
+    from stages.methods.load_method import load_method
     from stages.rank import RankStage, rank_settings
-    from stages.ranking.load_ranker import load_ranker
     from storage.patch_store import PatchStore
     from storage.ranks import CONTENT
 
-    config = config.model_copy(update={"ranker": absolute(config.ranker), "out": absolute(config.out)})
+    places = {name: getattr(config, name) for name in ("ranker", "model", "scores", "out")}
+    config = config.model_copy(update={name: absolute(path) for name, path in places.items() if path is not None})
     shards = expand_shards(config.shards)
-    checkpoint = load_ranker(config.ranker)
+    method = load_method(config.method, config)
+    method.check_shards(shards)
     with executor_when_needed(execution) as executor:
         precision = config.precision
         if precision == "auto":
-            stored = stored_precision(config.out, CONTENT)
+            stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
             precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
-        store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, checkpoint, precision))
+        store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
+        computed = "" if method.width is None else f", {precision}"
         click.echo(
-            f"{counted(len(shards), 'shard')}, ranker of {checkpoint.config.n_patches} patches, {precision}, "
-            f"{counted(config.views, 'view')} → {config.out}",
+            f"{counted(len(shards), 'shard')}, {method.described}{computed}, {counted(config.views, 'view')} → "
+            f"{config.out}",
             err=True,
         )
         outcome = run_shards(RankStage(config, precision), store, shards, executor, execution)

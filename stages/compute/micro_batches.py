@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ class MicroBatches:
         self.size = size
         self.device = device
 
-    def map(self, compute: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-        """`compute` of parts of `inputs`, each (B, ...), in order: a list without elements where there is no image.
+    def map(self, compute: Callable[..., Tensor], *inputs: Tensor | Sequence[Any]) -> list[Tensor]:
+        """`compute` of parts of `inputs`, each (B, ...) or B things, in order: a list without elements where there is
+        no image.
 
         Raises MemoryError when a single image does not fit.
         """

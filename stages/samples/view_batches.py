@@ -26,9 +26,33 @@ from storage.reasons import count_reasons
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
 
-Compute = Callable[[list[str], Tensor], dict[str, np.ndarray]]
-"""B keys and their views (B * V, 3, S, S) uint8, those of a sample together → arrays (B, V, ...) by name. With no keys
-it tells shapes and types."""
+
+@dataclasses.dataclass(frozen=True)
+class SampleView:
+    """A view of a sample, and whose it is."""
+
+    shard: str
+    """The name of its tar."""
+    key: str
+    number: int
+    """0 is the evaluation crop."""
+    view: View
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ViewBatch:
+    """V views of each of B samples, those of a sample together."""
+
+    keys: list[str]
+    """B"""
+    views: list[SampleView]
+    """B * V"""
+    images: Tensor
+    """(B * V, 3, S, S) uint8"""
+
+
+Compute = Callable[[ViewBatch], dict[str, np.ndarray]]
+"""→ arrays (B, V, ...) by name. Of an empty batch it tells shapes and types."""
 
 
 class ViewsConfig(Protocol):
@@ -63,13 +87,18 @@ def process_views(
     left_out: list[LeftOut] = []
     keys: list[str] = []
     views: list[list[View]] = []
-    parts = [compute([], torch.empty(0, 3, image_size, image_size, dtype=torch.uint8))]
+    parts = [compute(ViewBatch([], [], torch.empty(0, 3, image_size, image_size, dtype=torch.uint8)))]
     batch_size = max(1, views_at_a_time // config.views)
     look = partial(_look_at, config=config, image_size=image_size)
     viewed = prefetch(look, reader, threads=config.decode_threads, ahead=2 * batch_size)
     for batch in _batches(_without(left_out, viewed), batch_size):
         pixels = torch.from_numpy(np.concatenate([sample.pixels for sample in batch])).permute(0, 3, 1, 2)
-        parts.append(compute([sample.key for sample in batch], pixels))
+        drawn = [
+            SampleView(shard.name, sample.key, number, view)
+            for sample in batch
+            for number, view in enumerate(sample.views)
+        ]
+        parts.append(compute(ViewBatch([sample.key for sample in batch], drawn, pixels)))
         keys += [sample.key for sample in batch]
         views += [sample.views for sample in batch]
         yield len(keys) + len(left_out)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from stages.tables import DISTANCES, ENCODERS, LOSSES, SELECTORS, TASKS
+from stages.tables import DISTANCES, ENCODERS, LOSSES, METHODS, SELECTORS, TASKS
 
 Select = Annotated[str, SELECTORS]
+MethodName = Annotated[str, METHODS]
 TaskName = Annotated[str, TASKS]
 EncoderName = Annotated[str, ENCODERS]
 Loss = Annotated[str, LOSSES]

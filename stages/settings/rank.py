@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import DEFAULT_RANKER
+from stages.settings.choices import DEFAULT_RANKER, MethodName
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -17,10 +17,21 @@ class RankConfig(StageSettings):
     shards: Annotated[list[str], Group.DATA] = Field(
         description="Shards to rank: folders, globs, brace patterns or index files."
     )
-    ranker: Annotated[str, Group.MODEL] = Field(
-        DEFAULT_RANKER,
-        description="Ranker: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or a published "
-        ".pth file.",
+    method: Annotated[MethodName, Group.MODEL] = Field("ltrp", description="What scores the patches.")
+    ranker: Annotated[str | None, Group.MODEL] = Field(
+        None,
+        description="Of ltrp, its ranker: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or "
+        f"a published .pth file; by default {DEFAULT_RANKER}.",
+    )
+    model: Annotated[str | None, Group.MODEL] = Field(
+        None, description="Of methods that look through a model: a folder of train-task, or timm:NAME."
+    )
+    scores: Annotated[str | None, Group.DATA] = Field(None, description="Of mae: store of score, of the same views.")
+    image_size: Annotated[int | None, Group.MODEL] = Field(
+        None, ge=1, description="Side of the views in pixels, where no model decides it; by default 112."
+    )
+    patch_size: Annotated[int | None, Group.MODEL] = Field(
+        None, ge=1, description="Side of a patch in pixels, where no model decides it; by default 8."
     )
     out: Annotated[str, Group.DATA] = Field(
         description="Store that the ranks go to; made if missing, gone on with if not."
@@ -30,11 +41,11 @@ class RankConfig(StageSettings):
     )
     crop: float = Field(0.875, gt=0, le=1, description="Part of the short side that the evaluation crop takes.")
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
-    seed: Seed = Field(0, description="Seed of the random crops.")
+    seed: Seed = Field(0, description="Seed of the random crops, and of the method random.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )
     batch_size: int | None = Field(
-        None, ge=1, description="Images computed at a time; by default what suits ranker and device."
+        None, ge=1, description="Images computed at a time; by default what suits model and device."
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")

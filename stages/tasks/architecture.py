@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ranker.bounds import refuse_impossible
-from ranker.encoder_weights import load_encoder
+from ranker.encoder_weights import POSITIONS, PROJECTION, load_encoder
 from ranker.network import SIZES
 from ranker.positions import sincos_positions
 from stages.density.mae import PRESETS
@@ -150,6 +151,19 @@ def begin_encoder(
     found = read_encoder(init)
     config = configured(**_shape(found.weights, found.heads, init))
     return config, config.begin(found.weights, init), found.sha256
+
+
+def published_config(weights: dict[str, Tensor], where: str) -> EncoderConfig:
+    """Of a vision transformer's weights under timm's names, all sizes of which they show but for the heads. Raises
+    ValueError, naming `where`, for others."""
+    projection, positions = weights.get(PROJECTION), weights.get(POSITIONS)
+    if projection is None or positions is None or projection.ndim != 4 or positions.ndim != 3:
+        raise ValueError(
+            f"{where}: expected a vision transformer with {PROJECTION} (width, 3, p, p) and {POSITIONS} "
+            f"(1, 1 + patches, width), got {', '.join(sorted(weights)[:3])}, …"
+        )
+    patch, grid = projection.shape[-1], math.isqrt(max(0, positions.shape[1] - 1))
+    return EncoderConfig(image_size=patch * grid, patch_size=patch, **_shape(weights, None, where))
 
 
 def _shape(weights: dict[str, Any], heads: int | None, where: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from click.testing import CliRunner, Result
 from pictures import picture
 from ranking_runs import rank_config, rank_in_process
 from scoring import files_of, score_config, score_in_process
-from small_models import SMALL_RANKER, write_ranker
+from small_models import write_ranker
 
 from pipeline.commands.rank import rank
 from pipeline.commands.status import status
@@ -24,8 +23,10 @@ from ranker.network import PatchRankingTransformer
 from ranker.patch_ranker import PatchRanker
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
+from stages.methods.ltrp import Ltrp
 from stages.rank import RankStage, default_batch_size
 from stages.ranking.load_ranker import load_ranker
+from stages.samples.view_batches import SampleView
 from storage.dense_scores import open_dense, patch_grid, read_dense
 from storage.locations import locate
 from storage.ranks import read_ranks
@@ -104,11 +105,12 @@ def test_memory_for_few_images_is_enough(
         )
 
 
-def test_the_default_batch_depends_on_ranker_and_kind_of_device_and_is_never_none() -> None:
+def test_the_default_batch_depends_on_the_network_and_kind_of_device_and_is_never_none(tmp_path: Path) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert default_batch_size(SMALL_RANKER, gpu) > default_batch_size(SMALL_RANKER, cpu)
-    large = dataclasses.replace(SMALL_RANKER, patch_size=1, width=4096)
-    assert default_batch_size(large, cpu) == 1
+    method = Ltrp(load_ranker(str(write_ranker(tmp_path / "ranker"))))
+    assert default_batch_size(method, gpu) > default_batch_size(method, cpu)
+    method.width = 2**20
+    assert default_batch_size(method, cpu) == 1
 
 
 def test_samples_that_cannot_be_used_are_left_out_with_their_reasons(small_ranker: Path, tmp_path: Path) -> None:
@@ -138,8 +140,8 @@ def test_scores_that_are_no_numbers_fail_the_shard_and_name_the_sample(
 ) -> None:
     score = RankStage._score
 
-    def spoilt(self: RankStage, images: torch.Tensor) -> torch.Tensor:
-        scores = score(self, images)
+    def spoilt(self: RankStage, images: torch.Tensor, views: list[SampleView]) -> torch.Tensor:
+        scores = score(self, images, views)
         scores[2, 5] = torch.inf
         return scores
 
@@ -203,12 +205,12 @@ def test_a_run_that_dies_in_the_middle_and_is_run_again_gives_the_same_store(
     left = batches
     score = RankStage._score
 
-    def dying(self: RankStage, images: torch.Tensor) -> torch.Tensor:
+    def dying(self: RankStage, images: torch.Tensor, views: list[SampleView]) -> torch.Tensor:
         nonlocal left
         left -= 1
         if left < 0:
             raise Killed
-        return score(self, images)
+        return score(self, images, views)
 
     with monkeypatch.context() as patch:
         patch.setattr(RankStage, "_score", dying)

@@ -5,10 +5,12 @@ Each stands in a file of this folder, and in a line of `ENCODERS` in `stages.tab
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
@@ -19,6 +21,11 @@ from storage.settings import Settings
 
 KEEP_RATE = 0.7
 """EViT's and DynamicViT's usual one."""
+FUSED = -1
+"""In the place of a patch's index, for a token that stands for several."""
+Note = Callable[[Tensor, Tensor], None]
+"""Is told, wherever tokens may be dropped, which patches are there (B, n) int64, and how much each is needed (B, n), from
+0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,7 @@ class TokenDropping:
         if not 0 < self.keep_rate <= 1:
             raise ValueError(f"encoder keep_rate: expected more than 0 and at most 1, got {self.keep_rate!r}")
         fits = self.blocks and list(self.blocks) == sorted(set(self.blocks))
-        if not (fits and 1 <= self.blocks[0] and self.blocks[-1] <= depth):
+        if not (fits and self.blocks[0] >= 1 and self.blocks[-1] <= depth):
             raise ValueError(
                 f"encoder drop_blocks: expected blocks from 1 to {depth}, each once and in order, got "
                 f"{','.join(map(str, self.blocks)) or 'none'}"
@@ -61,7 +68,7 @@ def usual_blocks(depth: int) -> tuple[int, ...]:
     return tuple(sorted({1 + depth * quarter // 4 for quarter in (1, 2, 3)} & set(range(1, depth + 1))))
 
 
-class TokenDroppingEncoder(KeptPatchEncoder):
+class TokenDroppingEncoder(KeptPatchEncoder, abc.ABC):
     """One that drops tokens at some of its blocks. Its classifier reads CLS, as in both papers: which tokens matter is
     learnt through CLS."""
 
@@ -87,6 +94,28 @@ class TokenDroppingEncoder(KeptPatchEncoder):
         """Takes weights beside the transformer's, whose names begin with `own`. Raises ValueError, naming `where`, for
         those that do not fit."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def order(self, images: Tensor) -> Tensor:
+        """Of a model in evaluation: normalised images (B, 3, S, S) → scores of all patches (B, L) float32. What comes
+        before the point is how many of the blocks that drop a patch outlived; what comes behind it orders those that
+        were dropped in the same one."""
+        n_patches, outlived = self.grid**2, 0
+        scores = torch.zeros(len(images), n_patches + 1, device=images.device)
+
+        def note(patches: Tensor, need: Tensor) -> None:
+            nonlocal outlived
+            # Patches that go on are written again. Fused tokens have the last place, which is nobody's.
+            scores.scatter_(1, patches % (n_patches + 1), outlived + need.clamp(0, 1 - 1e-6))
+            outlived += 1
+
+        self(images, torch.arange(n_patches, device=images.device).expand(len(images), -1), note)
+        return scores[:, :-1]
+
+    @abc.abstractmethod
+    def forward(self, images: Tensor, kept: Tensor, note: Note | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, S, S), kept (B, k) int64 → CLS (B, D) and the tokens that are left (B, T, D), after
+        the last norm."""
 
 
 def query_key_value(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ alone is added. Not here: the published recipe's lower learning rate of the tran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -23,15 +23,12 @@ from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax
 
 from ranker.named_tensors import refuse_misfits
-from stages.tasks.encoders.dropping import TokenDropping, TokenDroppingEncoder, query_key_value, take, think
+from stages.tasks.encoders.dropping import Note, TokenDropping, TokenDroppingEncoder, query_key_value, take, think
 from stages.tasks.kept_patches import Encoded
 
 RATIO_WEIGHT = 2.0
 EPSILON = 1e-6
 OWN = "score_predictor."
-Note = Callable[[Tensor, Tensor], None]
-"""Is told, before each block that drops, which patches are there (B, n) int64 and the logarithm of the probability that
-each is kept (B, n) float32."""
 
 
 class Predictor(nn.Module):
@@ -63,7 +60,10 @@ class Predictor(nn.Module):
 
 
 class DynamicVitEncoder(TokenDroppingEncoder):
-    """Shapes: B images, k kept patches, of which T are left at the end, D width."""
+    """`note` is told before each block that drops, with the probability of "keep" as what a patch is needed.
+
+    Shapes: B images, k kept patches, of which T are left at the end, and all while it is trained; D width.
+    """
 
     takes_teacher: ClassVar[bool] = True
     own: ClassVar[tuple[str, ...]] = (OWN,)
@@ -93,7 +93,6 @@ class DynamicVitEncoder(TokenDroppingEncoder):
         return [self.dropping.keep_rate**number for number in range(1, len(self.dropping.blocks) + 1)]
 
     def forward(self, images: Tensor, kept: Tensor, note: Note | None = None) -> tuple[Tensor, Tensor]:
-        """CLS (B, D) and the tokens that are left (B, T, D), after the last norm; T = k while it is trained."""
         if self.training:
             return self.encode(images, kept)[:2]
         vit, prefix = self.vit, self.vit.num_prefix_tokens
@@ -103,7 +102,7 @@ class DynamicVitEncoder(TokenDroppingEncoder):
                 predictor = predictors[self.dropping.blocks.index(number)]
                 logs = predictor(x[:, prefix:], torch.ones_like(patches))[..., 0]
                 if note is not None:
-                    note(patches, logs)
+                    note(patches, logs.exp())
                 count = max(1, int(kept.shape[1] * next(ratios)))
                 best = logs.argsort(dim=1, descending=True, stable=True)[:, :count]
                 x = torch.cat([x[:, :prefix], take(x[:, prefix:], best)], dim=1)
@@ -129,21 +128,6 @@ class DynamicVitEncoder(TokenDroppingEncoder):
         x = vit.norm(x)
         loss = RATIO_WEIGHT * ratio_loss(decisions, self.keep_ratios)
         return Encoded(x[:, 0], x[:, prefix:], {"keep ratio": loss}, used.detach())
-
-    @torch.no_grad()
-    def order(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) → scores of all patches (B, L) float32: how many predictors kept a patch, and
-        the probability, from 0 to 1, with which the last one that saw it would keep it. Of a model in evaluation."""
-        n_patches, outlived = self.grid**2, 0
-        scores = torch.zeros(len(images), n_patches, device=images.device)
-
-        def note(patches: Tensor, logs: Tensor) -> None:
-            nonlocal outlived
-            scores.scatter_(1, patches, outlived + logs.exp())  # those that go on are written again
-            outlived += 1
-
-        self(images, torch.arange(n_patches, device=images.device).expand(len(images), -1), note)
-        return scores
 
 
 def attend_to(block: Block, x: Tensor, used: Tensor, prefix: int) -> Tensor:

@@ -13,25 +13,20 @@ distillation. The keep rate is the same from the first step to the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from stages.tasks.encoders.dropping import TokenDroppingEncoder, attend, cls_attention, take, think
-
-FUSED = -1
-"""In the place of a patch's index."""
-Note = Callable[[Tensor, Tensor], None]
-"""Is told, in each block that drops and in the last one, which patches are there (B, n) int64, `FUSED` for fused tokens,
-and CLS's attention to them (B, n) float32."""
+from stages.tasks.encoders.dropping import FUSED, Note, TokenDroppingEncoder, attend, cls_attention, take, think
 
 
 class EvitEncoder(TokenDroppingEncoder):
-    """Shapes: B images, k kept patches, of which T - 1 and a fused token are left at the end, D width."""
+    """`note` is told in each block that drops and in the last one, with CLS's attention as what a patch is needed.
+
+    Shapes: B images, k kept patches, of which T - 1 and a fused token are left at the end, D width.
+    """
 
     def forward(self, images: Tensor, kept: Tensor, note: Note | None = None) -> tuple[Tensor, Tensor]:
-        """CLS (B, D) and the tokens that are left (B, T, D), after the last norm."""
         vit, prefix = self.vit, self.vit.num_prefix_tokens
         x, patches = self.embed(images, kept), kept
         for number, block in enumerate(vit.blocks, start=1):
@@ -51,22 +46,6 @@ class EvitEncoder(TokenDroppingEncoder):
             x = think(block, x)
         x = vit.norm(x)
         return x[:, 0], x[:, prefix:]
-
-    @torch.no_grad()
-    def order(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, S, S) → scores of all patches (B, L) float32: how many of the blocks that drop it
-        outlived, and CLS's attention to it, between 0 and 1, in the one that dropped it or else in the last block."""
-        n_patches, outlived = self.grid**2, 0
-        scores = torch.zeros(len(images), n_patches + 1, device=images.device)
-
-        def note(patches: Tensor, attention: Tensor) -> None:
-            nonlocal outlived
-            # What goes on is written again. Fused tokens have the last place, which is nobody's.
-            scores.scatter_(1, patches % (n_patches + 1), outlived + attention)
-            outlived += 1
-
-        self(images, torch.arange(n_patches, device=images.device).expand(len(images), -1), note)
-        return scores[:, :-1]
 
 
 def fuse(tokens: Tensor, attention: Tensor, dropped: Tensor) -> Tensor:

@@ -1,0 +1,19 @@
+"""The grid of methods that look at pixels, or at nothing, and so work in any."""
+
+from __future__ import annotations
+
+from stages.methods.method import MethodConfig
+from storage.dense_scores import PatchGrid
+
+IMAGE_SIZE, PATCH_SIZE = 112, 8
+"""Those of the ranker that comes along, so that scores of both can be compared."""
+GRID = ("image_size", "patch_size")
+"""The settings that choose it."""
+
+
+def chosen_grid(config: MethodConfig) -> PatchGrid:
+    """Raises ValueError for sizes that do not fit each other."""
+    image_size, patch_size = config.image_size or IMAGE_SIZE, config.patch_size or PATCH_SIZE
+    if image_size % patch_size:
+        raise ValueError(f"--image-size: expected a multiple of the patch size {patch_size}, got {image_size}")
+    return PatchGrid(image_size, patch_size)
