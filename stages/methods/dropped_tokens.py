@@ -26,9 +26,7 @@ class DroppedTokens(Method):
     """Scores: the number of the blocks that drop tokens that a patch outlived, and below the point how much the encoder
     needed it where it was seen last (`TokenDroppingEncoder.order`)."""
 
-    needs: ClassVar[Mapping[str, str]] = {
-        "model": "a classifier of train-task that was trained so, or a published file"
-    }
+    needs: ClassVar[Mapping[str, str]] = {"model": "a classifier that was trained so, of train-task or published"}
     preprocessing = "bicubic resize of the box, ImageNet mean and standard deviation"
     encoder_name: ClassVar[EncoderName]
     rate_name: ClassVar[str]
@@ -55,7 +53,7 @@ class DroppedTokens(Method):
         saved, model = load_task(locate(folder))
         dropping = saved.encoder.dropping
         if dropping is None or dropping.encoder != cls.encoder_name:
-            got = f"{saved.task} with a {dropping.encoder if dropping else 'plain'} encoder"
+            got = f"{saved.task} with encoder {dropping.encoder if dropping else 'plain'}"
             raise ValueError(
                 f"{folder}: expected a model of train-task classify --encoder {cls.encoder_name}, got {got}"
             )

@@ -1,4 +1,5 @@
-"""`dynamicvit`: the order in which DynamicViT drops tokens (Rao et al., NeurIPS 2021; `stages.tasks.encoders.dynamicvit`).
+"""`dynamicvit`: the order in which DynamicViT drops tokens (Rao et al., NeurIPS 2021;
+`stages.tasks.encoders.dynamicvit`).
 
 The score is the number of predictors that kept a patch plus the probability with which the last one that saw it would
 keep it. Weights are those of `train-task classify --encoder dynamicvit`, or a file of the published code

@@ -68,8 +68,8 @@ class TrainTaskConfig(StageSettings):
     )
     encoder: Annotated[EncoderName, Group.MODEL] = Field(
         "plain",
-        description="Of classify: 'plain', or one that drops tokens on its way, 'evit' by CLS's attention, 'dynamicvit' "
-        "by predictors.",
+        description="Of classify: 'plain', or one that drops tokens on its way: 'evit' by CLS's attention, "
+        "'dynamicvit' by predictors.",
     )
     token_keep_rate: Annotated[float | None, Group.MODEL] = Field(
         None, gt=0, le=1, description="Part of its tokens that such an encoder keeps each time; by default 0.7."

@@ -103,7 +103,7 @@ class TaskBatches:
 def task_objective(
     model: nn.Module, device: torch.device, teacher: Callable[[Tensor, Tensor], Targets] | None = None
 ) -> Callable[[TaskBatch], dict[str, Tensor]]:
-    """The loss of a `TaskModel`. What a `teacher` says of the same images and patches, mixed or not, are targets too."""
+    """The loss of a `TaskModel`. What a `teacher` says of the same images and patches is among the targets."""
 
     def objective(batch: TaskBatch) -> dict[str, Tensor]:
         images = normalise(batch.images.to(device, non_blocking=True))

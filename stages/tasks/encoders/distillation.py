@@ -1,5 +1,5 @@
-"""What an encoder that drops tokens learns from a trained model that drops none (Rao et al., NeurIPS 2021, section 3.3):
-its probabilities of classes, and its tokens where these are still in use. Weights of the losses are the published ones.
+"""What an encoder that drops tokens learns from a trained model that drops none (Rao et al., NeurIPS 2021, section
+3.3): its probabilities of classes, and its tokens where these are still in use. The losses have the published weights.
 
 The teacher's answers come along with the targets, so that it is no part of the model that is trained.
 """

@@ -24,8 +24,8 @@ KEEP_RATE = 0.7
 FUSED = -1
 """In the place of a patch's index, for a token that stands for several."""
 Note = Callable[[Tensor, Tensor], None]
-"""Is told, wherever tokens may be dropped, which patches are there (B, n) int64, and how much each is needed (B, n), from
-0 to 1."""
+"""Is told, wherever tokens may be dropped, which patches are there (B, n) int64, and how much each is needed (B, n),
+from 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
 """DynamicViT: small predictors before some blocks say of each token whether it is needed (Rao et al., DynamicViT:
 Efficient Vision Transformers with Dynamic Token Sparsification, NeurIPS 2021).
 
-In training decisions are drawn (Gumbel-softmax, straight through), all tokens stay, and nobody but itself attends to one
-that was dropped, so that gradients reach the predictors; a loss holds the part that is kept after each predictor to
-`keep_rate` to the power of 1, 2, 3. Elsewhere the tokens with the likeliest "keep" stay, that part of the first number,
-and the others are gone. Names of weights, the constant in the masked softmax and the weights of losses are those of the
-published code (raoyongming/DynamicViT).
+In training decisions are drawn (Gumbel-softmax, straight through) and all tokens stay, but no other token attends to
+one that was dropped, so that gradients reach the predictors; a loss holds the part that is kept after each predictor to
+`keep_rate` to the power of 1, 2, 3. In evaluation the tokens with the likeliest "keep" stay, that part of the first
+number rounded down, and the others are gone. Names of weights, the constant in the masked softmax and the weights of
+losses are those of the published code (raoyongming/DynamicViT).
 
 Beside the labels it may learn from a teacher (`stages.tasks.encoders.distillation`); without one the loss of the ratio
 alone is added. Not here: the published recipe's lower learning rate of the transformer (a layer decay does the like).
@@ -131,8 +131,8 @@ class DynamicVitEncoder(TokenDroppingEncoder):
 
 
 def attend_to(block: Block, x: Tensor, used: Tensor, prefix: int) -> Tensor:
-    """The first half of a block, in which CLS and the other first `prefix` tokens of (B, N, D), and those of the patches
-    that are `used` (B, N - prefix), are attended to, and each token by itself."""
+    """The first half of a block on tokens (B, N, D): attended to are the first `prefix` of them, those of the patches
+    that are `used` (B, N - prefix), and each by itself."""
     attention: Attention = block.attn
     normed = block.norm1(x)
     query, key, value = query_key_value(attention, normed)
@@ -145,8 +145,8 @@ def attend_to(block: Block, x: Tensor, used: Tensor, prefix: int) -> Tensor:
 
 
 def masked_softmax(logits: Tensor, policy: Tensor) -> Tensor:
-    """Of (B, H, N, N) over the keys whose policy (B, N) is 1, and over each query itself, in float32. With the published
-    constant, which gives others a millionth between them; gradients flow to the policy."""
+    """Of (B, H, N, N) over the keys whose policy (B, N) is 1, and over each query itself, in float32. By the published
+    constant the others get about a millionth. Gradients flow to the policy."""
     n = policy.shape[1]
     eye = torch.eye(n, device=policy.device)
     allowed = policy[:, None, None] * (1 - eye) + eye

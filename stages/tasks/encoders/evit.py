@@ -2,9 +2,9 @@
 What You Need: Expediting Vision Transformers via Token Reorganizations, ICLR 2022).
 
 Between the two halves of some blocks the tokens that CLS attends to most are kept, `keep_rate` of them rounded up; one
-more token, the sum of the others weighted by that attention, goes on beside them, and may be dropped later as any other.
-As in the published code (youweiliang/evit), attention is the mean of heads, the weights of the fused token do not sum to
-one, and CLS is classified.
+more token, the sum of the others weighted by that attention, goes on beside them, and may be dropped later as any
+other. As in the published code (youweiliang/evit), attention is the mean of heads, the weights of the fused token do
+not sum to one, and CLS is classified.
 
 Not here: the published schedule, by which the keep rate falls to its value in the course of a training, and
 distillation. The keep rate is the same from the first step to the last.
