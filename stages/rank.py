@@ -95,14 +95,14 @@ class RankStage:
         return {"score": round_keeping_order(found)}
 
     def _score(self, images: Tensor, views: Sequence[SampleView]) -> Tensor:
-        with autocast(self.device, self.precision):
+        with torch.no_grad(), autocast(self.device, self.precision):
             scores = self.method.score(images, views)
         if scores.shape != (len(images), self.method.grid.n_patches):
             raise ValueError(
                 f"method {self.config.method}: expected scores of shape {(len(images), self.method.grid.n_patches)}, "
                 f"got {tuple(scores.shape)}"
             )
-        return scores.detach().float().cpu()
+        return scores.float().cpu()
 
 
 def default_batch_size(method: Method, device: torch.device) -> int:

@@ -50,7 +50,7 @@ COMMANDS = {
         "stages.settings.evaluate_ranker:EvaluateRankerConfig",
     ),
     "rank": Row(
-        "Rank every patch of every image with a trained ranker, or otherwise.",
+        "Rank every patch of every image, by a ranker or another method.",
         "stages.settings.rank:RankConfig",
         "execution",
     ),

@@ -1,14 +1,30 @@
-"""The grid of methods that look at pixels, or at nothing, and so work in any."""
+"""Methods that look at pixels, or at nothing, and so work in any grid."""
 
 from __future__ import annotations
 
-from stages.methods.method import MethodConfig
+from typing import Self
+
+from stages.methods.method import Method, MethodConfig
 from storage.dense_scores import PatchGrid
 
 IMAGE_SIZE, PATCH_SIZE = 112, 8
 """Those of the ranker that comes along, so that scores of both can be compared."""
 GRID = ("image_size", "patch_size")
 """The settings that choose it."""
+
+
+class GridMethod(Method):
+    """A method in the grid that the settings choose."""
+
+    takes = GRID
+
+    def __init__(self, grid: PatchGrid) -> None:
+        self.grid = grid
+        self.settings = {}
+
+    @classmethod
+    def load(cls, config: MethodConfig) -> Self:
+        return cls(chosen_grid(config))
 
 
 def chosen_grid(config: MethodConfig) -> PatchGrid:

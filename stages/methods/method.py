@@ -89,6 +89,6 @@ class Method(abc.ABC):
         """Images (B, 3, S, S) uint8 on the CPU, and whose views they are → scores of their patches (B, L), any float
         type and device, higher for what to keep first; those of different views need not compare.
 
-        The scores of a view depend on nothing else in the batch. Called under autocast, in the precision that was asked
-        for, without `no_grad`. Raises ValueError naming the sample that it cannot score.
+        The scores of a view depend on nothing else in the batch. Called under `no_grad`, and under autocast in the
+        precision that was asked for. Raises ValueError naming the sample that it cannot score.
         """

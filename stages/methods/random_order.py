@@ -13,19 +13,17 @@ import torch
 from torch import Tensor
 
 from stages.compute.randomness import draws_for, permutation
-from stages.methods.grid import GRID, chosen_grid
-from stages.methods.method import Method, MethodConfig
+from stages.methods.grid import GridMethod, chosen_grid
+from stages.methods.method import MethodConfig
 from stages.samples.view_batches import SampleView
 from storage.dense_scores import PatchGrid
 
 
-class RandomOrder(Method):
+class RandomOrder(GridMethod):
     """Scores 0 … L-1, drawn from the seed, the sample's key and the number of the view alone."""
 
-    takes = GRID
-
     def __init__(self, grid: PatchGrid, seed: int) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.seed = seed
         self.settings = {"method.seed": seed}
 

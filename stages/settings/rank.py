@@ -20,13 +20,16 @@ class RankConfig(StageSettings):
     method: Annotated[MethodName, Group.MODEL] = Field("ltrp", description="What scores the patches.")
     ranker: Annotated[str | None, Group.MODEL] = Field(
         None,
-        description="Of ltrp, its ranker: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or "
-        f"a published .pth file; by default {DEFAULT_RANKER}.",
+        description="Ranker of ltrp: one of the package by its name, a folder of train-ranker, hf://OWNER/NAME, or a "
+        f"published .pth file; by default {DEFAULT_RANKER}.",
     )
     model: Annotated[str | None, Group.MODEL] = Field(
-        None, description="Of methods that look through a model: a folder of train-task, or timm:NAME."
+        None,
+        description="Model of methods that look through one: a folder of train-task, a file of weights, or timm:NAME.",
     )
-    scores: Annotated[str | None, Group.DATA] = Field(None, description="Of mae: store of score, of the same views.")
+    scores: Annotated[str | None, Group.DATA] = Field(
+        None, description="Store of scores that mae averages, of the same views."
+    )
     image_size: Annotated[int | None, Group.MODEL] = Field(
         None, ge=1, description="Side of the views in pixels, where no model decides it; by default 112."
     )
