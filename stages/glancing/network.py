@@ -104,17 +104,21 @@ class GlanceAndFocus(nn.Module):
         return Seen(logits, backbone.get_classifier()(features), feature_map, state)
 
     def _map_shape(self) -> tuple[int, int]:
+        """F and f."""
         backbone: Any = self.focus
-        was_training = backbone.training
-        with torch.no_grad():
-            found = backbone.eval().forward_features(torch.zeros(1, 3, self.config.window, self.config.window))
+        was_training, window = backbone.training, self.config.window
+        try:
+            with torch.no_grad():
+                got = tuple(backbone.eval().forward_features(torch.zeros(1, 3, window, window)).shape)
+        except (RuntimeError, AssertionError, AttributeError, ValueError) as error:  # of one with a size of its own
+            got = " ".join(str(error).split())[:200]
         backbone.train(was_training)
-        if found.ndim != 4 or found.shape[1] == found.shape[2] != found.shape[3]:
+        if isinstance(got, str) or len(got) != 4 or got[2] != got[3]:
             raise ValueError(
-                f"backbone {self.config.backbone}: expected a convolutional network of timm, whose features are a map "
-                f"(B, F, f, f), got features {tuple(found.shape)}"
+                f"backbone {self.config.backbone}: expected a convolutional network of timm, whose features of a "
+                f"window are a map (1, F, f, f), got {got}"
             )
-        return found.shape[1], found.shape[2]
+        return got[1], got[2]
 
 
 class RecurrentClassifier(nn.Module):

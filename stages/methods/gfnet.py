@@ -61,6 +61,9 @@ class Gfnet(Method):
         self.network.to(device)
         return self
 
+    def normalised(self, images: Tensor) -> Tensor:
+        return normalise(images.to(next(self.network.parameters()).device))
+
     def score(self, images: Tensor, views: Sequence[SampleView]) -> Tensor:
         config, looks = self.network.config, list[Tensor]()
         sizes = (config.image_size, config.window, config.patch_size)
@@ -69,6 +72,5 @@ class Gfnet(Method):
             looks.append(snap(location.float(), *sizes))
             return looks[-1]
 
-        pixels = normalise(images.to(next(self.network.parameters()).device))
-        look_around(self.network, pixels, follow(self.network, look_at_whole_patches))
+        look_around(self.network, self.normalised(images), follow(self.network, look_at_whole_patches))
         return order_of_looks(looks, *sizes)
