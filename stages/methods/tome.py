@@ -102,7 +102,7 @@ def merge(tokens: Tensor, groups: Groups, keys: Tensor, count: int) -> tuple[Ten
         return torch.cat([first.gather(1, stays[..., None].expand(-1, -1, values.shape[-1])), second], dim=1)
 
     size = summed(groups.size[..., None])
-    merged = summed(tokens.float() * groups.size[..., None]) / size
+    merged = summed(tokens * groups.size[..., None]) / size
     first, second = groups.patch[:, ::2], groups.patch[:, 1::2]
     patch = torch.cat([first.gather(1, stays), second], dim=1)
     return merged.to(tokens.dtype), Groups(size[..., 0], patch), first.gather(1, source)
