@@ -23,8 +23,8 @@ from storage.locations import locate
 
 
 class DroppedTokens(Method):
-    """Scores: the number of the blocks that drop tokens that a patch outlived, and below the point how much the encoder
-    needed it where it was seen last (`TokenDroppingEncoder.order`)."""
+    """Scores: how many of the blocks that drop tokens a patch had outlived when it was seen last, and how much it was
+    needed then, which is less than 1 (`TokenDroppingEncoder.order`)."""
 
     needs: ClassVar[Mapping[str, str]] = {"model": "a classifier that was trained so, of train-task or published"}
     preprocessing = "bicubic resize of the box, ImageNet mean and standard deviation"

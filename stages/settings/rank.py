@@ -25,7 +25,8 @@ class RankConfig(StageSettings):
     )
     model: Annotated[str | None, Group.MODEL] = Field(
         None,
-        description="Model of methods that look through one: a folder of train-task, a file of weights, or timm:NAME.",
+        description="Model of methods that look through one: a folder of train-task or train-gfnet, a file of weights, "
+        "or timm:NAME.",
     )
     scores: Annotated[str | None, Group.DATA] = Field(
         None, description="Store of scores that mae averages, of the same views."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stages.glancing.learning import Step
     from stages.glancing.network import GlanceConfig
 
-USUAL_EPOCHS, USUAL_WARMUP = 20, 2
+USUAL_EPOCHS, USUAL_WARMUP = 15, 2
 FINETUNING_RATE = 0.1
 """Of the rate of the first step."""
 
@@ -56,10 +56,10 @@ class TrainGfnetConfig(StageSettings):
         USUAL_EPOCHS, ge=1, description="Passes over the images of step 1: networks, on windows at random."
     )
     policy_epochs: Annotated[int, Group.RECIPE] = Field(
-        15, ge=1, description="Of step 2: the policy alone, by reinforcement."
+        10, ge=1, description="Of step 2: the policy alone, by reinforcement."
     )
     finetune_epochs: Annotated[int, Group.RECIPE] = Field(
-        10, ge=1, description="Of step 3: networks, on the windows that the policy chooses."
+        5, ge=1, description="Of step 3: networks, on the windows that the policy chooses."
     )
     batch_size: Annotated[int, Group.RECIPE] = Field(64, ge=1, description="Images in an update, over all workers.")
     accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")

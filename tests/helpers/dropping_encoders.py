@@ -9,7 +9,24 @@ from task_models import GRID, SIZE
 from torch import Tensor
 
 from stages.tasks.architecture import EncoderConfig
-from stages.tasks.encoders.dropping import TokenDropping, TokenDroppingEncoder
+from stages.tasks.encoders.dropping import Note, TokenDropping, TokenDroppingEncoder
+
+
+class FirstTokens(TokenDroppingEncoder):
+    """Keeps those that come first: as little as an encoder of another package can be."""
+
+    def forward(self, images: Tensor, kept: Tensor, note: Note | None = None) -> tuple[Tensor, Tensor]:
+        vit, x, patches = self.vit, self.embed(images, kept), kept
+        for number, block in enumerate(vit.blocks, start=1):
+            if number in self.dropping.blocks:
+                if note is not None:
+                    note(patches, 1 / (1.0 + patches))
+                patches = patches[:, : max(1, int(patches.shape[1] * self.dropping.keep_rate))]
+                x = x[:, : 1 + patches.shape[1]]
+            x = block(x)
+        x = vit.norm(x)
+        return x[:, 0], x[:, 1:]
+
 
 ALL = torch.arange(GRID**2)
 

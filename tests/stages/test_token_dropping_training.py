@@ -12,6 +12,7 @@ from random_maes import DEEPER, random_mae
 from ranked_tars import write_ranked
 from task_runs import TARS, judge, painted, summary_of, task_config, train_task
 
+from stages import tables
 from stages.density.mae_checkpoints import save_mae
 from stages.settings.train_task import TrainTaskConfig
 from stages.tasks.encoders.dropping import TokenDroppingEncoder
@@ -135,6 +136,20 @@ def test_a_pupil_begins_as_its_teacher_and_is_held_to_its_answers(
     assert not [name for name in model.state_dict() if "teacher" in name]
     with pytest.raises(ValueError, match=r"teacher: .* in the folder, nothing now"):
         train_task(task_config(ranked, mae, tmp_path, **{**pupil, "teacher": None}), FULL)
+
+
+def test_to_add_an_encoder_takes_one_file_and_one_line(
+    ranked: Path, mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tables.ENCODERS.rows, "first", "dropping_encoders:FirstTokens")
+    train_task(task_config(ranked, mae, tmp_path, encoder="first", token_keep_rate=0.5), FULL)
+    saved, model = load_task(locate(tmp_path / FULL.name))
+    assert saved.encoder.dropping is not None
+    assert saved.encoder.dropping.encoder == "first"
+    with torch.no_grad():
+        _, tokens = model.encoder(torch.randn(1, 3, 32, 32), torch.arange(16)[None])
+    assert tokens.shape[1] == 4, "of 16, halved twice"
+    assert judge(ranked, tmp_path / FULL.name).metrics["top-1"] is not None
 
 
 PATHS: dict[str, Any] = {"shards": ["a"], "ranks": "b", "out": "c"}

@@ -67,7 +67,9 @@ def test_colours_are_learnt(tars: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_an_interrupted_step_goes_on_as_if_it_had_not_been(step: Step, tars: Path, trained: Path, tmp_path: Path) -> None:
+def test_an_interrupted_step_goes_on_as_if_it_had_not_been(
+    step: Step, tars: Path, trained: Path, tmp_path: Path
+) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     for path in (tmp_path / FOLDERS[step]).glob("*"):
         if path.name in {"gfnet.json", "gfnet.safetensors", "training.json"}:

@@ -97,9 +97,9 @@ class TokenDroppingEncoder(KeptPatchEncoder, abc.ABC):
 
     @torch.no_grad()
     def order(self, images: Tensor) -> Tensor:
-        """Of a model in evaluation: normalised images (B, 3, S, S) → scores of all patches (B, L) float32. What comes
-        before the point is how many of the blocks that drop a patch outlived; what comes behind it orders those that
-        were dropped in the same one."""
+        """Of a model in evaluation: normalised images (B, 3, S, S) → scores of all patches (B, L) float32: how many of
+        the blocks that drop a patch had outlived when it was seen last, and how much it was needed then, which is less
+        than 1."""
         n_patches, outlived = self.grid**2, 0
         scores = torch.zeros(len(images), n_patches + 1, device=images.device)
 
