@@ -9,6 +9,7 @@ import click
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
+from stages.methods.inputs import INPUTS
 from stages.settings.rank import RankConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
@@ -37,9 +38,9 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def with_own_method(section: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     """What a section says of its method goes with that alone: nothing of it is left where flags name another."""
-    if flags.get("method", section.get("method", DEFAULT)) == section.get("method", DEFAULT):
+    if flags.get("method") in (None, section.get("method", DEFAULT)):
         return flags
-    return {**dict.fromkeys(("ranker", "model", "scores", "image_size", "patch_size")), **flags}
+    return {**dict.fromkeys(INPUTS), **flags}
 
 
 def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:

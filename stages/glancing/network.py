@@ -84,7 +84,8 @@ class GlanceAndFocus(nn.Module):
         self.config = config
         self.glance = build_backbone(config.backbone, n_classes)
         self.focus = build_backbone(config.backbone, n_classes)
-        features, (channels, side) = self.focus.num_features, self._map_shape()
+        features: Any = self.focus.num_features
+        channels, side = self._map_shape()
         self.classifier = RecurrentClassifier(features, config.width, n_classes)
         self.policy = Policy(config, channels, side)
 
@@ -107,6 +108,7 @@ class GlanceAndFocus(nn.Module):
         """F and f."""
         backbone: Any = self.focus
         was_training, window = backbone.training, self.config.window
+        got: tuple[int, ...] | str
         try:
             with torch.no_grad():
                 got = tuple(backbone.eval().forward_features(torch.zeros(1, 3, window, window)).shape)

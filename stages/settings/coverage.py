@@ -31,7 +31,7 @@ class CoverageConfig(StageSettings):
     )
     seeds: Annotated[Seeds, Group.RECIPE] = Field([0], description="Of what is drawn at random.")
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+        None, description="What to call the scores in tables; by default the method that gave them."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,

@@ -46,7 +46,7 @@ class TrainTaskConfig(StageSettings):
         [0], description="Of weights, order, views and draws: a model for each."
     )
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+        None, description="What to call the scores in tables; by default the method that gave them."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,

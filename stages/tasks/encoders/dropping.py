@@ -80,7 +80,7 @@ class TokenDroppingEncoder(KeptPatchEncoder, abc.ABC):
         """Raises ValueError for blocks that are not timm's usual ones, and as `TokenDropping.refuse_misfits`."""
         super().__init__(vit)
         for block in vit.blocks:
-            attention = getattr(block, "attn", None)
+            attention: Any = getattr(block, "attn", None)
             plain = type(block) is Block and type(attention) is Attention and attention.gate is None
             if not (plain and isinstance(attention.norm, nn.Identity)):
                 raise ValueError(
@@ -129,7 +129,8 @@ def cls_attention(attention: Attention, x: Tensor) -> Tensor:
     """(B, N, D), normed as the block has it → how much CLS attends to each token, mean of heads (B, N) float32."""
     query, key, _ = query_key_value(attention, x)
     logits = (query[:, :, :1] * attention.scale) @ key.transpose(2, 3)
-    return logits.float().softmax(dim=-1).mean(dim=1)[:, 0]
+    paid: Tensor = logits.float().softmax(dim=-1).mean(dim=1)
+    return paid[:, 0]
 
 
 def attend(block: Block, x: Tensor) -> Tensor:
@@ -146,4 +147,5 @@ def think(block: Block, x: Tensor) -> Tensor:
 
 def take(values: Tensor, indices: Tensor) -> Tensor:
     """Of (B, N, ...) those at (B, n) → (B, n, ...)."""
-    return values.gather(1, indices.reshape(*indices.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:]))
+    places = indices.reshape(*indices.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:])
+    return values.gather(1, places)

@@ -117,7 +117,7 @@ class DynamicVitEncoder(TokenDroppingEncoder):
             return Encoded(*self(images, kept))
         vit, prefix = self.vit, self.vit.num_prefix_tokens
         x = self.embed(images, kept)
-        used, decisions = x.new_ones(kept.shape), []
+        used, decisions = x.new_ones(kept.shape), list[Tensor]()
         for number, block in enumerate(vit.blocks, start=1):
             if number in self.dropping.blocks:
                 predictor = self.score_predictor[len(decisions)]
