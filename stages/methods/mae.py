@@ -91,6 +91,7 @@ class MeanScores(Method):
         asked = (*seen.view.box, seen.view.flip)
         if stored != asked:
             raise ValueError(f"{where}: view {number}: expected scores of {asked}, got those of {stored}")
-        mean = dense.score[row, number]
+        mean: np.ndarray = dense.score[row, number]
         shown = np.isfinite(mean)
-        return np.where(shown, mean, mean[shown].min() - 1).astype(np.float32)
+        scores: np.ndarray = np.where(shown, mean, mean[shown].min() - 1).astype(np.float32)
+        return scores
