@@ -26,6 +26,7 @@ from stages.tasks.class_lists import (
     read_class_lists,
 )
 from stages.tasks.classes_file import read_classes
+from stages.tasks.encoders.teacher import Teacher
 from stages.tasks.excluded_classes import excluded_lines, read_excluded
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
@@ -67,8 +68,10 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         tell(Message(text))
 
     task, place = TASKS[config.task], locate(config.out)
+    config.dropping()  # refuses what does not fit
     store = with_control(open_dense(config.ranks), config.control)
     options = config.options(patch_grid(store).image_size)
+    teacher = Teacher(config.teacher, patch_grid(store)) if config.teacher else None
     given = expand_shards(config.shards)
     shards = join_ranks(given, store)
     evaluation = join_evaluation(config)
@@ -98,6 +101,8 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         say(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
         truths = TruthReader(task, options, merged.numbers)
         classes = classes_to_learn(truths, store, shards, names or merged.names, threads, say)
+    if teacher:
+        teacher.refuse_other_classes(classes)
     # A mistake there is not to show after hours of training.
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
     if evaluation:
@@ -162,13 +167,20 @@ class TrainTask(TrainingStage[TaskBatch]):
         )
         self._recipe = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2))
         torch.manual_seed(run.seed)
-        self._architecture, encoder, start = begin_encoder(
-            self._grid,
-            size=config.size,
-            init=config.init,
-            drop_path=recipe.drop_path,
-            final_norm=recipe.final_norm,
-        )
+        dropping, self._teacher = config.dropping(), None
+        if dropping and config.teacher:
+            self._teacher = teacher = Teacher(config.teacher, self._grid)
+            self._architecture, encoder = teacher.pupil(dropping, recipe.drop_path)
+            start: str | None = teacher.sha256
+        else:
+            self._architecture, encoder, start = begin_encoder(
+                self._grid,
+                size=config.size,
+                init=config.init,
+                drop_path=recipe.drop_path,
+                final_norm=recipe.final_norm,
+                dropping=dropping,
+            )
         self._model = TASKS[config.task].model(encoder, self._classes, self._options)
         self._common = task_settings(
             config.task,
@@ -182,6 +194,8 @@ class TrainTask(TrainingStage[TaskBatch]):
             self._recipe.precision,
             flip=config.flip,
         )
+        if self._teacher:
+            self._common["teacher"] = start
         own = {
             "scores": fingerprint(store.settings),
             **control_settings(store),
@@ -195,9 +209,12 @@ class TrainTask(TrainingStage[TaskBatch]):
         config, run, recipe, grid = self._config, self._run, self._config.recipe(), self._grid
         kept = kept_count(grid.n_patches, run.keep_ratio)
         n_views = self._n_images * self._store.settings["views"]
+        device = self._processes.device
+        teacher = self._teacher.to(device) if self._teacher else None
+        is_pretrained = config.init or config.teacher
         return Ingredients(
             model=self._model,
-            objective=partial(task_objective, device=self._processes.device),
+            objective=partial(task_objective, device=device, teacher=teacher),
             batches=TaskBatches(
                 TASKS[config.task],
                 self._options,
@@ -213,7 +230,7 @@ class TrainTask(TrainingStage[TaskBatch]):
                 numbers=self._lists.numbers,
             ),
             recipe=self._recipe,
-            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if config.init else 1.0),
+            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if is_pretrained else 1.0),
             opening=(
                 f"{self._n_images} images to train on; {kept} of {grid.n_patches} patches kept ({run.select}); "
                 f"{len(self._classes)} classes; {self._recipe.steps} steps of {self._recipe.batch_size} in "

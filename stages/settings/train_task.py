@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import CONTROL, Control, TaskName
+from stages.settings.choices import CONTROL, Control, EncoderName, TaskName
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
@@ -15,6 +15,7 @@ from stages.tasks.recipes import PRESETS, TaskRecipe
 from stages.training.warmup import fitting_warmup
 
 if TYPE_CHECKING:
+    from stages.tasks.encoders.dropping import TokenDropping
     from stages.tasks.task import TaskOptions
 
 
@@ -68,6 +69,20 @@ class TrainTaskConfig(StageSettings):
     init: Annotated[str | None, Group.MODEL] = Field(
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
+    encoder: Annotated[EncoderName, Group.MODEL] = Field(
+        "plain",
+        description="Of classify: 'plain', or one that drops tokens on its way: 'evit' by CLS's attention, "
+        "'dynamicvit' by predictors.",
+    )
+    token_keep_rate: Annotated[float | None, Group.MODEL] = Field(
+        None, gt=0, le=1, description="Part of its tokens that such an encoder keeps each time; by default 0.7."
+    )
+    drop_blocks: Annotated[list[int], Group.MODEL] = Field(
+        [], description="Blocks, from 1, at which it drops some; by default after each quarter (of 12: 4, 7, 10)."
+    )
+    teacher: Annotated[str | None, Group.MODEL] = Field(
+        None, description="Plain model of classify that dynamicvit begins as, instead of --init, and learns from."
+    )
     epochs: Annotated[int | None, Group.RECIPE] = Field(None, ge=1, description="Passes over the training images.")
     warmup_epochs: int | None = Field(
         None,
@@ -116,6 +131,26 @@ class TrainTaskConfig(StageSettings):
             given["mixup"] = 0.0
         warmup = fitting_warmup(preset.warmup_epochs, preset.epochs, given.get("epochs", preset.epochs))
         return dataclasses.replace(preset, **{"warmup_epochs": warmup, **given})
+
+    def dropping(self) -> TokenDropping | None:
+        """Of the encoder; None for a plain one. Raises ValueError for what task and encoder cannot do."""
+        if self.encoder == "plain":
+            for name in ("token_keep_rate", "drop_blocks", "teacher"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: expected none for a plain encoder, got {getattr(self, name)}")
+            return None
+        from stages.tables import ENCODERS
+        from stages.tasks.encoders.dropping import KEEP_RATE, TokenDropping
+
+        if self.task != "classify":
+            raise ValueError(f"encoder: expected plain for {self.task}, which needs the tokens, got {self.encoder}")
+        if self.teacher and not ENCODERS[self.encoder].takes_teacher:
+            raise ValueError(f"teacher: expected none for {self.encoder}, which learns from labels, got {self.teacher}")
+        if self.teacher and self.init:
+            raise ValueError(f"init: expected none with a teacher, which the encoder begins as, got {self.init}")
+        return TokenDropping(
+            encoder=self.encoder, keep_rate=self.token_keep_rate or KEEP_RATE, blocks=tuple(self.drop_blocks)
+        )
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""
