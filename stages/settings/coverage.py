@@ -42,7 +42,7 @@ class CoverageConfig(StageSettings):
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
         None,
-        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        description="File of classes, one per line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
         "Coverage is told without these, and of these, too.",
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")

@@ -61,8 +61,8 @@ class TrainGfnetConfig(StageSettings):
     finetune_epochs: Annotated[int, Group.RECIPE] = Field(
         5, ge=1, description="Of step 3: networks, on the windows that the policy chooses."
     )
-    batch_size: Annotated[int, Group.RECIPE] = Field(64, ge=1, description="Images in an update, over all workers.")
-    accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
+    batch_size: Annotated[int, Group.RECIPE] = Field(64, ge=1, description="Images per update, over all workers.")
+    accumulate: int = Field(1, ge=1, description="Micro-batches that a worker's share of an update is computed in.")
     base_learning_rate: Annotated[float, Group.RECIPE] = Field(
         4e-3, gt=0, description="Learning rate for 256 images in an update, of step 1; a tenth of it in step 3."
     )
@@ -71,12 +71,12 @@ class TrainGfnetConfig(StageSettings):
     )
     weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW; of the policy none.")
     clip_norm: float | None = Field(1.0, gt=0, description="Largest norm of an update's gradient.")
-    min_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of an image that a random crop takes.")
+    min_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of an image that a random crop takes.")
     seed: Annotated[Seed, Group.RECIPE] = Field(0, description="Seed of weights, order, crops and looks.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.EXECUTION] = Field(
         "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."
     )
-    decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
+    decode_threads: int = Field(2, ge=1, description="Threads per worker that decode images.")
     checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
 
     def architecture(self) -> GlanceConfig:
