@@ -15,7 +15,7 @@ from stages.compute.autocast import full_precision
 from stages.methods.attention_heads import queries_and_keys
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 
 
 class ClsAttention(ViTMethod):
