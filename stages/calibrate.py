@@ -30,7 +30,7 @@ from stages.ranking.choice_agreement import (
 from stages.ranking.quality import Estimate
 from stages.samples.named import evenly
 from stages.settings.calibrate import LEAST_IMAGES, CalibrateConfig
-from stages.settings.choices import Crop
+from stages.settings.crop import Crop
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stages.samples.sample_view import SampleView
-from stages.settings.choices import Crop
+from stages.settings.crop import Crop
 from storage.dense_scores import PatchGrid
 from storage.settings import Settings
 from storage.shard_index import ShardEntry

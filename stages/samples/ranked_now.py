@@ -39,7 +39,7 @@ class RankedNow:
 
     content = ranks.CONTENT
 
-    def __init__(self, ranker: str, *, crop: float, device: str | torch.device, threads: int) -> None:
+    def __init__(self, ranker: str, *, crop: Crop, device: str | torch.device, threads: int) -> None:
         """Raises FileNotFoundError or ValueError as `load_ranker`."""
         self.url, self.device = ranker, torch.device(device)
         self.precision: Precision = "fp32" if self.device.type == "cpu" else "fp16"

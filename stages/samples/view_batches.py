@@ -20,7 +20,7 @@ from stages.compute.prefetch import prefetch
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view, render
 from stages.samples.sample_view import SampleView
-from stages.settings.choices import Crop
+from stages.settings.crop import Crop
 from stages.stage import Receipt
 from storage.books import LeftOut
 from storage.patch_store import PatchStore

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import Distance, Removal
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
-from stages.settings.stage_settings import CROP, EvaluationCrop, Seed, StageSettings
+from stages.settings.stage_settings import Seed, StageSettings
 
 LEAST_IMAGES = 8
 """Fewer say nothing, and the control is fitted on others than the one that it is applied to."""

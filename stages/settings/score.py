@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import Decode, Distance, Masking, Removal
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
-from stages.settings.stage_settings import CROP, EvaluationCrop, Seed, StageSettings
+from stages.settings.stage_settings import Seed, StageSettings
 
 
 class ScoreConfig(StageSettings):
@@ -18,7 +19,8 @@ class ScoreConfig(StageSettings):
         description="Shards to score: folders, globs, brace patterns or index files."
     )
     mae: Annotated[str, Group.MODEL] = Field(
-        description="MAE with its decoder: a folder, a .pth file of facebookresearch/mae, or hf://NAME."
+        description="MAE with its decoder: ltrp-mae-112 (included), a folder, a .pth file of facebookresearch/mae, or "
+        "hf://NAME."
     )
     out: Annotated[str, Group.DATA] = Field(description="Store for the scores; created, or resumed if it exists.")
     views: Annotated[int, Group.RECIPE] = Field(

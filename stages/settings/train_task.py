@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from stages.settings.choices import CONTROL, Control, EncoderName, TaskName
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
@@ -161,12 +162,7 @@ class TrainTaskConfig(StageSettings):
     )
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
     flip: bool = Field(True, description="Mirror every second view in training.")
-    crop: float = Field(
-        0.875,
-        gt=0,
-        le=1,
-        description="Fraction of the short side that the evaluation crop takes, with --ranker; a store has its own.",
-    )
+    crop: EvaluationCrop = Field(0.875, description=f"With --ranker; a store has its own. {CROP}")
     multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost at each ratio, in turns with the full model, for the first seed."

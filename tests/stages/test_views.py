@@ -13,7 +13,7 @@ from PIL import Image
 
 from stages.images.normalisation import normalise
 from stages.images.views import BARS, View, evaluation_view, overhangs, random_view, render
-from stages.settings.choices import Crop
+from stages.settings.crop import Crop
 
 sides = st.integers(1, 3000)
 
