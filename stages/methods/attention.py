@@ -14,7 +14,7 @@ from torch import Tensor
 from stages.compute.autocast import full_precision
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.tasks.encoders.dropping import query_key_value
 
 

@@ -12,7 +12,7 @@ from ranker.digest import weights_digest
 from ranker.tensor_files import read_checkpoint
 from stages.images.normalisation import normalise
 from stages.methods.method import Method, MethodConfig
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.settings.choices import EncoderName
 from stages.tables import ENCODERS
 from stages.tasks.architecture import EncoderConfig, published_config

@@ -23,7 +23,7 @@ from stages.glancing.network import GlanceAndFocus
 from stages.glancing.places import order_of_looks, snap
 from stages.images.normalisation import normalise
 from stages.methods.method import Method, MethodConfig
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import PatchGrid
 from storage.locations import locate
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stages.methods.method import Method, MethodConfig
 from stages.samples.joined import join_store
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import DenseScores, patch_grid, read_dense
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT

@@ -23,7 +23,7 @@ from stages.methods.load_method import load_method
 from stages.methods.tome import TokenMerging
 from stages.ranking.load_ranker import load_ranker
 from stages.samples.ranked import selector_name
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.settings.choices import DEFAULT_RANKER
 from storage.dense_scores import PatchGrid, open_dense, patch_grid
 from storage.locations import locate
