@@ -18,6 +18,7 @@ from stages.tables import ENCODERS
 from stages.tasks.architecture import EncoderConfig, published_config
 from stages.tasks.encoders.dropping import KEEP_RATE, TokenDropping, TokenDroppingEncoder
 from stages.tasks.models import load_task
+from stages.training.encoders import TIMM
 from storage.dense_scores import PatchGrid
 from storage.locations import locate
 
@@ -45,6 +46,10 @@ class DroppedTokens(Method):
     @classmethod
     def load(cls, config: MethodConfig) -> Self:
         assert config.model is not None, "it is needed"
+        if config.model.startswith(TIMM):
+            raise ValueError(
+                f"{config.model}: expected {cls.needs['model']}, got a model of timm, which drops no tokens"
+            )
         is_file = locate(config.model).exists()
         return cls(*(cls._published(config.model) if is_file else cls._trained(config.model)))
 

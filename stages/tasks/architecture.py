@@ -89,7 +89,11 @@ class EncoderConfig:
             vit.norm = nn.Identity()
         if self.dropping is None:
             return KeptPatchEncoder(vit)
-        return ENCODERS[self.dropping.encoder](vit, self.dropping)
+        kind: Any = ENCODERS[self.dropping.encoder]
+        if not issubclass(kind, TokenDroppingEncoder):
+            raise ValueError(f"encoder: expected one that drops tokens, got {self.dropping.encoder}")
+        encoder: KeptPatchEncoder = kind(vit, self.dropping)
+        return encoder
 
     def _timm(self, pretrained: bool) -> VisionTransformer:
         # timm resamples position and patch embeddings to these sizes.

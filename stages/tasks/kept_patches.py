@@ -34,6 +34,8 @@ class KeptPatchEncoder(nn.Module):
     """What a classifier reads: the mean of the patches' tokens, or the CLS token."""
     takes_teacher: ClassVar[bool] = False
     """Whether it may learn from a trained model, as `stages.tasks.encoders.distillation` has it."""
+    own: ClassVar[tuple[str, ...]] = ()
+    """How the names of weights begin that are not the transformer's, here and in published files."""
 
     def __init__(self, vit: VisionTransformer) -> None:
         """Raises ValueError for a transformer without a CLS token or without square images."""

@@ -57,7 +57,7 @@ def test_a_classifier_that_drops_tokens_scores_patches(encoder: str) -> None:
     assert scores.shape == (11, 16)
     # Of 16 patches half outlive the first block. EViT's second one drops 4 of them and the fused token; DynamicViT's
     # second predictor sees them all, and what it keeps is not seen again.
-    expected = {"evit": {(8, 4, 4), (8, 3, 5)}, "dynamicvit": {(8, 8)}}[encoder]
+    expected: set[tuple[int, ...]] = {(8, 4, 4), (8, 3, 5)} if encoder == "evit" else {(8, 8)}
     assert {tuple(np.bincount(np.floor(row).astype(int))) for row in scores} <= expected
     noted = json.loads(Path("out/full-seed0/training.json").read_text())
     assert (noted["encoder.name"], noted["encoder.drop_blocks"]) == (encoder, [2, 4])

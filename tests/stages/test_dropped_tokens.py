@@ -129,7 +129,7 @@ def test_models_of_another_kind_are_refused_in_one_line(tmp_path: Path) -> None:
     refused("dynamicvit", evit, f"evit: {asked} dynamicvit, got classify with encoder evit")
     refused("evit", lists, f"{asked} evit, got multilabel with encoder plain")
     refused("evit", tmp_path / "nothing", "no model of a task there")
-    refused("evit", Path("timm:vit_tiny_patch16_224"), "no model of a task there")
+    refused("evit", Path("timm:vit_tiny_patch16_224"), "expected a classifier .* got a model of timm, which drops no")
     with pytest.raises(ValueError, match="--method evit: expected --model, a classifier that was trained so, "):
         load_method("evit", RankConfig(shards=["a"], out="b", method="evit"))
     with pytest.raises(ValueError, match="--method evit: expected no --image-size, which it has no use for; got 64"):

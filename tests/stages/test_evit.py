@@ -10,8 +10,7 @@ from dropping_encoders import ALL, dropping_encoder, noise
 from task_models import some_kept
 from torch import Tensor
 
-from stages.tasks.encoders.dropping import TokenDropping, cls_attention, usual_blocks
-from stages.tasks.encoders.evit import EvitEncoder
+from stages.tasks.encoders.dropping import TokenDropping, TokenDroppingEncoder, cls_attention, usual_blocks
 from stages.tasks.kept_patches import KeptPatchEncoder
 
 
@@ -27,13 +26,14 @@ def attention_by_hand(block, x: Tensor) -> Tensor:
     return torch.stack(heads).mean(dim=0)
 
 
-def by_hand(encoder: EvitEncoder, image: Tensor, kept: Tensor) -> tuple[Tensor, dict[int, float]]:
+def by_hand(encoder: TokenDroppingEncoder, image: Tensor, kept: Tensor) -> tuple[Tensor, dict[int, float]]:
     """All tokens at the end (1 + T, D), and the score of each patch."""
     vit, rate = encoder.vit, encoder.dropping.keep_rate
     embedded = vit.patch_embed(image[None])[0] + vit.pos_embed[0, 1:]
     cls = vit.cls_token[0, 0] + vit.pos_embed[0, 0]
     tokens = [cls, *(embedded[patch] for patch in kept)]
-    patches, scores, outlived = [None, *kept.tolist()], {}, 0
+    scores: dict[int, float] = {}
+    patches, outlived = [None, *kept.tolist()], 0
     for number, block in enumerate(vit.blocks, start=1):
         x = torch.stack(tokens)
         attention = attention_by_hand(block, x)

@@ -18,7 +18,7 @@ from stages.glancing.learning import (
     policy_losses,
     returns,
 )
-from stages.glancing.network import GlanceAndFocus, GlanceConfig, Policy, Seen
+from stages.glancing.network import GlanceAndFocus, GlanceConfig, Policy, RecurrentClassifier, Seen
 from stages.glancing.places import corners, cut_out
 
 
@@ -58,7 +58,7 @@ class Bright(GlanceAndFocus):
         self.config = GlanceConfig(
             image_size=32, window=16, patch_size=4, backbone="none", looks=2, width=4, policy_width=32
         )
-        self.glance, self.focus, self.classifier = nn.Identity(), nn.Identity(), nn.Identity()
+        self.glance, self.focus, self.classifier = nn.Identity(), nn.Identity(), RecurrentClassifier(1, 1, 2)
         self.policy = Policy(self.config, 3, 4)
 
     def see_whole(self, images: Tensor) -> Seen:
@@ -96,8 +96,13 @@ def test_a_policy_learns_to_look_where_the_object_is() -> None:
         rewards.append(losses["reward"].item())
     images, at = quadrants(200)
     looked: list[Tensor] = []
+
+    def noted(location: Tensor) -> Tensor:
+        looked.append(location)
+        return location
+
     with torch.no_grad():
-        look_around(network, images, follow(network, lambda location: looked.append(location) or location))
+        look_around(network, images, follow(network, noted))
     nearest = looked[0].round().long()
     assert (nearest == at).all(dim=1).float().mean() > 0.95
     best = 1 / (1 + math.exp(-4)) - 0.5

@@ -73,8 +73,6 @@ class TokenDroppingEncoder(KeptPatchEncoder, abc.ABC):
     learnt through CLS."""
 
     reads: ClassVar[Literal["patches", "cls"]] = "cls"
-    own: ClassVar[tuple[str, ...]] = ()
-    """How the names of weights begin that are not the transformer's, here and in published files."""
 
     def __init__(self, vit: VisionTransformer, dropping: TokenDropping) -> None:
         """Raises ValueError for blocks that are not timm's usual ones, and as `TokenDropping.refuse_misfits`."""

@@ -26,8 +26,8 @@ class Teacher:
         """Raises FileNotFoundError, or ValueError naming the folder, for what is no plain classifier of `grid`."""
         saved, model = load_task(locate(folder))
         if not isinstance(model, Classifier) or saved.task != "classify" or saved.encoder.dropping:
-            got = saved.encoder.dropping.encoder if saved.encoder.dropping else saved.task
-            raise ValueError(f"{folder}: expected a teacher of classify with a plain encoder, got {got}")
+            other = saved.encoder.dropping.encoder if saved.encoder.dropping else saved.task
+            raise ValueError(f"{folder}: expected a teacher of classify with a plain encoder, got {other}")
         got = PatchGrid(saved.encoder.image_size, saved.encoder.patch_size)
         if got != grid:
             raise ValueError(
