@@ -24,8 +24,6 @@ Head = Literal["cls", "token"]
 SplitBy = Literal["key", "shard"]
 Orientations = Literal["keep", "apply"]
 DrawnOn = Literal["auto", "upright", "stored"]
-WholeImage = Literal["stretch", "letterbox"]
-Crop = float | WholeImage
 
 CONTROL = (
     "'geometry': take out of scores what their masks alone say of them (how lonely a patch is); 'none': scores as they "

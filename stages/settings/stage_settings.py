@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
-from stages.settings.choices import Crop, Select, WholeImage
+from stages.images.crop import Crop, WholeImage
+from stages.settings.choices import Select
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What random generators take."""

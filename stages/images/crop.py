@@ -1,0 +1,9 @@
+"""What view 0 shows of an image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+WholeImage = Literal["stretch", "letterbox"]
+Crop = float | WholeImage
+"""The central square with this part of the short side, or all of the image."""
