@@ -67,6 +67,10 @@ class FirstOf:
     def shards(self) -> list[ShardEntry]:
         return self.part.shards
 
+    @property
+    def n_samples(self) -> int:
+        return self.part.n_samples
+
     def read(self, store: PatchStore, shard: ShardEntry) -> Iterator[ScoredSample]:
         for sample in self.part.read(store, shard):
             yield dataclasses.replace(

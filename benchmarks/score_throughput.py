@@ -43,7 +43,6 @@ from stages.density.precision import fastest_trusted
 from stages.density.scorer import DensityScorer, Precision
 from stages.images.normalisation import normalise
 from stages.images.views import evaluation_view, render
-from stages.sources.scenes import draw_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -107,6 +106,8 @@ def explicit_block(block: Block, x: Tensor, mask: Tensor | None) -> Tensor:
 def load_images(folder: Path | None, count: int, size: int) -> Tensor:
     """uint8 (count, 3, size, size): evaluation crops of photographs below `folder`, or built-in scenes."""
     if folder is None:
+        from stages.sources.scenes import draw_scene  # needs more than the scorer does
+
         pictures = [Image.fromarray(draw_scene(SEED, number, size).image) for number in range(count)]
     else:
         pictures = [Image.open(path).convert("RGB") for path in photographs(folder, count)]

@@ -104,7 +104,7 @@ def _messages() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\nStopped. What is finished is kept; to go on: {same_command()}", err=True)
+        click.echo(f"\nStopped. Finished work is kept; to resume: {same_command()}", err=True)
         raise click.exceptions.Exit(128 + (stopped_by or [signal.SIGINT])[0]) from None
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise

@@ -42,23 +42,25 @@ class ExecutionConfig(BaseModel):
         AUTO,
         validate_default=True,
         ge=1,
-        description="Actors; 'auto': one for each GPU or, without GPUs, for every four cores, as nodes come and go.",
+        description="Actors; 'auto': one per GPU or, without GPUs, one per four cores, as nodes come and go.",
         json_schema_extra={WORD_FOR_NONE: AUTO},
     )
-    cpus_per_actor: float | None = Field(None, gt=0, description="Cores that each actor has.")
+    cpus_per_actor: float | None = Field(None, gt=0, description="Cores per actor.")
     gpus_per_actor: Annotated[float | None, Group.EXECUTION] = Field(
-        None, gt=0, description="GPUs that each actor has; may be a fraction."
+        None, gt=0, description="GPUs per actor; may be a fraction."
     )
     device: Annotated[Literal["auto", "cpu", "cuda"], Group.EXECUTION] = Field(
         "auto", description="What actors compute on."
     )
-    max_attempts: int = Field(3, ge=1, description="Attempts at a shard before it is set aside.")
-    patience_minutes: float = Field(60.0, gt=0, description="How long to wait while no actor has a place.")
+    max_attempts: int = Field(3, ge=1, description="Attempts at a shard before it counts as failed.")
+    patience_minutes: float = Field(60.0, gt=0, description="How long to wait while no actor can be placed.")
     stall_minutes: float = Field(
-        15.0, gt=0, description="An actor that makes no progress for so long is ended, its shard tried elsewhere."
+        15.0,
+        gt=0,
+        description="An actor that makes no progress for this long is stopped, and its shard is retried elsewhere.",
     )
     events: str | None = Field(
-        None, description="File that gets one JSON line for each event; by default OUT.events.jsonl."
+        None, description="File that receives one JSON line per event; by default OUT.events.jsonl."
     )
 
 
@@ -72,13 +74,15 @@ class TrainingExecutionConfig(BaseModel):
     )
     ray_address: Annotated[str | None, Group.EXECUTION] = Field(None, description=RAY_ADDRESS)
     workers: Annotated[int, Group.EXECUTION] = Field(1, ge=1, description="Processes that share each update.")
-    cpus_per_worker: int | None = Field(None, ge=1, description="Cores of each worker; by default what there is.")
+    cpus_per_worker: int | None = Field(None, ge=1, description="Cores per worker; by default all that there are.")
     device: Annotated[Literal["auto", "cpu", "cuda"], Group.EXECUTION] = Field(
         "auto", description="What workers compute on, each on one GPU; 'auto': GPUs if there are any."
     )
-    max_failures: int = Field(3, ge=0, description="How often lost workers are replaced, to go on from a checkpoint.")
+    max_failures: int = Field(
+        3, ge=0, description="How often lost workers are replaced; training resumes from a checkpoint."
+    )
     events: str | None = Field(
-        None, description="File that gets one JSON line for each event; by default OUT.events.jsonl."
+        None, description="File that receives one JSON line per event; by default OUT.events.jsonl."
     )
 
 

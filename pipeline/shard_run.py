@@ -54,10 +54,10 @@ class Outcome:
             rate = self.samples / self.seconds
             lines.append(f"{counted(self.scored, 'sample')} in {duration(self.seconds)}: {rate:.2f} samples/s.")
         for reason, count in most_frequent(self.left_out):
-            lines.append(f"{counted(count, 'sample')} left out: {reason}")
+            lines.append(f"{counted(count, 'sample')} skipped: {reason}")
         for failure in self.failures:
             attempts = counted(failure.attempts, "attempt")
-            lines.append(f"shard {printable(failure.shard)} set aside after {attempts}: {failure.reason}")
+            lines.append(f"shard {printable(failure.shard)} failed after {attempts}: {failure.reason}")
         return lines
 
 

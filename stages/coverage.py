@@ -15,7 +15,7 @@ from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.controlled import control_settings, with_control
-from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
+from stages.samples.ranked import RankedSample, RankSource, StoredRanks, selector_name
 from stages.settings.coverage import CoverageConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
@@ -29,8 +29,7 @@ from stages.tasks.runs import TaskRun, plan_runs
 from stages.tasks.survey import choose_classes, read_class_names, survey_truths
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
-from storage.dense_scores import PatchGrid, open_dense, patch_grid
-from storage.patch_store import PatchStore
+from storage.dense_scores import open_dense
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -47,9 +46,10 @@ def measure_coverage(
     to cover.
     """
     store = with_control(open_dense(config.ranks), config.control)
+    source = StoredRanks(store)
     given = expand_shards(config.shards)
-    shards = join_ranks(given, store)
-    grid = patch_grid(store)
+    shards = source.join(given)
+    grid = source.grid
     truth = config.truth
     if truth == "auto":
         truth = "masks" if "seg.png" in next(iter(read_shard(ShardEntry(shards[0].url)))).fields else "boxes"
@@ -62,7 +62,7 @@ def measure_coverage(
         ignore_classes=tuple(config.ignore_classes),
         mask_values=parse_mask_values(config.mask_values),
     )
-    truths, classes = _find_classes(config, task, options, store, given, shards, tell)
+    truths, classes = _find_classes(config, task, options, source, given, shards, tell)
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset[int]()
 
     runs = list(plan_runs(config.select, config.keep_ratio, config.seeds))
@@ -73,7 +73,7 @@ def measure_coverage(
     }
     covered = {run: CoveredArea() for run in runs}
     done = 0
-    with closing(_kept(truths, grid, store, shards, choosers, config.decode_threads)) as images:
+    with closing(_kept(truths, source, shards, choosers, config.decode_threads)) as images:
         for areas, kept in images:
             for run in runs:
                 covered[run].update(areas, kept[run])
@@ -90,7 +90,7 @@ def measure_coverage(
         metrics = {"coverage": every.mean} | ({"coverage of excluded": seen.mean} if seen else {})
         return TaskResult(
             task=NAME,
-            selector=(config.selector or selector_name(store)) if SELECTORS[run.select].uses_scores else run.select,
+            selector=(config.selector or selector_name(source)) if SELECTORS[run.select].uses_scores else run.select,
             select=run.select,
             select_version=SELECTORS[run.select].noted_version,
             keep_ratio=run.keep_ratio,
@@ -112,7 +112,7 @@ def measure_coverage(
                 **({"mask_values": dict(options.mask_values)} if options.mask_values else {}),
                 **control_settings(store),
             },
-            judged_on=judged_on(shards, store),
+            judged_on=judged_on(shards, source),
         )
 
     return [(run, result(run)) for run in runs]
@@ -122,7 +122,7 @@ def _find_classes(
     config: CoverageConfig,
     task: Task,
     options: TaskOptions,
-    store: PatchStore,
+    source: RankSource,
     given: Sequence[ShardEntry],
     shards: Sequence[ShardEntry],
     tell: Callable[[str], None],
@@ -134,7 +134,7 @@ def _find_classes(
         named_by_file(lists, ClassList(str(config.class_names), names))  # refuses numbers of several meanings
     merged = merge_lists(lists)
     truths, where = TruthReader(task, options, merged.numbers), describe(shards)
-    found = survey_truths(truths, store, shards, config.decode_threads)
+    found = survey_truths(truths, source, shards, config.decode_threads)
     if found.pixels:
         refuse_masks_of_two_values(found, options, where, needs_two=False)
         refuse_uniform_masks(found, options, where)
@@ -153,13 +153,13 @@ def _refuse_nothing_covered(area: CoveredArea, own: set[int], other: set[int], w
 
 def _kept(
     truths: TruthReader,
-    grid: PatchGrid,
-    store: PatchStore,
+    source: RankSource,
     shards: Sequence[ShardEntry],
     choosers: dict[TaskRun, KeptViews],
     threads: int,
 ) -> Generator[tuple[Areas, dict[TaskRun, np.ndarray]], None, None]:
     """Of each image the areas of its categories, and what each run keeps."""
+    grid = source.grid
 
     def look(sample: RankedSample) -> tuple[Areas, dict[TaskRun, np.ndarray]]:
         view = sample.view(0)
@@ -167,7 +167,7 @@ def _kept(
         kept = {run: chooser.choose(sample, 0, pixels, EVALUATION) for run, chooser in choosers.items()}
         return _areas(truths.read(sample), view, grid.side), kept
 
-    samples = (sample for shard in shards for sample in read_ranked(store, shard))
+    samples = (sample for shard in shards for sample in source.read(shard))
     with closing(prefetch(look, samples, threads=threads, ahead=16 * threads)) as looked:
         yield from looked
 

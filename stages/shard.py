@@ -65,7 +65,7 @@ class ShardSummary:
 
 
 def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> ShardSummary:
-    """Make the tars that are missing, then the list of what was left out and the index. To `verify` reads the tars that
+    """Make the tars that are missing, then the list of what was skipped and the index. To `verify` reads the tars that
     are there, and makes again what is not as it was written.
 
     `report` hears of "plan" {images, ignored, shards, done, notes}, after each tar whose bytes were compared of

@@ -17,7 +17,7 @@ class Receipt:
     samples: int
     scored: int
     left_out: Mapping[str, int]
-    """How many samples were left out for each reason."""
+    """How many samples were skipped for each reason."""
 
 
 class ShardStage(Protocol):

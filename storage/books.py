@@ -4,7 +4,7 @@
 
     shards.json            every shard that the store is meant to hold, with what its tar's index says
     records/SHARD.json     written after all data of a shard: only with its record does a shard count as done
-    failures/SHARD.json    why a shard was set aside; withdrawn when it is done
+    failures/SHARD.json    why a shard failed; withdrawn when it is done
     damaged/SHARD.json     what `verify` found wrong; withdrawn when it is done again
     drivers/               who works on the store (storage.driver_lock)
 
@@ -34,7 +34,7 @@ AT_A_TIME = 16
 BATCH = 4 * AT_A_TIME * READERS
 
 MOST_REASON = 1000
-"""Characters of why a shard was set aside."""
+"""Characters of why a shard failed."""
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class ShardRecord:
 
     shard: str
     samples: Count
-    """In the tar: as many as were scored and left out together."""
+    """In the tar: as many as were scored and skipped together."""
     scored: Count
     left_out: tuple[LeftOut, ...]
     tar_bytes: Count
@@ -75,7 +75,7 @@ class ShardRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why a shard was set aside."""
+    """Why a shard failed."""
 
     shard: str
     attempts: Count
@@ -193,7 +193,7 @@ class Books:
         self._write(f"failures/{failure.shard}", dataclasses.asdict(failure))
 
     def failures(self) -> list[Failure]:
-        """Of all shards that were set aside, by name. One whose file cannot be read has that as its reason."""
+        """Of all failed shards, by name. One whose file cannot be read has that as its reason."""
         found = []
         for name in sorted(self._listed("failures")):
             with suppress(FileNotFoundError):  # withdrawn in this moment

@@ -1,4 +1,4 @@
-"""What the arrays of a shard have in common, whatever a store holds: one row for each sample that was not left out.
+"""What the arrays of a shard have in common, whatever a store holds: one row for each sample that was not skipped.
 
     key      (n,)            string   the sample's key in its tar
     box      (n, V, 4)       int32    left, top, width, height of the view, in pixels of the stored image

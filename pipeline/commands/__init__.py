@@ -49,6 +49,11 @@ COMMANDS = {
         "Say how good a ranker is, and how good it could be.",
         "stages.settings.evaluate_ranker:EvaluateRankerConfig",
     ),
+    "train-gfnet": Row(
+        "Train Glance and Focus, which says where to look.",
+        "stages.settings.train_gfnet:TrainGfnetConfig",
+        "training_execution",
+    ),
     "rank": Row(
         "Rank every patch of every image, by a ranker or another method.",
         "stages.settings.rank:RankConfig",

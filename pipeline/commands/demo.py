@@ -38,7 +38,7 @@ IN_PROCESS = {"executor": "in-process"}
 def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
     """Run everything on built-in scenes: no data, no download, minutes on two cores.
 
-    Shows a photograph as the ranker that comes along sees it. Draws scenes, trains a small MAE on them, scores their
+    Shows a photograph as the included ranker sees it. Draws scenes, trains a small MAE on them, scores their
     patches, trains a ranker on the scores, and says how much of other scenes' objects its best patches cover. Run again
     to go on, or to see that nothing is left.
     """
@@ -55,7 +55,7 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     photograph = str(get_sample_data(PHOTOGRAPH, asfileobj=False))
     shown = ShowConfig(images=[photograph], ranker=[DEFAULT_RANKER], out=f"{out}/photograph.png")
     run_show(shown, lambda line: click.echo(line, err=True))
-    click.echo(f"{out}/photograph.png: what {DEFAULT_RANKER}, which comes along, sees in a photograph", err=True)
+    click.echo(f"{out}/photograph.png: what {DEFAULT_RANKER}, the included ranker, sees in a photograph", err=True)
     files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
     if tasks:
         files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in TASKS)]
@@ -73,7 +73,7 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     show = command_line("show", "IMAGE", "--ranker", f"{out}/ranker", "--mae", f"{out}/mae", "--out", "it.png")
     click.echo(f"""
 Made in {out}/:
-  photograph.png            a photograph, as {DEFAULT_RANKER} sees it, the ranker that comes along
+  photograph.png            a photograph, as the included ranker {DEFAULT_RANKER} sees it
   shards/                   {scenes} scenes in webdataset tars, with labels, boxes and masks
   mae/                      a masked autoencoder trained on them; reconstructions.png shows what it can do
   scores/                   the semantic density of each patch, a Zarr store; scores.png shows some as maps

@@ -26,7 +26,7 @@ from storage.training_folder import sole_trainer
 def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Train a masked autoencoder on shards.
 
-    For images that no published MAE fits, or where none can be downloaded. Running again goes on from the last
+    For images that no published MAE fits, or where none can be downloaded. Running again resumes from the last
     checkpoint.
     """
     file = PipelineFile.read(config)

@@ -9,6 +9,7 @@ import click
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
+from stages.methods.inputs import INPUTS
 from stages.settings.rank import RankConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
@@ -27,7 +28,7 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Rank every patch of every image, with a trained ranker or by another method.
 
     Gives each patch a score, higher for what to keep first. Results go to a Zarr store as those of `score` do, shard by
-    shard; run the same command again to go on after any interruption. Exit status 1: a shard failed.
+    shard; run the same command again to resume. Exit status 1: a shard failed.
     """
     file = PipelineFile.read(config)
     settings = file.section("rank", with_own_method(file.sections.get("rank", {}), given(flags, RankConfig)))
@@ -37,9 +38,9 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def with_own_method(section: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     """What a section says of its method goes with that alone: nothing of it is left where flags name another."""
-    if flags.get("method", section.get("method", DEFAULT)) == section.get("method", DEFAULT):
+    if flags.get("method") in (None, section.get("method", DEFAULT)):
         return flags
-    return {**dict.fromkeys(("ranker", "model", "scores", "image_size", "patch_size")), **flags}
+    return {**dict.fromkeys(INPUTS), **flags}
 
 
 def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
@@ -62,11 +63,9 @@ def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
             stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
             precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
         store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
-        computed = "" if method.width is None else f", {precision}"
-        click.echo(
-            f"{counted(len(shards), 'shard')}, {method.described}{computed}, {counted(config.views, 'view')} → "
-            f"{config.out}",
-            err=True,
-        )
+        name = [] if config.method == DEFAULT else [config.method]
+        arithmetic = [] if method.width is None else [precision]
+        told = [counted(len(shards), "shard"), *name, method.described, *arithmetic, counted(config.views, "view")]
+        click.echo(f"{', '.join(told)} → {config.out}", err=True)
         outcome = run_shards(RankStage(config, precision), store, shards, executor, execution)
     return tell_outcome(outcome, config.out)

@@ -19,7 +19,7 @@ from pipeline.help import command
 def run(ctx: click.Context, file: str) -> None:
     """Run the stages that FILE has sections for, in their order.
 
-    Skips what is done and goes on where an earlier run was stopped. FILE defaults to pipeline.yaml.
+    Skips finished work and resumes what was interrupted. FILE defaults to pipeline.yaml.
     """
     ctx.exit(run_stages(PipelineFile.read(file)))
 

@@ -30,7 +30,7 @@ def score(ctx: click.Context, config: str | None, plan: bool, rate: float | None
     """Score every patch of every image with a frozen MAE (stage one).
 
     Takes away each visible patch in turn and measures how much the MAE's reconstruction changes. Results go to a Zarr
-    store, shard by shard; run the same command again to go on after any interruption. Exit status 1: a shard failed.
+    store, shard by shard; run the same command again to resume. Exit status 1: a shard failed.
     """
     file = PipelineFile.read(config)
     settings = file.section("score", given(flags, ScoreConfig))

@@ -28,7 +28,7 @@ MOST_REASONS = 5
 )
 @config_option
 @options_of(ShardConfig)
-@cloup.option("--verify", is_flag=True, help="Read the tars that are there, and make those again that are damaged.")
+@cloup.option("--verify", is_flag=True, help="Read the existing tars, and make damaged ones again.")
 @click.pass_context
 def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) -> None:
     """Pack images into webdataset tars with an index.
@@ -62,8 +62,8 @@ def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
                 done, total = facts["done"], facts["shards"]
                 for note in facts["notes"]:
                     display.say(note)
-                there = f"of which {done} {'is' if done == 1 else 'are'} there"
-                display.say(f"{counted(facts['images'], 'image')}, {counted(total, 'shard')}, {there}")
+                written = "already written" if done == total else f"{done} already written" if done else "to write"
+                display.say(f"{counted(facts['images'], 'image')}; {counted(total, 'shard')}, {written}")
                 display.show(done, total)
             elif event == "shard":
                 done += 1
@@ -81,7 +81,7 @@ def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
 def _lines(summary: ShardSummary) -> Iterator[str]:
     from stages.shard import LEFT_OUT, SKIPPED_OBJECTS
 
-    tars = f"{counted(len(summary.shards), 'tar')} ({summary.written} made now)"
+    tars = f"{counted(len(summary.shards), 'tar')} ({summary.written} new)"
     yield f"{summary.samples} of {counted(summary.images, 'image')} {_are(summary.samples)} in {tars}."
     if summary.left_out:
         number = len(summary.left_out)

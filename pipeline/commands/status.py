@@ -23,7 +23,7 @@ from storage.text import counted, printable
 def status(ctx: click.Context, store: str, list_left_out: bool) -> None:
     """Say what is done, running, failed and missing in STORE.
 
-    Reads the store alone: also while a run goes on, and after a cluster is gone.
+    Reads nothing but the store: works during a run, and after a cluster is gone.
     """
     from pipeline.progress.display import duration
     from storage.contents import open_any
@@ -57,7 +57,7 @@ def status(ctx: click.Context, store: str, list_left_out: bool) -> None:
         attempts = counted(failure.attempts, "attempt")
         click.echo(f"failed    {printable(failure.shard)}, {attempts}: {failure.reason}")
     for shard in sorted(damaged):
-        click.echo(f"damaged   {printable(shard)}: {content.command} does it again")
+        click.echo(f"damaged   {printable(shard)}: {content.command} will recompute it")
     samples = computed = 0
     reasons: Counter[str] = Counter()
     unreadable: list[str] = []
@@ -65,14 +65,14 @@ def status(ctx: click.Context, store: str, list_left_out: bool) -> None:
         samples, computed = samples + record.samples, computed + record.scored
         add_reasons(reasons, Counter(sample.reason for sample in record.left_out))
         for sample in record.left_out if list_left_out else ():
-            click.echo(f"left out  {printable(record.shard)} {printable(sample.key)}: {sample.reason}")
+            click.echo(f"skipped   {printable(record.shard)} {printable(sample.key)}: {sample.reason}")
     for error in unreadable:
         click.echo(f"damaged   {error}: to have it done again, run ltrp-pipeline verify, then {content.command}")
-    split = f"{computed} {content.participle}, {samples - computed} left out"
+    split = f"{computed} {content.participle}, {samples - computed} skipped"
     click.echo(f"samples   {samples} in the shards that are done: {split}")
     for reason, count in most_frequent(reasons):
-        click.echo(f"left out  {count} x {reason}")
+        click.echo(f"skipped   {count} x {reason}")
     if samples and not computed:
-        click.echo("Not one sample could be used: the store holds nothing.")
+        click.echo("No sample could be used: the store is empty.")
     if unreadable:
         ctx.exit(1)

@@ -28,7 +28,7 @@ def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
     Needs the shards and the store of their scores, and no MAE. After each epoch the ranker is held against images that
     it has not seen, beside random order, a position prior, gradient energy, and what the masks say of each other;
-    the best one is kept. Running again goes on from the last checkpoint.
+    the best one is kept. Running again resumes from the last checkpoint.
     """
     file = PipelineFile.read(config)
     settings = file.section("train_ranker", given(flags, TrainRankerConfig))

@@ -48,5 +48,5 @@ def verify(ctx: click.Context, store: str) -> None:
             "The store does not list which shards it should hold (books/shards.json): their records were believed."
         )
     if damaged or missing:
-        click.echo(f"To do these and nothing else, run the {content.command} command again.")
+        click.echo(f"To recompute just these, run the {content.command} command again.")
         ctx.exit(1)

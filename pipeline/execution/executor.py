@@ -27,7 +27,7 @@ class Executor(Protocol):
         """ "cpu" or "cuda": what its workers compute on."""
 
     def run(self, stage: ShardStage, schedule: Schedule) -> Iterator[Event]:
-        """Processes what is scheduled; ends when every shard is done or set aside. May be left at any moment."""
+        """Processes what is scheduled; ends when every shard is done or has failed. May be left at any moment."""
 
 
 class InProcessExecutor:

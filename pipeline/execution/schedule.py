@@ -18,7 +18,7 @@ class Schedule:
     """Hands shards to workers, whoever is free, and counts the attempts of those that fail.
 
     A shard that failed waits for another worker than the one it failed on, as long as there is one. After
-    `max_attempts` it is set aside. What a worker died of counts as an attempt of the shard it had. What is not the
+    `max_attempts` it has failed. What a worker died of counts as an attempt of the shard it had. What is not the
     shard's doing, such as the loss of a whole machine, is an interruption: these have a bound of their own,
     `MAX_INTERRUPTIONS`, and a shard that was interrupted is the next to be handed out.
 
@@ -46,7 +46,7 @@ class Schedule:
 
     @property
     def finished(self) -> bool:
-        """Whether every shard is done or set aside."""
+        """Whether every shard is done or has failed."""
         return not self._waiting and not self._running
 
     @property
@@ -88,7 +88,7 @@ class Schedule:
         return self._seconds[worker]
 
     def failed(self, worker: str, reason: str) -> tuple[ShardEntry, int, Failure | None]:
-        """The shard that `worker` had, its attempts, and the Failure if it is now set aside."""
+        """The shard that `worker` had, its attempts, and the Failure if that was its last."""
         shard = self._give_up(worker)
         attempts = self._attempts[shard.name] = self._attempts.get(shard.name, 0) + 1
         if attempts >= self.max_attempts:
@@ -99,7 +99,7 @@ class Schedule:
         return shard, attempts, None
 
     def interrupted(self, worker: str, reason: str) -> tuple[ShardEntry, int, Failure | None]:
-        """The shard that `worker` had, its interruptions, and the Failure if it is now set aside."""
+        """The shard that `worker` had, its interruptions, and the Failure if that was its last."""
         shard = self._give_up(worker)
         times = self._interruptions[shard.name] = self._interruptions.get(shard.name, 0) + 1
         if times >= MAX_INTERRUPTIONS:

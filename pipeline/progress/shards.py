@@ -74,7 +74,7 @@ class ShardProgressDisplay:
                 self._take_back(shard)
                 if set_aside:
                     self._finish(shard)
-                what = "set aside" if set_aside else "will be tried again"
+                what = "given up" if set_aside else "will be tried again"
                 self._display.say(f"shard {shard} failed on {worker} (attempt {attempt}, {what}): {reason}")
             case ShardInterrupted(shard, worker, reason, _):
                 self._take_back(shard)
@@ -82,7 +82,7 @@ class ShardProgressDisplay:
             case WorkerLost(worker, reason):
                 self._display.say(f"{worker} was lost: {reason}")
             case WorkerLeft(worker):
-                self._display.say(f"{worker} was told to end and has left")
+                self._display.say(f"{worker} was asked to stop and has left")
             case Waiting(what):
                 self._display.say(f"waiting for {what}")
         self._tell_paces()

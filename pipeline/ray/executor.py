@@ -127,7 +127,7 @@ class _Run:
                     if self.head.is_lost():
                         raise ConnectionError(
                             f"Ray at {self.head.address}: the cluster's head has not answered for "
-                            f"{duration(now - self.head.heard)}; what is done is kept, and the same command goes on"
+                            f"{duration(now - self.head.heard)}; finished work is kept; run the same command to resume"
                         )
                     yield from self._end_those_that_hang(now)
                     if self.head.answers():

@@ -166,7 +166,7 @@ class Hiring:
         if now - self._placed > self._patience:
             raise TimeoutError(
                 f"no actor had a place for {duration(self._patience)}, with {self._share} each: "
-                f"{what_is_missing(self._share)}; what is done is kept, and the same command goes on"
+                f"{what_is_missing(self._share)}; finished work is kept; run the same command to resume"
             )
 
     def _wanted(self, now: float) -> int:

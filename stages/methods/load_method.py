@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stages.methods.method import SETTINGS, Method, MethodConfig
+from stages.methods.inputs import INPUTS
+from stages.methods.method import Method, MethodConfig
 from stages.settings.choices import MethodName
 from stages.tables import METHODS
 
@@ -18,7 +19,7 @@ def load_method(name: MethodName, config: MethodConfig) -> Method:
 def refuse_unfit(name: MethodName, kind: type[Method], config: MethodConfig) -> None:
     """Raises ValueError naming the setting, unless `config` has all that the method needs and nothing that it does not
     take."""
-    for setting in SETTINGS:
+    for setting in INPUTS:
         value = getattr(config, setting)
         flag = f"--{setting.replace('_', '-')}"
         if value is None and setting in kind.needs:

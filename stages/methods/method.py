@@ -13,17 +13,14 @@ import torch
 from torch import Tensor
 
 from stages.images.crop import Crop
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import PatchGrid
 from storage.settings import Settings
 from storage.shard_index import ShardEntry
 
-SETTINGS = ("ranker", "model", "scores", "image_size", "patch_size")
-"""What a method is loaded from: those of the settings that only some methods need or take."""
-
 
 class MethodConfig(Protocol):
-    """The settings that methods look at; those of `SETTINGS` are None where they were not given."""
+    """The settings that methods look at; those of `stages.methods.inputs` are None where they were not given."""
 
     @property
     def ranker(self) -> str | None: ...
@@ -52,7 +49,7 @@ class Method(abc.ABC):
     """
 
     needs: ClassVar[Mapping[str, str]] = {}
-    """Those of `SETTINGS` that it cannot do without, each with what it has to be, in words."""
+    """Those of `stages.methods.inputs` that it cannot do without, each with what it has to be, in words."""
     takes: ClassVar[Sequence[str]] = ()
     """Those that may be given besides; all others are refused."""
     version: ClassVar[int] = 1

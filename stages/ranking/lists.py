@@ -15,6 +15,7 @@ from stages.compute.randomness import draws_for, permutation, uniform
 from stages.images.decoding import decode_image
 from stages.images.normalisation import normalise
 from stages.images.views import render
+from stages.samples.rendered_views import RenderedViews
 from stages.samples.scored import ScoredSample, SplitShards
 from stages.samples.stream import SampleStream
 from storage.patch_store import PatchStore
@@ -48,6 +49,7 @@ class RankerLists:
     ) -> None:
         """`lists` masks of a view at each step, or all; `sublist` random patches of each for the loss, or all."""
         self._size = store.settings["mae.image_size"]
+        self._rendered = RenderedViews(part.n_samples * store.settings["views"], self._size)
         self._lists = lists
         self._sublist = sublist
         self._seed = seed
@@ -79,7 +81,11 @@ class RankerLists:
             order = np.where(visible >= 0, draws.random_raw(visible.shape).astype(np.float64), np.inf).argsort(axis=1)
             density = density.copy()
             np.put_along_axis(density, order[:, self._sublist : width], np.nan, axis=1)
-        return render(decode_image(sample.image), sample.view(view), self._size), visible, density
+        pixels = self._rendered.get(
+            (sample.tar, sample.key, view),
+            lambda: render(decode_image(sample.image), sample.view(view), self._size),
+        )
+        return pixels, visible, density
 
 
 def ranker_objective(

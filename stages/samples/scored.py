@@ -21,6 +21,8 @@ from storage.shard_index import ShardEntry
 class ScoredSample:
     """An image with V views, M masks a view and K visible patches in the largest; arrays as in `storage.scores`."""
 
+    tar: str
+    """Its name: keys of several tars may be the same."""
     key: str
     image: bytes
     score: np.ndarray  # (V, M, K) float32
@@ -81,7 +83,13 @@ def read_scored(store: PatchStore, shard: ShardEntry, keep: frozenset[str] | Non
     rows = {key: row for row, key in enumerate(scores.key.tolist()) if keep is None or key in keep}
     for sample, row in match_samples(store, shard, rows):
         yield ScoredSample(
-            sample.key, sample.image, scores.score[row], scores.visible[row], scores.box[row], scores.flip[row]
+            shard.name,
+            sample.key,
+            sample.image,
+            scores.score[row],
+            scores.visible[row],
+            scores.box[row],
+            scores.flip[row],
         )
 
 

@@ -41,7 +41,7 @@ class SampleStream(Generic[Item, Prepared]):
     """Samples made ready on `threads` by `prepare`, which gets the sample and the number of the epoch.
 
     `shards` are `measured`, and `read` gives as many samples of each as it says. Where `prepare` returns None, or
-    raises ValueError because the sample cannot be used, the sample is left out of its batch; `left_out` tells of the
+    raises ValueError because the sample cannot be used, the sample is skipped; `left_out` tells of the
     latter, by key.
     """
 
@@ -67,7 +67,7 @@ class SampleStream(Generic[Item, Prepared]):
     def batches(
         self, size: int, start: int = 0, *, part: int = 0, parts: int = 1
     ) -> Generator[list[Prepared], None, None]:
-        """Batch `start` and all that follow, of `size` samples less those left out, and at least one.
+        """Batch `start` and all that follow, of `size` samples less those skipped, and at least one.
 
         Of several processes that share the stream, each takes one of `parts`: together, `parts` batches of the same
         number are what a single process would see in as many batches. Raises ValueError when no sample of the tars

@@ -1,6 +1,6 @@
 """From a tar to the arrays of its shard, for stages that compute something of each view of each image.
 
-The views are drawn, decoded and rendered ahead of the computation; a sample whose image cannot be used is left out
+The views are drawn, decoded and rendered ahead of the computation; a sample whose image cannot be used is skipped
 with its reason.
 """
 
@@ -20,24 +20,13 @@ from stages.compute.prefetch import prefetch
 from stages.images.crop import Crop
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view, render
+from stages.samples.sample_view import SampleView
 from stages.stage import Receipt
 from storage.books import LeftOut
 from storage.patch_store import PatchStore
 from storage.reasons import count_reasons
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleView:
-    """A view of a sample, and whose it is."""
-
-    shard: str
-    """The name of its tar."""
-    key: str
-    number: int
-    """0 is the evaluation crop."""
-    view: View
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -25,22 +25,24 @@ class CalibrateConfig(StageSettings):
         description="Folder for the figures (calibration.json) and the plot (calibration.png)."
     )
     images: Annotated[int, Group.DATA] = Field(
-        32, ge=LEAST_IMAGES, description="Images to look at, the first that can be used of shards evenly over all."
+        32,
+        ge=LEAST_IMAGES,
+        description="Number of images to use: the first usable ones of shards spread evenly over all.",
     )
     rounds: Annotated[int, Group.RECIPE] = Field(
-        4, ge=1, description="Rounds of masks of each choice; a round shows every patch once."
+        4, ge=1, description="Rounds of masks per choice; a round shows every patch once."
     )
     reference_rounds: Annotated[int, Group.RECIPE] = Field(
-        4, ge=2, description="Rounds of other masks, scored exactly, by whose mean all are judged."
+        4, ge=2, description="Rounds of other masks, scored exactly; their mean is the reference."
     )
     wanted: Annotated[float | None, Group.RECIPE] = Field(
-        None, gt=-1, lt=1, description="Agreement to reach at least cost; by default that of score's own defaults."
+        None, gt=-1, lt=1, description="Agreement to reach at the lowest cost; by default that of score's own defaults."
     )
     random: Annotated[bool, Group.RECIPE] = Field(
-        False, description="Look at the paper's independent random masks too."
+        False, description="Also measure the paper's independent random masks."
     )
     mask_ratio: Annotated[float, Group.RECIPE] = Field(
-        0.9, gt=0, lt=1, description="Part of the patches that a mask hides."
+        0.9, gt=0, lt=1, description="Fraction of the patches that a mask hides."
     )
     crop: EvaluationCrop = Field(0.875, description=CROP)
     seed: Annotated[Seed, Group.RECIPE] = Field(

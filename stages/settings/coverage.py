@@ -24,24 +24,25 @@ class CoverageConfig(StageSettings):
         "auto", description="What is to be covered; 'auto': masks if the first sample has one."
     )
     keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
-        [0.1, 0.25, 0.5, 0.75], description="Parts of the patches that are kept."
+        [0.1, 0.25, 0.5, 0.75], description="Fractions of patches to keep: one model per fraction."
     )
     select: Annotated[Selects, Group.RECIPE] = Field(
         ["topk", "topk+cluster", "random", "centre"], description="How they are chosen."
     )
-    seeds: Annotated[Seeds, Group.RECIPE] = Field([0], description="Of what is drawn at random.")
+    seeds: Annotated[Seeds, Group.RECIPE] = Field([0], description="Seed of everything drawn at random.")
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
+        None, description="Name of the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
-        description="File with a name a line, that of class 0 first; by default what the index of the shards has.",
+        description="File with one class name per line, class 0 first; by default the names in the index of the "
+        "shards.",
     )
-    ignore_classes: list[int] = Field([], description="Values of masks that count nowhere, besides 255.")
+    ignore_classes: list[int] = Field([], description="Mask values to ignore, besides 255.")
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
         None,
-        description="File of classes, one a line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        description="File of classes, one per line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
         "Coverage is told without these, and of these, too.",
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")

@@ -29,9 +29,9 @@ class EvaluateRankerConfig(StageSettings):
         "held-out", description="'held-out': images that the ranker was not trained on; 'all': whatever has scores."
     )
     images: Annotated[int | None, Group.DATA] = Field(
-        None, ge=1, description="At most so many of them, drawn at random; by default all."
+        None, ge=1, description="Most of them to use, drawn at random; by default all."
     )
-    top: float = Field(0.25, gt=0, lt=1, description="Part of a list that NDCG and recall look at.")
+    top: float = Field(0.25, gt=0, lt=1, description="Fraction of a list that NDCG and recall look at.")
     seed: Seed = Field(0, description="Seed of the images that are drawn, and of the random order.")
     device: Annotated[Literal["auto", "cpu", "cuda"], Group.EXECUTION] = Field(
         "auto", description="What the ranker computes on."

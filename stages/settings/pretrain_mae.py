@@ -33,9 +33,7 @@ class PretrainMaeConfig(StageSettings):
     shards: Annotated[list[str], Group.DATA] = Field(
         description="Shards to train on: folders, globs, brace patterns or index files."
     )
-    out: Annotated[str, Group.DATA] = Field(
-        description="Folder for the MAE; a training that was interrupted goes on from there."
-    )
+    out: Annotated[str, Group.DATA] = Field(description="Folder for the MAE; created, or resumed if it exists.")
     preset: Annotated[Literal["tiny", "base", "large", "huge"], Group.MODEL] = Field(
         "tiny", description="Architecture: 'base', 'large' and 'huge' are the published ones."
     )
@@ -57,23 +55,23 @@ class PretrainMaeConfig(StageSettings):
         None, description="Pixels to predict: 'raw', or 'normalized' in each patch; by default the preset's."
     )
     mask_ratio: Annotated[float, Group.RECIPE] = Field(
-        0.75, gt=0, lt=1, description="Part of the patches that is hidden in training."
+        0.75, gt=0, lt=1, description="Fraction of the patches hidden in training."
     )
-    steps: Annotated[int, Group.RECIPE] = Field(USUAL_STEPS, ge=1, description="Updates of the weights.")
+    steps: Annotated[int, Group.RECIPE] = Field(USUAL_STEPS, ge=1, description="Number of updates.")
     batch_size: Annotated[int, Group.RECIPE] = Field(
-        16, ge=1, description="Images in an update (4096 in the published recipe)."
+        16, ge=1, description="Images per update (4096 in the published recipe)."
     )
-    accumulate: int = Field(1, ge=1, description="Parts that an update is computed in, where memory is short.")
+    accumulate: int = Field(1, ge=1, description="Micro-batches that an update is computed in, where memory is short.")
     base_learning_rate: Annotated[float | None, Group.RECIPE] = Field(
         None,
         gt=0,
         description="Learning rate for 256 images in an update; by default 0.048 for 'tiny', else 1.5e-4 as published.",
     )
     warmup_steps: Annotated[int | None, Group.RECIPE] = Field(
-        None, ge=0, description="Updates in which the learning rate rises; by default 50, of few steps a fortieth."
+        None, ge=0, description="Updates in which the learning rate rises; by default 50, or a fortieth of few steps."
     )
     weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW.")
-    min_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of an image that a random crop takes.")
+    min_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of an image that a random crop takes.")
     seed: Annotated[Seed, Group.RECIPE] = Field(0, description="Seed of weights, order, crops and masks.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.EXECUTION] = Field(
         "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."

@@ -25,7 +25,8 @@ class RankConfig(StageSettings):
     )
     model: Annotated[str | None, Group.MODEL] = Field(
         None,
-        description="Model of methods that look through one: a folder of train-task, a file of weights, or timm:NAME.",
+        description="Model of methods that look through one: a folder of train-task or train-gfnet, a file of weights, "
+        "or timm:NAME.",
     )
     scores: Annotated[str | None, Group.DATA] = Field(
         None, description="Store of scores that mae averages, of the same views."
@@ -36,19 +37,15 @@ class RankConfig(StageSettings):
     patch_size: Annotated[int | None, Group.MODEL] = Field(
         None, ge=1, description="Side of a patch in pixels, where no model decides it; by default 8."
     )
-    out: Annotated[str, Group.DATA] = Field(
-        description="Store that the ranks go to; made if missing, gone on with if not."
-    )
+    out: Annotated[str, Group.DATA] = Field(description="Store for the ranks; created, or resumed if it exists.")
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
     crop: EvaluationCrop = Field(0.875, description=CROP)
-    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
+    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     seed: Seed = Field(0, description="Seed of the random crops, and of the method random.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )
-    batch_size: int | None = Field(
-        None, ge=1, description="Images computed at a time; by default what suits model and device."
-    )
+    batch_size: int | None = Field(None, ge=1, description="Images per batch; by default what suits model and device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")

@@ -20,24 +20,22 @@ class ScoreConfig(StageSettings):
     mae: Annotated[str, Group.MODEL] = Field(
         description="MAE with its decoder: a folder, a .pth file of facebookresearch/mae, or hf://NAME."
     )
-    out: Annotated[str, Group.DATA] = Field(
-        description="Store that the scores go to; made if missing, gone on with if not."
-    )
+    out: Annotated[str, Group.DATA] = Field(description="Store for the scores; created, or resumed if it exists.")
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
     crop: EvaluationCrop = Field(0.875, description=CROP)
-    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest part of the area that a random crop takes.")
+    view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     masking: Annotated[Masking, Group.RECIPE] = Field(
         "partition",
         description="'partition': disjoint masks that show every patch; 'spread': such masks, each lying evenly over "
         "the image; 'random': the paper's.",
     )
     masks: Annotated[int | None, Group.RECIPE] = Field(
-        None, ge=1, description="Masks for each view; by default as many as show every patch twice."
+        None, ge=1, description="Masks per view; by default as many as show every patch twice."
     )
     mask_ratio: Annotated[float, Group.RECIPE] = Field(
-        0.9, gt=0, lt=1, description="Part of the patches that a mask hides."
+        0.9, gt=0, lt=1, description="Fraction of the patches that a mask hides."
     )
     seed: Annotated[Seed, Group.RECIPE] = Field(0, description="Seed of views and masks.")
     removal: Removal = Field("decoder", description="Where a patch is taken away; 'decoder' is the paper's.")
@@ -45,9 +43,7 @@ class ScoreConfig(StageSettings):
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or the fastest whose rankings can be trusted."
     )
-    micro_batch: int | None = Field(
-        None, ge=1, description="Images computed at a time; by default what suits the device."
-    )
+    micro_batch: int | None = Field(None, ge=1, description="Images per batch; by default what suits the device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
     decode: Annotated[Decode, Group.RECIPE] = Field(
         "full",

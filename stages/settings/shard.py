@@ -58,14 +58,14 @@ class ShardConfig(StageSettings):
     name: str | None = Field(
         None,
         pattern="^[A-Za-z0-9_-]+$",
-        description="What the tars' names begin with; that of the output folder if not given.",
+        description="Prefix of the tars' names; by default the name of the output folder.",
     )
-    shard_size: Annotated[int, Group.RECIPE] = Field(1000, ge=1, description="Images in a tar.")
+    shard_size: Annotated[int, Group.RECIPE] = Field(1000, ge=1, description="Images per tar.")
     max_side: Annotated[int | None, Group.RECIPE] = Field(
         None,
         ge=1,
-        description="Make images smaller whose longer side is longer than this, with their boxes, polygons "
-        "and masks (run-length coded segments are dropped). Otherwise images keep their original bytes.",
+        description="Shrink images whose longer side exceeds this, with their boxes, polygons and masks (run-length "
+        "coded segments are dropped). Other images keep their original bytes.",
     )
     orientation: Annotated[Orientations, Group.RECIPE] = Field(
         "keep",
@@ -78,7 +78,7 @@ class ShardConfig(StageSettings):
         "by the sizes that annotations give, and skips images where these do not tell.",
     )
     shuffle: Annotated[bool, Group.RECIPE] = Field(
-        True, description="Mix the order of the images; otherwise they are in the order of their paths."
+        True, description="Shuffle the images; otherwise they are in the order of their paths."
     )
     count_max: Annotated[int | None, Group.RECIPE] = Field(
         None,
@@ -87,15 +87,15 @@ class ShardConfig(StageSettings):
         "as it takes.",
     )
     seed: int = Field(0, ge=0, description="Of the order, of --count-max, and of the built-in scenes.")
-    min_side: int = Field(16, ge=1, description="Leave out images with a side shorter than this.")
+    min_side: int = Field(16, ge=1, description="Skip images with a side shorter than this.")
     max_pixels: int = Field(
         MAX_PIXELS,
         ge=1,
         le=MAX_PIXELS,
-        description="Leave out images with more pixels, which may be decompression bombs.",
+        description="Skip images with more pixels than this, which may be decompression bombs.",
     )
     workers: Annotated[int, Group.EXECUTION] = Field(
-        0, ge=0, description="Threads that read and check images; 0: one for each core."
+        0, ge=0, description="Threads that read and check images; 0: one per core."
     )
 
     @model_validator(mode="after")

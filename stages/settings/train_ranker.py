@@ -27,11 +27,9 @@ class TrainRankerConfig(StageSettings):
         description="Shards that were scored: folders, globs, brace patterns or index files."
     )
     scores: Annotated[str, Group.DATA] = Field(description="Store of their scores.")
-    out: Annotated[str, Group.DATA] = Field(
-        description="Folder for the ranker; a training that was interrupted goes on from there."
-    )
+    out: Annotated[str, Group.DATA] = Field(description="Folder for the ranker; created, or resumed if it exists.")
     preset: Annotated[Literal["small-data", "published"], Group.RECIPE] = Field(
-        "small-data", description="Recipe that the settings left out are taken from; 'published' is the paper's."
+        "small-data", description="Recipe for the settings that are not given; 'published' is the paper's."
     )
     size: Annotated[Literal["nano", "tiny", "small", "base"] | None, Group.MODEL] = Field(
         None, description="Width, depth and heads by name."
@@ -48,30 +46,30 @@ class TrainRankerConfig(StageSettings):
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
     )
     loss: Annotated[Loss | None, Group.RECIPE] = Field(None, description="Ranking loss.")
-    sublist: int | None = Field(None, ge=2, description="Random part of each list that the loss is computed on.")
+    sublist: int | None = Field(None, ge=2, description="Random fraction of each list that the loss is computed on.")
     focus_top: int | None = Field(
         None,
         ge=1,
-        description="Best patches of a list whose order the loss 'focused' wants; by default 10, as published, or half "
-        "of a list of fewer than 20.",
+        description="Number of top patches whose order the loss 'focused' asks for; by default 10, as published, or "
+        "half of a list shorter than 20.",
     )
     symmetric: bool | None = Field(
         None,
-        description="Rank the whole image in training too; otherwise the visible patches alone.",
+        description="Rank the whole image in training too; otherwise only the visible patches.",
     )
     lists: int | None = Field(
-        None, ge=1, description="Masks of a view that an image is ranked under at each step; none: all."
+        None, ge=1, description="Masks of a view that an image is ranked under in each step; none: all."
     )
     epochs: Annotated[int | None, Group.RECIPE] = Field(None, ge=1, description="Passes over the training images.")
     warmup_epochs: int | None = Field(
         None,
         ge=0,
-        description="Those in which the learning rate rises; of fewer epochs than the preset's the same part.",
+        description="Epochs in which the learning rate rises; with fewer epochs than the preset's, the same fraction.",
     )
     batch_size: Annotated[int | None, Group.RECIPE] = Field(
-        None, ge=1, description="Images in an update, over all workers."
+        None, ge=1, description="Images per update, over all workers."
     )
-    accumulate: int = Field(1, ge=1, description="Parts that a worker's share of an update is computed in.")
+    accumulate: int = Field(1, ge=1, description="Micro-batches that a worker's share of an update is computed in.")
     base_learning_rate: Annotated[float | None, Group.RECIPE] = Field(
         None, gt=0, description="Learning rate for 256 images in an update."
     )
@@ -80,14 +78,14 @@ class TrainRankerConfig(StageSettings):
     split: SplitBy = Field(
         "key", description="Hold out single images by their keys ('key'), or whole shards ('shard')."
     )
-    validation: float = Field(0.1, gt=0, lt=1, description="Part that is held out to validate on.")
-    validation_images: int = Field(512, ge=1, description="At most so many of them are looked at after each epoch.")
-    top: float = Field(0.25, gt=0, lt=1, description="Part of a list that NDCG and recall look at.")
+    validation: float = Field(0.1, gt=0, lt=1, description="Fraction of the images held out for validation.")
+    validation_images: int = Field(512, ge=1, description="Most of them to look at after each epoch.")
+    top: float = Field(0.25, gt=0, lt=1, description="Fraction of a list that NDCG and recall look at.")
     seed: Annotated[Seed, Group.RECIPE] = Field(0, description="Seed of weights, split, order, views and lists.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.EXECUTION] = Field(
         "auto", description="Arithmetic; 'auto': fp32 on a CPU, bf16 (or else fp16) on a GPU."
     )
-    decode_threads: int = Field(2, ge=1, description="Threads of each worker that decode images.")
+    decode_threads: int = Field(2, ge=1, description="Threads per worker that decode images.")
     checkpoint_every: int = Field(200, ge=1, description="Updates from one checkpoint to the next.")
     control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)
 

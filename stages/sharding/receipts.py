@@ -126,7 +126,7 @@ def _read(out: Location, shard: PlannedShard) -> Receipt:
     if samples + len(left_out) != len(planned) or not planned.issuperset(each.path for each in left_out):
         raise ValueError(
             f"{url}: sample counts do not add up: expected {counted(len(planned), 'image')}, got "
-            f"{counted(samples, 'sample')} and {counted(len(left_out), 'image')} left out"
+            f"{counted(samples, 'sample')} and {counted(len(left_out), 'image')} skipped"
         )
     entry = ShardEntry(f"{out.url}/{shard.name}", samples, found.entry.filesize, found.entry.md5sum)
     return Receipt(entry, tuple(left_out), found.skipped_objects, found.orientation)

@@ -16,7 +16,7 @@ from stages.methods.grid import GRID
 from stages.methods.load_method import load_method
 from stages.methods.method import Method
 from stages.samples.named import ShownImage
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.settings.show import ShowConfig, ShownMethod
 from stages.tables import METHODS
 from storage.dense_scores import PatchGrid

@@ -10,10 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 from stages.compute.prefetch import prefetch
-from stages.samples.ranked import RankedSample, read_ranked
+from stages.samples.ranked import RankedSample, RankSource
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
-from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
 
 
@@ -31,9 +30,9 @@ class Survey:
 
 
 def survey_truths(
-    truths: TruthReader, store: PatchStore, shards: Sequence[ShardEntry], threads: int, *, in_crops: bool = False
+    truths: TruthReader, source: RankSource, shards: Sequence[ShardEntry], threads: int, *, in_crops: bool = False
 ) -> Survey:
-    """Looks at each sample of the shards (of `join_ranks`), at the whole image or at what the evaluation crop shows.
+    """Looks at each sample of the shards (of `source.join`), at the whole image or at what the evaluation crop shows.
 
     Raises ValueError naming tar and sample where the truth is missing or not as it must be.
     """
@@ -50,7 +49,7 @@ def survey_truths(
         view = ranked.view(0) if in_crops else None
         return where, task.ids(truth), task.shown(truth, view, truths.options.image_size), task.pixels(truth)
 
-    samples = ((shard, ranked) for shard in shards for ranked in read_ranked(store, shard))
+    samples = ((shard, ranked) for shard in shards for ranked in source.survey(shard))
     found = Survey()
     with closing(prefetch(read, samples, threads=threads, ahead=8 * threads)) as truths_read:
         for where, ids, shown, pixels in truths_read:

@@ -110,7 +110,7 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
     if place.exists(stage.finished_file):
         if leads:
             _clean_up(stage)
-        tell(Message(f"{place.url}: the {stage.what} is finished, nothing is left to do"))
+        tell(Message(f"{place.url}: the {stage.what} is already finished"))
         tell(stage.found())
         return
 
@@ -123,10 +123,13 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
     training = Training(model, objective, recipe, processes.device, processes.average, given.groups)
     if found := load_checkpoint(checkpoints):
         training.restore(found[1])
-        tell(Message(f"{place.url}: going on after step {training.step} of {recipe.steps}"))
+        tell(Message(f"{place.url}: resuming after step {training.step} of {recipe.steps}"))
     started_at, since = training.step, time.monotonic()
     if given.opening:
         tell(Message(given.opening))
+    if 2 * recipe.warmup_steps > recipe.steps > 1:
+        rising = f"{recipe.warmup_steps} of {recipe.steps} steps"
+        tell(Message(f"the learning rate rises in {rising}: a shorter warm-up may train better"))
 
     def after_step(step: int) -> None:
         if report := given.after_step(step):
@@ -149,6 +152,7 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
             after_step=after_step,
         )
     left_out = {key: reason for part in processes.gather(dict(given.batches.left_out)) for key, reason in part.items()}
+    training.take_average()
     if leads:
         steps = training.step - started_at
         seconds = (time.monotonic() - since) * training.step / steps if steps else None

@@ -71,7 +71,7 @@ def test_status_and_verify_of_a_whole_store(scene_shards: Path, small_mae: Path)
     status, verify = call("status", "scores"), call("verify", "scores")
     assert (status.exit_code, verify.exit_code) == (0, 0)
     assert "done    4" in status.output
-    assert "15 scored, 0 left out" in status.output
+    assert "15 scored, 0 skipped" in status.output
     assert "4 of 4 shards are whole, 0 damaged, 0 missing" in verify.output
 
 
@@ -92,7 +92,7 @@ def test_a_failed_shard_gives_exit_status_1_and_shows_in_status_until_it_is_done
     tar.write_bytes(whole[:-2000])
     failed = score(scene_shards, small_mae)
     assert failed.exit_code == 1
-    assert "shard scenes-000002 set aside after 3 attempts" in failed.output
+    assert "shard scenes-000002 failed after 3 attempts" in failed.output
     status = call("status", "scores").output
     assert "failed  1" in status
     assert f"failed    scenes-000002, 3 attempts: {tar}" in status
@@ -221,9 +221,9 @@ def test_run_goes_through_the_stages_of_its_file_and_skips_what_is_done(tmp_path
     before = files_of(Path("w"))
     again = call("run", "mine.yaml")
     assert again.exit_code == 0
-    assert "(0 made now)" in again.output
+    assert "(0 new)" in again.output
     assert again.output.count("2 of 2 shards are done (0 in this run)") == 2
-    assert "the ranker is finished, nothing is left to do" in again.output
+    assert "the ranker is already finished" in again.output
     assert files_of(Path("w")) == before
 
 

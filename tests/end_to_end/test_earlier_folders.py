@@ -61,10 +61,10 @@ def call(*arguments: str, status: int = 0) -> str:
 
 def test_shards_are_known_as_done_and_a_tar_that_is_missing_is_made_as_it_was() -> None:
     before = files_of(Path("shards"))
-    assert "2 tars (0 made now)" in call("shard", *ASKED["SCENES"], "--out", "shards")
+    assert "2 tars (0 new)" in call("shard", *ASKED["SCENES"], "--out", "shards")
     assert files_of(Path("shards")) == before
     Path("shards/scenes-000001.tar").unlink()
-    assert "2 tars (1 made now)" in call("shard", *ASKED["SCENES"], "--out", "shards")
+    assert "2 tars (1 new)" in call("shard", *ASKED["SCENES"], "--out", "shards")
     assert files_of(Path("shards")).keys() == before.keys()
 
 
@@ -88,7 +88,7 @@ def test_a_store_is_whole_and_one_without_a_shard_lacks_just_that(store: str) ->
 def test_a_finished_training_is_known_as_finished(kind: str) -> None:
     trained = (WEIGHTS[kind], SETTINGS[kind])
     before = [Path(kind, name).read_bytes() for name in trained]
-    assert "is finished, nothing is left to do" in call(*TRAININGS[kind], "--out", kind)
+    assert "is already finished" in call(*TRAININGS[kind], "--out", kind)
     assert [Path(kind, name).read_bytes() for name in trained] == before
 
 
@@ -96,7 +96,7 @@ def test_a_finished_training_is_known_as_finished(kind: str) -> None:
 def test_an_interrupted_training_goes_on_to_what_it_was_to_become(kind: str) -> None:
     """But for the rounding of another processor."""
     output = call(*TRAININGS[kind], "--out", f"{kind}-interrupted")
-    assert "going on after step 1 of" in output
+    assert "resuming after step 1 of" in output
     whole, resumed = (Path(folder, SETTINGS[kind]).read_bytes() for folder in (kind, f"{kind}-interrupted"))
     assert whole == resumed
     one, other = (safetensors.torch.load_file(Path(folder, WEIGHTS[kind])) for folder in (kind, f"{kind}-interrupted"))

@@ -60,7 +60,7 @@ def test_a_driver_without_its_head_ends_and_the_same_command_on_another_cluster_
         assert driver.returncode == 1, printed
         assert time.monotonic() - lost < 60
         assert "the cluster's head has not answered for" in printed
-        assert "the same command goes on" in printed
+        assert "run the same command to resume" in printed
         assert "Traceback" not in printed
         assert not list((out / "books" / "drivers").glob("*"))  # its lock is given back
         end(orphans)

@@ -1,5 +1,5 @@
-"""To add a selector, a task, a loss, a distance or a command takes one file and one line: each is used from the command
-line here, and so is what other packages add by entry points."""
+"""To add a selector, a method, a task, a loss, a distance or a command takes one file and one line: each is used from
+the command line here, and so is what other packages add by entry points."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from repository import ROOT
 from scored_stores import write_scored
 
 from stages.comparison.result import read_result
+from storage import ranks as ranked
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
@@ -28,12 +29,18 @@ CODE = """
 import click
 import numpy as np
 from pipeline.help import command
+from stages.methods.grid import GridMethod
 from stages.selectors.selector import selector
 from stages.tasks.classify import Classify
 
 @selector(uses_scores=False)
 def first(candidates, count):
     return np.arange(count)
+
+class Backwards(GridMethod):
+    def score(self, images, views):
+        n_patches = self.grid.n_patches
+        return images.new_tensor(range(n_patches)).float().expand(len(images), n_patches)
 
 class Colour(Classify):
     metric_version = 7
@@ -52,8 +59,9 @@ def greet(whom):
 """
 LINES = """
 from pipeline.commands import COMMANDS, Row
-from stages.tables import DISTANCES, LOSSES, SELECTORS, TASKS
+from stages.tables import DISTANCES, LOSSES, METHODS, SELECTORS, TASKS
 SELECTORS.rows["ours"] = "lent:first"
+METHODS.rows["ours"] = "lent:Backwards"
 TASKS.rows["hue"] = "lent:Colour"
 LOSSES.rows["steep"] = "lent:steep"
 DISTANCES.rows["seven"] = "lent:seven"
@@ -74,6 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lent")
     points = {
         "ltrp_pipeline.selectors": ["theirs = lent:first", "broken = lent:gone"],
+        "ltrp_pipeline.methods": ["theirs = lent:Backwards"],
         "ltrp_pipeline.tasks": ["colour = lent:Colour"],
         "ltrp_pipeline.losses": ["theirs = lent:steep"],
         "ltrp_pipeline.distances": ["theirs = lent:seven"],
@@ -122,6 +131,8 @@ def test_what_is_added_is_in_help_and_does_its_work(
         ["train-task", task, *train, *judge, "--no-throughput"],
         ["score", *score, "--distance", distance],
         ["train-ranker", *options(**scored, size="nano", loss=loss, out=tmp_path / "ranker", **run)],
+        ["rank", "--help"],
+        ["rank", *options(shards=shards, method=selector, image_size=32, out=tmp_path / "ranks", **here)],
     )
     assert not [output for status, output in results if status]
     assert all(f"|{name}" in results[0][1] for name in (selector, task))
@@ -132,6 +143,10 @@ def test_what_is_added_is_in_help_and_does_its_work(
     (shard,) = expand_shards([str(shards)])
     written = store.read_shard(shard.name)["score"]
     assert np.unique(written[np.isfinite(written)]).tolist() == [7.0]
+    assert f"|{selector}" in results[4][1]
+    ranks = PatchStore.open(str(tmp_path / "ranks"), ranked.CONTENT)
+    assert ranks.settings["method.name"] == selector
+    assert ranks.read_shard(shard.name)["score"][0, 0].tolist() == list(range(16))
     told = [json.loads(line) for line in (tmp_path / "ranker.events.jsonl").read_text().splitlines()]
     assert {event["loss"] for event in told if "loss" in event} == {42.0}
 

@@ -90,7 +90,7 @@ def pretrain_and_score(place: Location, monkeypatch: pytest.MonkeyPatch) -> None
     pretraining: dict[str, Any] = {"shards": at("shards"), "out": at("mae"), **MAE}
     call_killed(monkeypatch, "pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints")
-    assert "going on after step 4 of 6" in call("pretrain-mae", **pretraining)
+    assert "resuming after step 4 of 6" in call("pretrain-mae", **pretraining)
     assert place.names("mae/checkpoints") == []
     assert_pictures(place, "mae/reconstructions.png")
 
@@ -129,7 +129,7 @@ def test_the_whole_pipeline_with_every_path_in_a_bucket(place: Location, monkeyp
     call_killed(monkeypatch, "train-ranker", **training)
     assert place.names("ranker/checkpoints")
     assert "going on" in call("train-ranker", **training)
-    assert "nothing is left to do" in call("train-ranker", **training)
+    assert "is already finished" in call("train-ranker", **training)
     evaluated: dict[str, Any] = {
         "shards": at("shards"),
         "scores": at("scores"),

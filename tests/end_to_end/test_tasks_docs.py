@@ -75,7 +75,7 @@ def test_scores_of_another_method_are_taken_by_every_command_as_ranks_are(write:
     assert "2 of 2 shards are whole, 0 damaged, 0 missing." in call("verify", "work/contrast")
     told = call("status", "work/contrast")
     assert "shards    2\n  done    2" in told
-    assert "samples   4 in the shards that are done: 4 ranked, 0 left out" in told
+    assert "samples   4 in the shards that are done: 4 ranked, 0 skipped" in told
     call("coverage", *data, "--out", "covered", "--select", "topk", "--keep-ratio", 0.5)
     call("train-task", "classify", *data, *small, "--keep-ratio", 0.5, "--out", "trained", "--no-throughput")
     model = "trained/topk-0.5-seed0"

@@ -60,7 +60,7 @@ def write_ranked(
     store FOLDER/ranks, whatever its `content`, `score_of` each of their `views`.
 
     Image and truth depend on the key alone. One that begins with "bad" stands for an image that cannot be used: its
-    tar holds nothing else of it, and in the store it is left out. `settings`: of the store, instead of its own.
+    tar holds nothing else of it, and in the store it is skipped. `settings`: of the store, instead of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)  # most of the time goes there, and no power is lost here

@@ -67,7 +67,7 @@ def write_scored(
 ) -> PatchStore:
     """FOLDER/tars/NAME.tar with pictures of these keys, without an index, and their scores in the store FOLDER/scores.
 
-    A key that begins with "bad" stands for an image that cannot be used: it is left out.
+    A key that begins with "bad" stands for an image that cannot be used: it is skipped.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)  # most of the time goes there, and no power is lost here

@@ -76,10 +76,10 @@ def test_defaults_are_those_of_the_presets() -> None:
     printed = " ".join(CliRunner().invoke(main, ["train-ranker", "-h"], terminal_width=1000).output.split())
     for option in (
         "--epochs INTEGER Passes over the training images. [default: 20; published: 400]",
-        "the visible patches alone. [default: true; published: false]",
+        "only the visible patches. [default: true; published: false]",
         "Ranking loss. [default: list_mle] --epochs",
         "--clip-norm FLOAT Largest norm of an update's gradient. [default: 1.0; published: none]",
-        "--batch-size INTEGER Images in an update, over all workers. [default: 64; published: 4096]",
+        "--batch-size INTEGER Images per update, over all workers. [default: 64; published: 4096]",
     ):
         assert option in printed
 

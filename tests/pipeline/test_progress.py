@@ -245,7 +245,7 @@ def test_a_failure_is_told_and_takes_back_what_was_through(clock: Clock) -> None
         "score: 30/60 samples, 1/2 shards, 1.3 s each, 40 s left",
     ]
     assert run.tell(ShardFailed("a", "worker-0", "cut [short]", 3, True)) == [
-        "shard a failed on worker-0 (attempt 3, set aside): cut [short]",
+        "shard a failed on worker-0 (attempt 3, given up): cut [short]",
         "score: 30/30 samples, 1/2 shards, 1.7 s each",
     ]
 

@@ -213,7 +213,7 @@ def test_a_huge_file_where_drivers_are_is_not_read(store: Path, caplog: pytest.L
         ({"0001.img": PICTURE}, "found 0: the sample holds img; an image is named KEY.jpg"),
         ({"img.v1.0001.jpg": PICTURE, "img.v1.0002.jpg": PICTURE}, "v1.0002.jpg; an image is named KEY.jpg"),
         ({"0001.cls": b"1"}, "found 0: the sample holds cls"),
-        ({"0001.jpg": b"no image"}, "1 sample left out: "),
+        ({"0001.jpg": b"no image"}, "1 sample skipped: "),
     ],
 )
 def test_a_run_that_could_use_no_sample_is_no_success_nor_is_the_next_one(
@@ -228,7 +228,7 @@ def test_a_run_that_could_use_no_sample_is_no_success_nor_is_the_next_one(
     for result in (first, again):
         assert f"Error: not one sample of 1 shard can be used, so that {tmp_path}/out holds nothing" in result.output
         assert "Next:" not in result.output
-    assert reason.removeprefix("1 sample left out: ") in call("status", "out").output
+    assert reason.removeprefix("1 sample skipped: ") in call("status", "out").output
 
 
 def test_a_run_that_could_use_some_samples_is_a_success_and_so_is_the_next_one(
@@ -260,7 +260,7 @@ def test_a_reason_for_each_sample_makes_few_lines(tmp_path: Path, small_ranker: 
     assert rank(tmp_path / "tars", small_ranker).output.count("\n") < 40
     told = call("status", "out")
     assert told.output.count("\n") < 40
-    assert "left out  280 x other reasons" in told.output
+    assert "skipped   280 x other reasons" in told.output
 
 
 @pytest.mark.parametrize("limits", [{"MOST_FIELDS": 3}, {"MOST_BYTES": 4}])

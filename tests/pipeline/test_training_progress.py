@@ -88,9 +88,9 @@ def test_every_report_is_a_json_line_that_reads_back(tmp_path: Path) -> None:
 
 
 def test_a_log_gets_plain_lines(tmp_path: Path) -> None:
-    told = Told(tmp_path).tell(Message("going on after step 10 of 20"), LAST, VALIDATION)
+    told = Told(tmp_path).tell(Message("resuming after step 10 of 20"), LAST, VALIDATION)
     first, step, validation = told.stream.getvalue().splitlines()
-    assert first == "going on after step 10 of 20"
+    assert first == "resuming after step 10 of 20"
     assert step.startswith("train-ranker: 20/20 steps, loss 1.2500")
     assert validation == ("epoch 2: Kendall's tau inside held-out masks 0.375, the best so far (position prior 0.125)")
 

@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from installed_packages import install, see
+from vit_methods import Asked
 
 from stages.compute.randomness import draws_for
 from stages.plug_ins import Table
 from stages.selectors.selector import Candidates
-from stages.tables import SELECTORS, TASKS
+from stages.tables import METHODS, SELECTORS, TASKS
 
 CODE = """
 import numpy as np
+from stages.methods.grid import GridMethod
+from stages.methods.method import Method
 from stages.selectors.selector import selector
 from stages.tasks.classify import Classify
 
@@ -34,6 +38,13 @@ class Colour(Classify):
 
 class Half:
     needs = "half"
+
+class Even(GridMethod):
+    def score(self, images, views):
+        return images.new_ones(len(images), self.grid.n_patches).float()
+
+class Idle(Method):
+    pass
 """
 
 
@@ -50,12 +61,15 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
         "topk = lent:first",
     ]
     tasks = ["colour = lent:Colour", "half = lent:Half", "first = lent:first"]
-    install(tmp_path, "lent", CODE, {"ltrp_pipeline.selectors": selectors, "ltrp_pipeline.tasks": tasks})
+    methods = ["even = lent:Even", "idle = lent:Idle", "half = lent:Half"]
+    points = {"ltrp_pipeline.selectors": selectors, "ltrp_pipeline.tasks": tasks, "ltrp_pipeline.methods": methods}
+    install(tmp_path, "lent", CODE, points)
     install(tmp_path, "other", "", {"ltrp_pipeline.selectors": ["twice = other:first"]})
     see(tmp_path, monkeypatch)
     yield {
         "selectors": Table("selectors", SELECTORS.rows, SELECTORS.made),
         "tasks": Table("tasks", TASKS.rows, TASKS.made),
+        "methods": Table("methods", METHODS.rows, METHODS.made),
     }
     sys.modules.pop("lent", None)
 
@@ -76,6 +90,8 @@ def test_what_they_add_is_used_like_ours(tables: dict[str, Table[Any]]) -> None:
     assert first(candidates, 4).tolist() == [0, 1, 2, 3]
     assert first.noted_version == 3
     assert tables["tasks"]["colour"].needs == "colour"
+    even = tables["methods"]["even"].load(Asked(image_size=16))
+    assert even.score(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), []).tolist() == [[1.0] * 4]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +111,12 @@ def test_what_they_add_is_used_like_ours(tables: dict[str, Table[Any]]) -> None:
             "expected a class with all of stages.tasks.task.Task, got <class 'lent.Half'>",
         ),
         ("tasks", "first", "TypeError: "),
+        (
+            "methods",
+            "idle",
+            "expected a class with all of stages.methods.method.Method, got <class 'lent.Idle'> without load",
+        ),
+        ("methods", "half", "expected a subclass of stages.methods.method.Method, got <class 'lent.Half'>"),
     ],
 )
 def test_what_does_not_work_is_one_line_with_package_and_entry_point(

@@ -139,7 +139,7 @@ def test_an_interrupted_training_ends_in_the_same_files(shards: Path, tmp_path: 
     assert not (tmp_path / "parts" / "mae.json").exists()
     summary, said, steps = pretrain(config(shards, tmp_path / "parts", **changes))
     assert (summary.started_at, steps) == (10, [12])
-    assert said == [f"{tmp_path / 'parts'}: going on after step 10 of 12"]
+    assert said == [f"{tmp_path / 'parts'}: resuming after step 10 of 12"]
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
@@ -159,7 +159,7 @@ def test_a_finished_mae_is_not_made_again(shards: Path, tmp_path: Path) -> None:
     before = contents(tmp_path)
     again, said, steps = pretrain(config(shards, tmp_path))
     assert (again.started_at, again.steps, again.held_out_loss) == (12, 12, first.held_out_loss)
-    assert (said, steps) == ([f"{tmp_path}: the MAE is finished, nothing is left to do"], [])
+    assert (said, steps) == ([f"{tmp_path}: the MAE is already finished"], [])
     assert contents(tmp_path) == before
 
 

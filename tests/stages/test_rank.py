@@ -26,7 +26,7 @@ from stages.images.views import View, render
 from stages.methods.ltrp import Ltrp
 from stages.rank import RankStage, default_batch_size
 from stages.ranking.load_ranker import load_ranker
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import open_dense, patch_grid, read_dense
 from storage.locations import locate
 from storage.ranks import read_ranks
@@ -131,8 +131,8 @@ def test_samples_that_cannot_be_used_are_left_out_with_their_reasons(small_ranke
     assert read_ranks(store, "bad").score.shape == (0, 1, 16)
     assert (outcome.done, outcome.left_out.total(), outcome.failures) == (2, 3, [])
     printed = CliRunner().invoke(status, [str(tmp_path / "ranks"), "--left-out"]).output
-    assert "samples   5 in the shards that are done: 2 ranked, 3 left out" in printed
-    assert "left out  mixed cut: truncated" in printed
+    assert "samples   5 in the shards that are done: 2 ranked, 3 skipped" in printed
+    assert "skipped   mixed cut: truncated" in printed
 
 
 def test_scores_that_are_no_numbers_fail_the_shard_and_name_the_sample(
@@ -345,14 +345,14 @@ def test_what_verify_finds_damaged_rank_repairs_and_nothing_else(
     call_rank(scene_shards, small_ranker, out)
     whole = files_of(out)
     assert "4 of 4 shards are whole, 0 damaged, 0 missing" in call(verify, out).output
-    assert "15 ranked, 0 left out" in call(status, out).output
+    assert "15 ranked, 0 skipped" in call(status, out).output
     chunk = out / "shards/scenes-000001/score/c/0/0/0"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
     found = call(verify, out)
     assert found.exit_code == 1
     assert "scenes-000001/score/c/0/0/0: damaged" in found.output
     assert "run the rank command again" in found.output
-    assert "damaged   scenes-000001: rank does it again" in call(status, out).output
+    assert "damaged   scenes-000001: rank will recompute it" in call(status, out).output
     assert "4 of 4 shards are done (1 in this run)" in call_rank(scene_shards, small_ranker, out).output
     assert files_of(out) == whole
     assert call(verify, out).exit_code == 0
@@ -363,7 +363,7 @@ def test_a_failed_shard_gives_exit_status_1(scene_shards: Path, small_ranker: Pa
     tar.write_bytes(tar.read_bytes()[:-2000])
     result = call_rank(scene_shards, small_ranker, tmp_path / "ranks")
     assert result.exit_code == 1
-    assert "shard scenes-000002 set aside after 3 attempts" in result.output
+    assert "shard scenes-000002 failed after 3 attempts" in result.output
     assert "failed  1" in call(status, tmp_path / "ranks").output
 
 

@@ -184,11 +184,11 @@ def test_a_plan_or_receipt_that_is_no_object_is_refused_by_name(
         ),
         (
             lambda r: r["entry"].update(nsamples=2),
-            "sample counts do not add up: expected 3 images, got 2 samples and 0 images left out",
+            "sample counts do not add up: expected 3 images, got 2 samples and 0 images skipped",
         ),
         (
             lambda r: (r["entry"].update(nsamples=2), r["left_out"].append({"path": "other.png", "reason": "?"})),
-            "sample counts do not add up: expected 3 images, got 2 samples and 1 image left out",
+            "sample counts do not add up: expected 3 images, got 2 samples and 1 image skipped",
         ),
     ],
 )
@@ -279,7 +279,7 @@ def test_the_command_tells_source_classes_reasons_and_what_comes_next(
     status, printed = run("--images", images, "--out", "my shards")
     assert status == 0
     assert "Class folders: 2 classes (a, b)." in printed
-    assert "3 of 6 images are in 1 tar (1 made now)." in printed
+    assert "3 of 6 images are in 1 tar (1 new)." in printed
     assert "3 images were skipped; " in printed
     assert "  a/also empty.png (and 1 other): zero bytes\n" in printed
     assert "  b/small\\x1b[31m.png: too small: 8x8, expected sides of at least 16\n" in printed
@@ -291,11 +291,11 @@ def test_the_command_tells_source_classes_reasons_and_what_comes_next(
 def test_the_command_makes_a_damaged_tar_again(made: Path) -> None:
     settings = ["--scenes", "6", "--scene-size", "48", "--shard-size", "3", "--name", "t", "--out", str(made)]
     flip_a_bit(made / "t-000000.tar", keep_time=True)
-    assert "(0 made now)" in run(*settings)[1]
+    assert "(0 new)" in run(*settings)[1]
     status, printed = run(*settings, "--verify")
     assert status == 0
     assert "t-000000.tar is damaged: its bytes are not those that its receipt tells of" in printed
-    assert "(1 made now)" in printed
+    assert "(1 new)" in printed
 
 
 def test_the_command_tells_wrong_objects(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ranked_tars import write_ranked
 from task_runs import QUARTER, summary_of, task_config, train_task
 
+from stages.report import Message
 from stages.settings.pretrain_mae import PretrainMaeConfig
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.settings.train_task import TrainTaskConfig
@@ -98,3 +99,13 @@ def test_a_task_is_trained_for_one_epoch_and_goes_on_as_such(
         train_task(config, stop_at=1)
     assert summary_of(train_task(config)).started_at == 1
     assert (tmp_path / "out" / QUARTER.name / "task.json").exists()
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "told"), [(2, 2, True), (2, 0, False)])
+def test_a_warm_up_that_takes_most_of_the_training_is_told(
+    small_mae: Path, tmp_path: Path, epochs: int, warmup: int, told: bool
+) -> None:
+    write_ranked(tmp_path, {"a": [f"a{number}" for number in range(9)]})
+    trained = train_task(task_config(tmp_path, small_mae, tmp_path / "out", epochs=epochs, warmup_epochs=warmup))
+    lines = [event.line for event in trained.events if isinstance(event, Message)]
+    assert any(line.startswith("the learning rate rises in ") for line in lines) is told

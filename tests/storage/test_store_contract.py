@@ -143,7 +143,7 @@ def bury_drivers(place: Location) -> None:
 
 
 def prepare(place: Location) -> None:
-    """A store with a damaged shard that holds a file too many, and one that was set aside."""
+    """A store with a damaged shard that holds a file too many, and one that failed."""
     store = PatchStore.create_or_open(place.url, CONTENT, SETTINGS)
     store.books.open_for(entries())
     write(store, "a", older=np.zeros(3))

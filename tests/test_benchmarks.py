@@ -1,0 +1,20 @@
+"""Programs under benchmarks/ are run by people, now and then: each still starts, and says what it takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from repository import ROOT
+
+PROGRAMS = sorted(ROOT.glob("benchmarks/*.py"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[program.stem for program in PROGRAMS])
+def test_every_benchmark_says_how_to_run_it(program: Path) -> None:
+    ran = subprocess.run([sys.executable, program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert f"usage: {program.name}" in ran.stdout
+    assert f"python benchmarks/{program.name}" in ran.stdout, "an example"
