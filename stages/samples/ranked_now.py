@@ -21,6 +21,7 @@ from stages.ranking.load_ranker import load_ranker
 from stages.samples.ranked import RankedSample, TarSample
 from stages.samples.stream import measured
 from stages.settings.choices import Precision
+from stages.settings.crop import Crop
 from storage import ranks
 from storage.dense_scores import PatchGrid
 from storage.patch_store import Settings
