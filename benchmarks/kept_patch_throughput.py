@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.throughput import count_flops, measure, time_in_turns
 
 VIT_SIZES = {name: SIZES[name] for name in ("tiny", "small", "base")}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 NO_RANKER = "none"
 CLASSES = 1000
 SEED = 0
@@ -75,7 +78,13 @@ class Ranked(torch.nn.Module):
 
 
 def with_ranker(
-    model: Classifier, ranker: PatchRanker, ratio: float, images: torch.Tensor, precision: str, seconds: float
+    model: Classifier,
+    ranker: PatchRanker,
+    ratio: float,
+    images: torch.Tensor,
+    precision: str,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> dict[str, float]:
     """Operations for an image, and images a second of the full model and of the ranked one in turns."""
     ranked, device = Ranked(model, ranker, ratio).eval(), images.device
@@ -85,7 +94,7 @@ def with_ranker(
         with torch.inference_mode(), autocast(device, precision):
             ranked(images) if choose else model(images, every)
 
-    full, kept = time_in_turns([partial(work, False), partial(work, True)], device, seconds)
+    full, kept = time_in_turns([partial(work, False), partial(work, True)], device, seconds, clock)
     return {
         "flops_with_ranker": count_flops(ranked, images[:1]),
         "inference_with_ranker": len(images) / kept,
@@ -95,7 +104,7 @@ def with_ranker(
 
 def compare(arguments: argparse.Namespace) -> dict:
     """All figures, by keep ratio; operations and seconds are of one image."""
-    device = torch.device(arguments.device)
+    device, clock = torch.device(arguments.device), CLOCKS[arguments.clock]
     torch.manual_seed(SEED)
     model = build_model(arguments.size, arguments.image_size, arguments.patch_size).to(device)
     images = torch.randn(arguments.batch, 3, arguments.image_size, arguments.image_size, device=device)
@@ -109,7 +118,9 @@ def compare(arguments: argparse.Namespace) -> dict:
     for ratio in arguments.keep_ratio:
         order = torch.rand(arguments.batch, count, device=device).argsort(dim=1)
         kept = order[:, : kept_count(count, ratio)].sort(dim=1).values
-        speed = measure(model, images, kept, targets, device, arguments.precision, seconds=arguments.seconds)
+        speed = measure(
+            model, images, kept, targets, device, arguments.precision, seconds=arguments.seconds, clock=clock
+        )
         ratios[f"{ratio:g}"] = {
             "kept": kept.shape[1],
             "flops": speed.flops,
@@ -118,7 +129,11 @@ def compare(arguments: argparse.Namespace) -> dict:
             "full_inference": speed.full_inference,
             "training": speed.training,
             "full_training": speed.full_training,
-            **(with_ranker(model, ranker, ratio, images, arguments.precision, arguments.seconds) if ranker else {}),
+            **(
+                with_ranker(model, ranker, ratio, images, arguments.precision, arguments.seconds, clock)
+                if ranker
+                else {}
+            ),
         }
         print(f"keep ratio {ratio:g}: measured", file=sys.stderr, flush=True)
     return {"patches": count, "ratios": ratios}
@@ -158,6 +173,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--keep-ratio", type=ratios_in, default="0.25,0.5,0.75", help="with commas [0.25,0.5,0.75]")
     parser.add_argument("--batch", type=int, default=64 if cuda else 8, help="images at a time [64 on a GPU, else 8]")
     parser.add_argument("--seconds", type=float, default=3.0, help="measured for each keep ratio, about [3]")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="'cpu': what this process takes, where others share the core"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch [all cores]")
     parser.add_argument("--device", default="cuda" if cuda else "cpu", help="cpu or cuda")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], help="[fp16 on a GPU, else fp32]")
@@ -181,6 +199,7 @@ def main() -> None:
         "ranker": arguments.ranker,
         "batch": arguments.batch,
         "precision": arguments.precision,
+        "clock": arguments.clock,
         "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
         "threads": arguments.threads,
         "torch": torch.__version__,

@@ -45,8 +45,8 @@ class RankedSample(TarSample):
         return View(left, top, width, height, bool(self.flip[number]))
 
 
-class RankSource(Protocol):
-    """Where the samples of tars get the scores of their patches from."""
+class Scored(Protocol):
+    """A store, or whatever else knows what made its scores."""
 
     @property
     def content(self) -> str:
@@ -55,6 +55,10 @@ class RankSource(Protocol):
     @property
     def settings(self) -> Settings:
         """What made the scores, by the names that stores have for it."""
+
+
+class RankSource(Scored, Protocol):
+    """Where the samples of tars get the scores of their patches from."""
 
     @property
     def url(self) -> str:
@@ -156,6 +160,6 @@ def _told(grid: PatchGrid) -> str:
     return f"{grid.side} x {grid.side} patches ({grid.image_size} pixels in patches of {grid.patch_size})"
 
 
-def selector_name(source: RankSource) -> str:
+def selector_name(source: Scored) -> str:
     """What tables call its scores: what it says itself, if it was written by another program."""
     return str(source.settings.get("selector", {ranks.CONTENT: "ltrp", scores.CONTENT: "mae"}[source.content]))

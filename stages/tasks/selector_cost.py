@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -16,6 +16,7 @@ from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import mask_sizes
 from stages.density.scorer import DensityScorer
 from stages.ranking.mask_agreement import mask_flops
+from stages.samples.ranked import Scored
 from stages.settings.choices import Precision
 from stages.tasks.throughput import image_cost, time_in_turns
 from storage import ranks, scores
@@ -25,15 +26,6 @@ Config = TypeVar("Config", RankerConfig, MaeConfig)
 CPU = torch.device("cpu")
 SCORING = {"patches", "masks", "masks.kind", "masks.ratio", "removal", "distance"}
 """Settings of a store of scores that decide what they cost, beside the MAE's architecture."""
-
-
-class Scored(Protocol):
-    """A store, or whatever else has the settings that made scores, by a store's names."""
-
-    @property
-    def content(self) -> str: ...
-    @property
-    def settings(self) -> Settings: ...
 
 
 def selector_cost(

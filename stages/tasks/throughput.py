@@ -21,6 +21,7 @@ from stages.compute.autocast import autocast
 from stages.settings.choices import Precision
 from stages.tasks.task import Targets, TaskModel
 
+Clock = Callable[[], float]
 LEAST_ROUNDS = 3
 LEAST_SECONDS = 0.02
 """Of what is timed in one piece: quicker work is repeated, since a GPU is waited for after each piece."""
@@ -50,8 +51,10 @@ def measure(
     precision: Precision,
     *,
     seconds: float = 3.0,
+    clock: Clock | None = None,
 ) -> ModelSpeed:
-    """Times `model` on kept patches and on all of them in turns, about `seconds` in all.
+    """Times `model` on kept patches and on all of them in turns, about `seconds` in all, by `clock` as in
+    `time_in_turns`.
 
     Args: normalised images (B, 3, S, S) and `kept` (B, k) int64, from any device; `targets` of the same images.
     The model itself stays as it is, and so do torch's random numbers: a copy on `device` is measured.
@@ -67,9 +70,9 @@ def measure(
         model.eval()
         flops = [count_flops(model, images[:1], choice[:1]) for choice in choices]
         infer = _inference(model, device, precision)
-        taken = time_in_turns([partial(infer, images, choice) for choice in choices], device, seconds / 2)
+        taken = time_in_turns([partial(infer, images, choice) for choice in choices], device, seconds / 2, clock)
         train = _training(model.train(), images, targets, device, precision)
-        trained = time_in_turns([partial(train, choice) for choice in choices], device, seconds / 2)
+        trained = time_in_turns([partial(train, choice) for choice in choices], device, seconds / 2, clock)
     return ModelSpeed(
         flops[0], flops[-1], *(len(images) / each for pair in (taken, trained) for each in (pair[0], pair[-1]))
     )
@@ -93,32 +96,35 @@ def image_cost(
     return count_flops(model, images[:1]), taken / len(images)
 
 
-def time_in_turns(works: Sequence[Callable[[], object]], device: torch.device, seconds: float = 1.0) -> list[float]:
-    """Median seconds of each work.
+def time_in_turns(
+    works: Sequence[Callable[[], object]], device: torch.device, seconds: float = 1.0, clock: Clock | None = None
+) -> list[float]:
+    """Median seconds of each work, by the wall clock, or another such as `time.process_time`.
 
     They take turns for about `seconds`, at least `LEAST_ROUNDS` times after a warm-up, so that what else the machine
     does meets all of them.
     """
-    end = time.perf_counter() + seconds
+    clock = clock or time.perf_counter
+    end = clock() + seconds
     for work in works:
         work()  # what is done once: memory, choice of kernels
-    repeats = [max(1, int(LEAST_SECONDS / max(_timed(work, device, 1), 1e-6))) for work in works]
+    repeats = [max(1, int(LEAST_SECONDS / max(_timed(work, device, 1, clock), 1e-6))) for work in works]
     taken: list[list[float]] = [[] for _ in works]
     rounds = 0
-    while rounds < LEAST_ROUNDS or time.perf_counter() < end:
+    while rounds < LEAST_ROUNDS or clock() < end:
         for place in list(range(len(works)))[:: -1 if rounds % 2 else 1]:
-            taken[place].append(_timed(works[place], device, repeats[place]))
+            taken[place].append(_timed(works[place], device, repeats[place], clock))
         rounds += 1
     return [statistics.median(each) for each in taken]
 
 
-def _timed(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+def _timed(work: Callable[[], object], device: torch.device, repeats: int, clock: Clock) -> float:
     _wait_for(device)
-    started = time.perf_counter()
+    started = clock()
     for _ in range(repeats):
         work()
     _wait_for(device)
-    return (time.perf_counter() - started) / repeats
+    return (clock() - started) / repeats
 
 
 def _wait_for(device: torch.device) -> None:

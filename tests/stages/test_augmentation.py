@@ -67,7 +67,12 @@ def test_jitter_takes_brightness_contrast_and_saturation_times_factors_in_any_or
 
 def test_factors_of_jitter_lie_around_one_as_far_as_asked_for(monkeypatch) -> None:
     drawn: list[tuple[float, float]] = []
-    monkeypatch.setattr(augmentation, "uniform", lambda draws, low, high: drawn.append((low, high)) or 1.0)
+
+    def note(draws: object, low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 1.0
+
+    monkeypatch.setattr(augmentation, "uniform", note)
     for strength in (0.4, 1.5):
         jitter_colours(Image.fromarray(PIXELS), strength, 0)
     assert drawn == [(0.6, 1.4)] * 3 + [(0.0, 2.5)] * 3

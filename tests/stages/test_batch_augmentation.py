@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -112,9 +111,9 @@ def test_with_both_some_batches_are_mixed_and_others_cut() -> None:
 
 
 @pytest.mark.parametrize(("count", "options"), [(1, (0.8, 1.0)), (4, (0.0, 0.0))])
-def test_one_image_alone_and_what_is_not_to_be_mixed_stay_as_they_are(count: int, options: Any) -> None:
+def test_one_image_alone_and_what_is_not_to_be_mixed_stay_as_they_are(count: int, options: tuple[float, float]) -> None:
     images, classes = images_of(count), one_hot(count)
-    mix(images, classes, *options, (0,))
+    mix(images, classes, options[0], options[1], (0,))
     assert torch.equal(images, images_of(count))
     assert torch.equal(classes, one_hot(count))
 

@@ -35,7 +35,7 @@ TARS = {"a": ["a1", "a2", "bad", "a3"], "b": ["b1", "b2", "b3"]}
 BAD = "not an image of a known format (JPEG, PNG, WEBP, BMP, PPM, TIFF, GIF)"
 KEYS = [key for keys in TARS.values() for key in keys if key != "bad"]
 FINE = PatchGrid(64, 16)
-EVERYTHING = {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "random_erasing": 0.5}
+EVERYTHING: dict[str, Any] = {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "random_erasing": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_augmentation_comes_in_the_published_order_and_the_ranker_sees_what_the_
 ) -> None:
     """Crop, RandAugment and jitter, then normalised, then erased; ranked last."""
     (batch,) = fresh(folder, small_ranker, 1, size=7, **EVERYTHING)
-    augment = ImageAugmentation(32, EVERYTHING["auto_augment"], EVERYTHING["color_jitter"])  # type: ignore[arg-type]
+    augment = ImageAugmentation(32, EVERYTHING["auto_augment"], EVERYTHING["color_jitter"])
     expected = []
     for key in KEYS:
         pixels = augment(crop_of(key, 0, 32)[1], 0, key, 0)

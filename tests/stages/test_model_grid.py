@@ -22,7 +22,7 @@ def grid(ranked: PatchGrid = RANKED, **sizes: Any) -> PatchGrid:
 @pytest.mark.parametrize(
     "sizes", [{"image_size": 224}, {"patch_size": 16}, {"image_size": 224, "patch_size": 16}], ids=str
 )
-def test_one_of_the_two_sizes_decides_the_other(sizes: dict[str, int]) -> None:
+def test_one_of_the_two_sizes_decides_the_other(sizes: dict[str, Any]) -> None:
     assert grid(**sizes) == PatchGrid(224, 16)
 
 
@@ -82,6 +82,6 @@ def test_nothing_is_downloaded_to_know_a_grid(monkeypatch: pytest.MonkeyPatch) -
     ],
     ids=str,
 )
-def test_sizes_of_another_grid_are_refused_with_both_grids(sizes: dict[str, int], message: str) -> None:
+def test_sizes_of_another_grid_are_refused_with_both_grids(sizes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         grid(**sizes)
