@@ -33,6 +33,9 @@ class ShardConfig(StageSettings):
         None, ge=1, description="Number of built-in scenes to draw, instead of --images."
     )
     scene_size: int = Field(96, ge=SMALLEST_SIDE, description="Side of the built-in scenes in pixels.")
+    scene_shapes: list[str] = Field(
+        [], description="Shapes of the objects in the built-in scenes, such as disc; by default all eight."
+    )
     out: Annotated[str, Group.DATA] = Field(
         min_length=1, description="Folder for the tars and their index: local, s3://, gs:// or az://."
     )
@@ -81,6 +84,8 @@ class ShardConfig(StageSettings):
             raise ValueError("expected coco or masks, not both")
         if self.scenes is not None and (self.coco is not None or self.masks is not None):
             raise ValueError("coco and masks belong to images, not to scenes")
+        if self.scene_shapes and self.scenes is None:
+            raise ValueError("scene_shapes belongs to scenes")
         if self.drawn_on != "auto" and self.coco is None and self.masks is None:
             raise ValueError("drawn_on belongs to coco or masks")
         return self
