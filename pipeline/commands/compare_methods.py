@@ -21,7 +21,7 @@ TABLE_FILE, PLOT_FILE = "methods.md", "methods.png"
 
 @command(
     "compare-methods --data val=work/val --method ltrp=work/ranker --method random --method centre --out work/methods",
-    "compare-methods --data a=work/a --data b=work/b --method grad-cam=work/plain/full-1.0-seed0 --method contrast "
+    "compare-methods --data a=work/a --data b=work/b --method grad-cam=work/plain/full-seed0 --method contrast "
     "--out work/methods",
 )
 @config_option

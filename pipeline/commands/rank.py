@@ -24,7 +24,7 @@ DEFAULT = RankConfig.model_fields["method"].default
 
 @command(
     "rank --shards work/shards --ranker work/ranker --out work/ranks",
-    "rank --shards work/shards --method grad-cam --model work/classify/full-1.0-seed0 --out work/grad-cam",
+    "rank --shards work/shards --method grad-cam --model work/classify/full-seed0 --out work/grad-cam",
 )
 @config_option
 @options_of(RankConfig, ExecutionConfig)
@@ -77,8 +77,6 @@ def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callab
         precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
     store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
     computed = "" if method.width is None else f", {precision}"
-    click.echo(
-        f"{counted(len(shards), 'shard')}, {method.described}{computed}, {counted(config.views, 'view')} → {config.out}",
-        err=True,
-    )
+    what = f"{counted(len(shards), 'shard')}, {method.described}{computed}, {counted(config.views, 'view')}"
+    click.echo(f"{what} → {config.out}", err=True)
     return run_shards(RankStage(config, precision), store, shards, executor, execution)

@@ -51,7 +51,9 @@ def trained_classes(path: str) -> frozenset[str] | None:
         if place.exists(name):
             noted = read_json_object(place, name).get("classes")
             where = f"{place.url}/{name}"
-            if not isinstance(noted, Mapping) or not all(isinstance(noted.get(each), list) for each in ("ids", "names")):
+            if not isinstance(noted, Mapping) or not all(
+                isinstance(noted.get(each), list) for each in ("ids", "names")
+            ):
                 raise ValueError(f"{where}: classes: expected ids and names")
             classes = Classes(tuple(noted["ids"]), tuple(map(str, noted["names"])))
             refuse_odd_classes(classes, where)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stages.comparison.comparison import Spread
-from stages.comparison.method_coverage import DataSet, Group, MethodComparison
+from stages.comparison.method_coverage import DataSet, Group, Line, MethodComparison
 from stages.comparison.plot import COLOURS
 
 MORE_COLOURS = ("#8c8c00", "#1b1b9c", "#b30059", "#00a3a3", "#595959", "#ff7f7f", "#3d5c1f", "#b38fdf")
@@ -35,13 +35,17 @@ def draw_methods(found: MethodComparison) -> bytes:
             _draw(axes, found, data, ratio)
             axes.set_title(f"{data.name}: {data.images} images, {data.truth}\n{kept} of {found.patches} patches kept")
             axes.set_xlabel(f"coverage at keep ratio {ratio:g}")
-        row[0].set_yticks(range(len(found.lines)), [line.name for line in found.lines])
+        row[0].set_yticks(range(len(found.lines)), [f"{line.name}{_mark(line, data)}" for line in found.lines])
         row[0].set_ylim(len(found.lines) - 0.4, -0.6)
     figure.suptitle("How much of each category the kept patches cover")
     figure.legend(handles=_legend(found), loc="outside lower center", ncols=3)
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
+
+
+def _mark(line: Line, data: DataSet) -> str:
+    return "*" if any(line.name in group.learned_by for group in data.groups) else ""
 
 
 def _line_height(data: DataSet) -> float:
@@ -80,7 +84,9 @@ def _point(axes: Axes, spread: Spread, y: float, colour: str, group: Group) -> N
 
 def _legend(found: MethodComparison) -> list[Line2D]:
     grey = "#404040"
-    kinds = dict.fromkeys(kind for data in found.data for kind in (["learned", "not learned"] if data.splits else ["all"]))
+    kinds = dict.fromkeys(
+        kind for data in found.data for kind in (["learned", "not learned"] if data.splits else ["all"])
+    )
     handles = [
         Line2D(
             [],
@@ -93,6 +99,8 @@ def _legend(found: MethodComparison) -> list[Line2D]:
         )
         for kind in kinds
     ]
+    if any(_mark(line, data) for line in found.lines for data in found.data):
+        handles.append(Line2D([], [], linestyle="none", label="* learned some of these classes"))
     handles.append(Line2D([], [], color=grey, linewidth=BAR_WIDTH, label="95% interval over images"))
     if any(line.runs > 1 for line in found.lines):
         handles.append(Line2D([], [], color=grey, alpha=0.3, linewidth=BAND_WIDTH, label="± deviation over runs"))

@@ -51,7 +51,7 @@ def _cell(spread: Spread | None) -> str:
 def _notes(found: MethodComparison) -> Iterator[str]:
     if any(data.splits for data in found.data):
         yield ""
-        yield "\\* A method that learned the one part of these classes and not the other."
+        yield "\\* Of a method that learned the one part of the classes and not the other."
     for note in found.notes:
         yield ""
         yield note

@@ -52,14 +52,14 @@ class CompareMethodsConfig(StageSettings):
 
     data: Annotated[list[str], Group.DATA] = Field(
         min_length=1,
-        description="Data set with masks or boxes, as NAME=SHARDS: a folder, glob, brace pattern or index file. Give it "
-        "again for several.",
+        description="Data set with masks or boxes, as NAME=SHARDS: a folder, glob, brace pattern or index file; give "
+        "it again for several.",
     )
     method: Annotated[list[str], Group.MODEL] = Field(
         min_length=1,
-        description="Method of rank, as NAME or NAME=MODEL: the model, ranker or store of scores that it looks through. "
-        "Several of one name are runs with other seeds; LABEL:NAME=MODEL sets other trainings apart. In a store's path "
-        "{data} stands for the data set.",
+        description="Method of rank, as NAME or NAME=MODEL: the model, ranker or store of scores that it looks "
+        "through. Several of one name are runs with other seeds; LABEL:NAME=MODEL sets other trainings apart. In a "
+        "store's path {data} stands for the data set.",
     )
     out: Annotated[str, Group.DATA] = Field(
         description="Folder for ranks, table and plot; created, or resumed if it exists."
@@ -94,9 +94,7 @@ class CompareMethodsConfig(StageSettings):
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )
-    batch_size: int | None = Field(
-        None, ge=1, description="Images per batch; by default what suits model and device."
-    )
+    batch_size: int | None = Field(None, ge=1, description="Images per batch; by default what suits model and device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
 
     @property
@@ -106,9 +104,13 @@ class CompareMethodsConfig(StageSettings):
         for text in self.data:
             name, _, shards = text.partition("=")
             if not re.fullmatch(NAME, name) or not shards:
-                raise ValueError(f"data: expected NAME=SHARDS with a name of letters, digits, '-' and '_', got {text!r}")
+                raise ValueError(
+                    f"data: expected NAME=SHARDS with a name of letters, digits, '-' and '_', got {text!r}"
+                )
             if name in found:
-                raise ValueError(f"data: expected a name for each data set, got {name} twice: {found[name].shards} and {shards}")
+                raise ValueError(
+                    f"data: expected a name for each data set, got {name} twice: {found[name].shards} and {shards}"
+                )
             found[name] = NamedData(name, shards)
         return list(found.values())
 
@@ -125,8 +127,8 @@ class CompareMethodsConfig(StageSettings):
         for run in found:
             if run.path is None and sum(other.line == run.line for other in found) > 1:
                 raise ValueError(
-                    f"method: expected a model for each of several runs of {run.line}, got one without: set it apart as "
-                    f"LABEL:{run.method}"
+                    f"method: expected a model for each of several runs of {run.line}, got one without: set it "
+                    f"apart as LABEL:{run.method}"
                 )
         return found
 
@@ -139,7 +141,9 @@ class CompareMethodsConfig(StageSettings):
             if run.path is None:
                 raise ValueError(f"learned: expected NAME=FILE, got {text!r}")
             if run.line not in lines:
-                raise ValueError(f"learned: expected a method that is compared ({', '.join(sorted(lines))}), got {run.line}")
+                raise ValueError(
+                    f"learned: expected a method that is compared ({', '.join(sorted(lines))}), got {run.line}"
+                )
             if found.setdefault(run.line, run.path) != run.path:
                 raise ValueError(f"learned: expected one file for {run.line}, got {found[run.line]} and {run.path}")
         return found

@@ -46,7 +46,5 @@ class RankConfig(StageSettings):
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )
-    batch_size: int | None = Field(
-        None, ge=1, description="Images per batch; by default what suits model and device."
-    )
+    batch_size: int | None = Field(None, ge=1, description="Images per batch; by default what suits model and device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
