@@ -1,10 +1,13 @@
 """How much faster a vision transformer is on the patches that are kept, with and without a ranker in front of it.
 
     python benchmarks/kept_patch_throughput.py --size base --keep-ratio 0.25,0.5,0.75 --batch 64 --device cuda
+    python benchmarks/kept_patch_throughput.py --size base --ranker ltrp-small-112 --threads 1
 
-Needs torch, timm, torchvision and this repository, and no data: weights and images are random. Each keep ratio is
-measured in turns with the full model beside it, so that what else the machine does meets both. The ranker sees all
-patches and takes the same images at a time; what it costs is added to inference, and training reads cached scores.
+Needs torch, timm, torchvision and this repository, and no data: the model's weights and images are random. Each keep
+ratio is measured in turns with the full model beside it, so that what else the machine does meets both; inference with
+a ranker, which ranks all patches of the same images first, likewise. Training reads cached scores. A ranker of a size
+by name is random and sees images as the model does; one that was trained (a name of the package, a folder) at its own
+resolution, to which it resizes them.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,11 +24,14 @@ from torch.nn.functional import cross_entropy, one_hot
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from ranker import PatchRanker
 from ranker.network import SIZES, PatchRankingTransformer, RankerConfig
-from ranker.selection import kept_count, top_patches
+from ranker.pretrained import RankerCheckpoint
+from ranker.selection import kept_count
+from stages.compute.autocast import autocast
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.tasks.throughput import image_cost, measure
+from stages.tasks.throughput import count_flops, measure, time_in_turns
 
 VIT_SIZES = {name: SIZES[name] for name in ("tiny", "small", "base")}
 NO_RANKER = "none"
@@ -49,17 +56,41 @@ def build_model(size: str, image_size: int, patch_size: int) -> Classifier:
     return Classifier(KeptPatchEncoder(vit), CLASSES, cross_entropy)
 
 
-class Chooser(torch.nn.Module):
-    """A ranker with random weights, and the choice of the patches that it puts first."""
+def build_ranker(name: str, image_size: int, patch_size: int) -> PatchRanker:
+    if name not in SIZES:
+        return PatchRanker.from_pretrained(name)
+    config = RankerConfig(image_size=image_size, patch_size=patch_size, **SIZES[name])
+    return PatchRanker(RankerCheckpoint(config, PatchRankingTransformer(config).state_dict(), {}))
 
-    def __init__(self, size: str, image_size: int, patch_size: int) -> None:
+
+class Ranked(torch.nn.Module):
+    """A model on the patches that a ranker puts first."""
+
+    def __init__(self, model: Classifier, ranker: PatchRanker, ratio: float) -> None:
         super().__init__()
-        self.network = PatchRankingTransformer(
-            RankerConfig(image_size=image_size, patch_size=patch_size, **SIZES[size])
-        )
+        self.model, self.ranker, self.ratio = model, ranker, ratio
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return top_patches(self.network(images), 0.5)  # a whole sort, so that any ratio takes the same time
+        return self.model(images, self.ranker.keep(images, self.ratio, self.model.encoder.patch_size))
+
+
+def with_ranker(
+    model: Classifier, ranker: PatchRanker, ratio: float, images: torch.Tensor, precision: str, seconds: float
+) -> dict[str, float]:
+    """Operations for an image, and images a second of the full model and of the ranked one in turns."""
+    ranked, device = Ranked(model, ranker, ratio).eval(), images.device
+    every = torch.arange(model.encoder.grid**2, device=device).expand(len(images), -1)
+
+    def work(choose: bool) -> None:
+        with torch.inference_mode(), autocast(device, precision):
+            ranked(images) if choose else model(images, every)
+
+    full, kept = time_in_turns([partial(work, False), partial(work, True)], device, seconds)
+    return {
+        "flops_with_ranker": count_flops(ranked, images[:1]),
+        "inference_with_ranker": len(images) / kept,
+        "full_inference_beside_it": len(images) / full,
+    }
 
 
 def compare(arguments: argparse.Namespace) -> dict:
@@ -70,12 +101,9 @@ def compare(arguments: argparse.Namespace) -> dict:
     images = torch.randn(arguments.batch, 3, arguments.image_size, arguments.image_size, device=device)
     classes = torch.randint(CLASSES, (arguments.batch,), device=device)
     targets = {"classes": one_hot(classes, CLASSES).float()}
-    chooser_flops = chooser_seconds = None
+    ranker = None
     if arguments.ranker != NO_RANKER:
-        chooser = Chooser(arguments.ranker, arguments.image_size, arguments.patch_size).eval().to(device)
-        chooser_flops, chooser_seconds = image_cost(
-            chooser, images, device=device, precision=arguments.precision, seconds=arguments.seconds
-        )
+        ranker = build_ranker(arguments.ranker, arguments.image_size, arguments.patch_size).to(device)
     count = model.encoder.grid**2
     ratios = {}
     for ratio in arguments.keep_ratio:
@@ -90,8 +118,7 @@ def compare(arguments: argparse.Namespace) -> dict:
             "full_inference": speed.full_inference,
             "training": speed.training,
             "full_training": speed.full_training,
-            "flops_with_ranker": None if chooser_flops is None else speed.flops + chooser_flops,
-            "inference_with_ranker": None if chooser_seconds is None else 1 / (1 / speed.inference + chooser_seconds),
+            **(with_ranker(model, ranker, ratio, images, arguments.precision, arguments.seconds) if ranker else {}),
         }
         print(f"keep ratio {ratio:g}: measured", file=sys.stderr, flush=True)
     return {"patches": count, "ratios": ratios}
@@ -101,7 +128,7 @@ COLUMNS = {
     "GFLOP": ("flops", "full_flops", 1e9),
     "with ranker": ("flops_with_ranker", "full_flops", 1e9),
     "inference": ("inference", "full_inference", 1.0),
-    "inference with ranker": ("inference_with_ranker", "full_inference", 1.0),
+    "inference with ranker": ("inference_with_ranker", "full_inference_beside_it", 1.0),
     "training": ("training", "full_training", 1.0),
 }
 """Images a second, but for the operations of one image; beside each how many times that of the full model."""
@@ -112,7 +139,7 @@ def table(report: dict) -> str:
     for ratio, result in report["ratios"].items():
         row = [ratio, str(result["kept"])]
         for key, full, unit in COLUMNS.values():
-            value = result[key]
+            value = result.get(key)
             row += ["-", "-"] if value is None else [f"{value / unit:.4g}", f"{value / result[full]:.2f}"]
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -123,7 +150,9 @@ def parse() -> argparse.Namespace:
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=VIT_SIZES, default="tiny", help="of the model [tiny]")
-    parser.add_argument("--ranker", choices=[*SIZES, NO_RANKER], default="nano", help="size of the ranker [nano]")
+    parser.add_argument(
+        "--ranker", default="nano", help=f"{', '.join(SIZES)}, a trained one by name or folder, or {NO_RANKER} [nano]"
+    )
     parser.add_argument("--image-size", type=int, default=224, help="pixels a side [224]")
     parser.add_argument("--patch-size", type=int, default=16, help="pixels a side [16]")
     parser.add_argument("--keep-ratio", type=ratios_in, default="0.25,0.5,0.75", help="with commas [0.25,0.5,0.75]")

@@ -15,7 +15,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ranker.patch_ranker import PatchRanker
-from ranker.selection import top_patches
 
 
 class KeptPatches(nn.Module):
@@ -62,18 +61,9 @@ class KeptPatches(nn.Module):
 
         Raises ValueError where the ranker cannot rank that many patches.
         """
-        (high, wide), (rows, columns) = self._patch_size, images.shape[-2:]
-        rows, columns, config = rows // high, columns // wide, self.ranker.config
-        if config.head == "cls" and (rows, columns) != (config.grid, config.grid):
-            raise ValueError(
-                f"the transformer sees {rows}x{columns} patches, the ranker {config.grid}x{config.grid}: expected the "
-                "same (a ranker of head 'token' takes any)"
-            )
-        size = (rows * config.patch_size, columns * config.patch_size)
         pixels = (images * self.std + self.mean).float()
-        if pixels.shape[-2:] != size:
-            pixels = nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
-        return top_patches(self.ranker.rank((pixels - self.ranker.mean) / self.ranker.std), self.ratio)
+        normalised = (pixels - self.ranker.mean) / self.ranker.std
+        return self.ranker.keep(normalised, self.ratio, self._patch_size)
 
     def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
         """What `vit` makes of the kept patches of images (B, 3, H, W); the other arguments are for `vit`."""

@@ -50,26 +50,57 @@ class PatchRanker(nn.Module):
         return super().train(False)
 
     @torch.no_grad()  # not inference_mode: scores made in it could not be used where gradients are wanted
-    def rank(self, images: Tensor) -> Tensor:
+    def rank(self, images: Tensor, patch_size: int | tuple[int, int] | None = None) -> Tensor:
         """Images (B, 3, S, S) → scores of their patches in raster order (B, L) float32, higher for those that matter
         more; scores of different images do not compare.
 
         Images are uint8, or floats that ImageNet's mean and standard deviation have been taken out of. A ranker with
-        head 'token' takes any height and width that are multiples of the patch size. Raises ValueError for images of
-        another shape or type.
+        head 'token' takes any height and width that are multiples of the patch size.
+
+        With `patch_size` (one number, or height and width), that of a model which sees the same images at another
+        resolution, scores are of its patches: the images are resized so that the ranker sees the same grid.
+
+        Raises ValueError for images of another shape or type, and for a grid that the ranker does not rank.
         """
+        if patch_size is not None:
+            images = self._resized(images, patch_size)
         self._refuse_unfit(images)
         if images.dtype == torch.uint8:
             images = (images.float() / 255 - self.mean) / self.std
         scores: Tensor = self.network(images.to(self.network.cls_token.dtype)).float()
         return scores
 
-    def keep(self, images: Tensor, ratio: float) -> Tensor:
-        """Images as for `rank` → indices of the patches to keep (B, k) int64, sorted; k is `ratio` of L, rounded, and
-        at least 1. Raises ValueError for a ratio that is not in (0, 1]."""
-        return top_patches(self.rank(images), ratio)
+    def keep(self, images: Tensor, ratio: float, patch_size: int | tuple[int, int] | None = None) -> Tensor:
+        """Images and `patch_size` as for `rank` → indices of the patches to keep (B, k) int64, sorted; k is `ratio` of
+        L, rounded, and at least 1. Raises ValueError as `rank`, and for a ratio that is not in (0, 1]."""
+        return top_patches(self.rank(images, patch_size), ratio)
 
     forward = rank
+
+    def _resized(self, images: Tensor, patch_size: int | tuple[int, int]) -> Tensor:
+        """Images of a model with patches of that size → normalised, in the ranker's patches, the same grid of them."""
+        high, wide = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+        config = self.config
+        fits = images.ndim == 4 and images.shape[1] == 3 and min(high, wide) >= 1
+        if not (fits and images.shape[2] >= high and images.shape[3] >= wide):
+            raise ValueError(
+                f"images: expected shape (B, 3, H, W) of at least one patch of {high} x {wide}, got "
+                f"{tuple(images.shape)}"
+            )
+        rows, columns = images.shape[2] // high, images.shape[3] // wide
+        if config.head == "cls" and (rows, columns) != (config.grid, config.grid):
+            raise ValueError(
+                f"images: {images.shape[2]} x {images.shape[3]} pixels in patches of {high} x {wide} are {rows} x "
+                f"{columns} patches: expected the {config.grid} x {config.grid} of the ranker (one of head 'token' "
+                "takes any)"
+            )
+        seen = images[..., : rows * high, : columns * wide]
+        size = (rows * config.patch_size, columns * config.patch_size)
+        if seen.shape[2:] == size or not (images.dtype == torch.uint8 or images.is_floating_point()):
+            return seen
+        pixels = seen.float() / 255 if images.dtype == torch.uint8 else seen.float() * self.std + self.mean
+        pixels = nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
+        return (pixels - self.mean) / self.std
 
     def _refuse_unfit(self, images: Tensor) -> None:
         size, patch = self.config.image_size, self.config.patch_size

@@ -175,7 +175,7 @@ def measure_line(
         groups=tuple(group for group, _ in groups),
         images=first.images,
         truth=first.truth,
-        patches=first.grid.n_patches,
+        patches=first.source.grid.n_patches,
         in_view=tuple(tuple(labels[id_] for id_ in sorted(image)) for image in any_area.in_view),
         coverage={
             group.name: {ratio: spread_of(list(map(of, areas[ratio])), of(means[ratio])) for ratio in areas}

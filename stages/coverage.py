@@ -17,21 +17,21 @@ from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.controlled import control_settings, with_control
-from stages.samples.ranked import RankedSample, join_ranks, read_ranked, selector_name
+from stages.samples.ranked import RankedSample, RankSource, StoredRanks, selector_name
 from stages.settings.coverage import CoverageConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
+from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.objects import Object
 from stages.tasks.runs import TaskRun, plan_runs
-from stages.tasks.survey import choose_classes, read_class_names, read_excluded, survey_truths
+from stages.tasks.survey import choose_classes, read_class_names, survey_truths
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
-from storage.dense_scores import PatchGrid, open_dense, patch_grid
-from storage.patch_store import PatchStore
+from storage.dense_scores import open_dense
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -48,10 +48,9 @@ class Covered:
     """Indices of classes."""
     truth: Literal["masks", "boxes"]
     options: TaskOptions
-    store: PatchStore
-    grid: PatchGrid
+    source: StoredRanks
     shards: list[ShardEntry]
-    """As of `join_ranks`."""
+    """As of `source.join`."""
     images: int
 
 
@@ -65,9 +64,10 @@ def cover(
     to cover.
     """
     store = with_control(open_dense(config.ranks), config.control)
+    source = StoredRanks(store)
     given = expand_shards(config.shards)
-    shards = join_ranks(given, store)
-    grid = patch_grid(store)
+    shards = source.join(given)
+    grid = source.grid
     truth = config.truth
     if truth == "auto":
         truth = "masks" if "seg.png" in next(iter(read_shard(ShardEntry(shards[0].url)))).fields else "boxes"
@@ -80,7 +80,7 @@ def cover(
         ignore_classes=tuple(config.ignore_classes),
         mask_values=parse_mask_values(config.mask_values),
     )
-    truths, classes = _find_classes(config, task, options, store, given, shards, tell)
+    truths, classes = _find_classes(config, task, options, source, given, shards, tell)
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset[int]()
 
     runs = list(plan_runs(config.select, config.keep_ratio, config.seeds))
@@ -91,7 +91,7 @@ def cover(
     }
     covered = {run: CoveredArea() for run in runs}
     done = 0
-    with closing(_kept(truths, grid, store, shards, choosers, config.decode_threads)) as images:
+    with closing(_kept(truths, source, shards, choosers, config.decode_threads)) as images:
         for areas, kept in images:
             for run in runs:
                 covered[run].update(areas, kept[run])
@@ -100,7 +100,7 @@ def cover(
                 through(done, n_images)
     own, other = set(classes.ids), {classes.ids[index] for index in excluded}
     _refuse_nothing_covered(covered[runs[0]], own, other, describe(shards), n_images)
-    return Covered(covered, classes, excluded, truth, options, store, grid, shards, n_images)
+    return Covered(covered, classes, excluded, truth, options, source, shards, n_images)
 
 
 def measure_coverage(
@@ -108,7 +108,8 @@ def measure_coverage(
 ) -> list[tuple[TaskRun, TaskResult]]:
     """A result for each selector at each keep ratio. Hears, tells and raises as `cover`."""
     covered = cover(config, through, tell)
-    classes, excluded, store, grid = covered.classes, covered.excluded, covered.store, covered.grid
+    classes, excluded, source = covered.classes, covered.excluded, covered.source
+    grid = source.grid
     own, other = set(classes.ids), {classes.ids[index] for index in excluded}
 
     def result(run: TaskRun) -> TaskResult:
@@ -118,7 +119,7 @@ def measure_coverage(
         metrics = {"coverage": every.mean} | ({"coverage of excluded": seen.mean} if seen else {})
         return TaskResult(
             task=NAME,
-            selector=(config.selector or selector_name(store)) if SELECTORS[run.select].uses_scores else run.select,
+            selector=(config.selector or selector_name(source)) if SELECTORS[run.select].uses_scores else run.select,
             select=run.select,
             select_version=SELECTORS[run.select].noted_version,
             keep_ratio=run.keep_ratio,
@@ -138,9 +139,9 @@ def measure_coverage(
                 "truth": covered.truth,
                 "ignore_classes": config.ignore_classes,
                 **({"mask_values": dict(covered.options.mask_values)} if covered.options.mask_values else {}),
-                **control_settings(store),
+                **control_settings(source.store),
             },
-            judged_on=judged_on(covered.shards, store),
+            judged_on=judged_on(covered.shards, source),
         )
 
     return [(run, result(run)) for run in covered.areas]
@@ -150,7 +151,7 @@ def _find_classes(
     config: CoverageConfig,
     task: Task,
     options: TaskOptions,
-    store: PatchStore,
+    source: RankSource,
     given: Sequence[ShardEntry],
     shards: Sequence[ShardEntry],
     tell: Callable[[str], None],
@@ -162,7 +163,7 @@ def _find_classes(
         named_by_file(lists, ClassList(str(config.class_names), names))  # refuses numbers of several meanings
     merged = merge_lists(lists)
     truths, where = TruthReader(task, options, merged.numbers), describe(shards)
-    found = survey_truths(truths, store, shards, config.decode_threads)
+    found = survey_truths(truths, source, shards, config.decode_threads)
     if found.pixels:
         refuse_masks_of_two_values(found, options, where, needs_two=False)
         refuse_uniform_masks(found, options, where)
@@ -181,13 +182,13 @@ def _refuse_nothing_covered(area: CoveredArea, own: set[int], other: set[int], w
 
 def _kept(
     truths: TruthReader,
-    grid: PatchGrid,
-    store: PatchStore,
+    source: RankSource,
     shards: Sequence[ShardEntry],
     choosers: dict[TaskRun, KeptViews],
     threads: int,
 ) -> Generator[tuple[Areas, dict[TaskRun, np.ndarray]], None, None]:
     """Of each image the areas of its categories, and what each run keeps."""
+    grid = source.grid
 
     def look(sample: RankedSample) -> tuple[Areas, dict[TaskRun, np.ndarray]]:
         view = sample.view(0)
@@ -195,7 +196,7 @@ def _kept(
         kept = {run: chooser.choose(sample, 0, pixels, EVALUATION) for run, chooser in choosers.items()}
         return _areas(truths.read(sample), view, grid.side), kept
 
-    samples = (sample for shard in shards for sample in read_ranked(store, shard))
+    samples = (sample for shard in shards for sample in source.read(shard))
     with closing(prefetch(look, samples, threads=threads, ahead=16 * threads)) as looked:
         yield from looked
 

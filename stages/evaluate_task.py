@@ -22,27 +22,28 @@ from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
-from stages.samples.controlled import with_control
-from stages.samples.ranked import RankedSample, join_ranks, read_ranked, refuse_other_grid
+from stages.samples.rank_source import open_source
+from stages.samples.ranked import RankedSample, RankSource, refuse_other_grid
 from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, match_lists, named_by_file, read_class_lists
+from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import refuse_unjudgeable
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
-from stages.tasks.survey import read_class_names, read_excluded
-from stages.tasks.task import Task
+from stages.tasks.survey import read_class_names
+from stages.tasks.task import Classes, Task, TaskModel
 from stages.tasks.throughput import measure
 from stages.tasks.truths import TruthReader
 from stages.training.recipe import fastest_precision
-from storage.dense_scores import PatchGrid, open_dense
+from storage.dense_scores import PatchGrid
 from storage.locations import locate
-from storage.patch_store import PatchStore
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
+from storage.text import counted
 
 EVALUATION = "evaluation"
 """What a selector that draws, draws for: the same each time."""
@@ -78,10 +79,11 @@ def evaluate_task(
     if config.mask_values and saved.task != "segment":
         raise ValueError(f"mask_values: expected none for {saved.task}, which has no masks")
     options = dataclasses.replace(saved.options, mask_values=parse_mask_values(config.mask_values))
-    store = with_control(open_dense(config.ranks), config.control)
+    device = torch.device(resolve_device(config.device))
+    source = open_source(config, device)
     grid = PatchGrid(saved.encoder.image_size, saved.encoder.patch_size)
-    refuse_other_grid(store, grid, f"the model {config.model}")
-    shards = join_ranks(expand_shards(config.shards), store)
+    refuse_other_grid(source, grid, f"the model {config.model}")
+    shards = source.join(expand_shards(config.shards))
     classes = saved.classes
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
     lists = read_class_lists(task, shards)
@@ -91,9 +93,8 @@ def evaluate_task(
     for note in matched.notes:
         tell(note)
     truths = TruthReader(task, options, matched.numbers)
-    refuse_unjudgeable(truths, store, shards, classes, excluded, config.decode_threads)
+    refuse_unjudgeable(truths, source, shards, classes, excluded, config.decode_threads)
 
-    device = torch.device(resolve_device(config.device))
     precision = fastest_precision(device)
     select = config.select or saved.run.select
     ratio = 1.0 if select == "full" else config.keep_ratio or saved.run.keep_ratio
@@ -103,7 +104,7 @@ def evaluate_task(
     metric = task.metric(classes, options)
     model.to(device)
     done, first = 0, None
-    with closing(_batches(truths, views, store, shards, config)) as batches, torch.inference_mode():
+    with closing(_batches(truths, views, source, shards, config)) as batches, torch.inference_mode():
         for batch in batches:
             first = first or batch
             with autocast(device, precision):
@@ -113,25 +114,15 @@ def evaluate_task(
             metric.update(answers, batch.truths, [seen.view for seen in batch.seen])
             done += len(batch.seen)
             through(done, n_images)
-    assert first is not None, "join_ranks gives no empty shards"
+    if first is None:
+        key, reason = next(iter(source.skipped.items()))
+        raise ValueError(f"{source.url}: none of {n_images} images can be used; the first: {key}: {reason}")
+    if done < n_images:
+        through(done, done)
     throughput = None
     if config.throughput:
-        sample = first.samples[0]
-        choose = partial(views.choose, sample, 0, first.seen[0].pixels, EVALUATION)
-        asked = store if SELECTORS[select].uses_scores else None
-        targets = [
-            task.targets(truth, classes, seen.view, grid.image_size)
-            for truth, seen in zip(first.truths, first.seen, strict=True)
-        ]
-        speed = measure(model, first.images(), first.kept(), task.collate(targets), device=device, precision=precision)
-        flops, seconds = selector_cost(asked, choose, device=device, precision=precision, batch_size=len(first.seen))
-        throughput = Throughput(
-            device=device.type,
-            batch_size=len(first.seen),
-            **dataclasses.asdict(speed),
-            selector_flops=flops,
-            selector_seconds=seconds,
-        )
+        chooses_by = source if SELECTORS[select].uses_scores else None
+        throughput = _measured(model, task, classes, views, chooses_by, first, device, precision)
     left = set(range(len(classes))) - excluded if excluded else None
     return TaskResult(
         task=saved.task,
@@ -142,25 +133,55 @@ def evaluate_task(
         patches=grid.n_patches,
         kept=kept,
         seed=saved.run.seed,
-        images=n_images,
+        images=done,
         metrics=without_nan(metric.compute()),
         left_metrics=without_nan(metric.compute(left)) if left else None,
         excluded=[classes.labels[index] for index in sorted(excluded)],
         by_class=without_nan({classes.labels[index]: value for index, value in sorted(metric.by_class().items())}),
         recipe=saved.recipe,
-        judged_on={**judged_on(shards, store), **_judged_how(task, truths)},
+        judged_on={**judged_on(shards, source), **_judged_how(task, truths)},
         training_seconds=saved.training_seconds,
         throughput=throughput,
-        notes=tuple(_notes(saved, select, precision)),
+        notes=tuple(_notes(saved, select, precision, source)),
     )
 
 
-def _notes(saved: SavedTask, select: Select, precision: Precision) -> Iterator[str]:
+def _measured(
+    model: TaskModel,
+    task: Task,
+    classes: Classes,
+    views: KeptViews,
+    source: RankSource | None,
+    batch: EvaluationBatch,
+    device: torch.device,
+    precision: Precision,
+) -> Throughput:
+    """On the images of a batch; `source` of the scores that patches are chosen by, if they are."""
+    size = len(batch.seen)
+    targets = [
+        task.targets(truth, classes, seen.view, seen.pixels.shape[0])
+        for truth, seen in zip(batch.truths, batch.seen, strict=True)
+    ]
+    speed = measure(model, batch.images(), batch.kept(), task.collate(targets), device=device, precision=precision)
+    choose = partial(views.choose, batch.samples[0], 0, batch.seen[0].pixels, EVALUATION)
+    flops, seconds = selector_cost(source, choose, device=device, precision=precision, batch_size=size)
+    return Throughput(
+        device=device.type,
+        batch_size=size,
+        **dataclasses.asdict(speed),
+        selector_flops=flops,
+        selector_seconds=seconds,
+    )
+
+
+def _notes(saved: SavedTask, select: Select, precision: Precision, source: RankSource) -> Iterator[str]:
     trained, judged = saved.select_version or 1, SELECTORS[select].version
     if select == saved.run.select and trained != judged:
         yield f"trained on patches that version {trained} of {select} chose, judged on those of version {judged}"
     if precision != "fp32":
         yield f"judged in {precision}"
+    for key, reason in list(source.skipped.items())[:1]:
+        yield f"{counted(len(source.skipped), 'image')} skipped, the first: {key}: {reason}"
 
 
 def _judged_how(task: Task, truths: TruthReader) -> dict[str, Any]:
@@ -176,22 +197,22 @@ def _judged_how(task: Task, truths: TruthReader) -> dict[str, Any]:
     return how
 
 
-def judged_on(shards: Sequence[ShardEntry], store: PatchStore) -> dict[str, Any]:
+def judged_on(shards: Sequence[ShardEntry], source: RankSource) -> dict[str, Any]:
     """What must be the same for two results to be compared."""
-    return {"shards.sha256": checksum(shards), "views.crop": store.settings.get("views.crop")}
+    return {"shards.sha256": checksum(shards), "views.crop": source.settings.get("views.crop")}
 
 
 def _batches(
     truths: TruthReader,
     views: KeptViews,
-    store: PatchStore,
+    source: RankSource,
     shards: Sequence[ShardEntry],
     config: EvaluateTaskConfig,
 ) -> Generator[EvaluationBatch, None, None]:
     def look(sample: RankedSample) -> tuple[RankedSample, KeptView, Any]:
         return sample, views.look(sample, 0, EVALUATION), truths.read(sample)
 
-    samples = (sample for shard in shards for sample in read_ranked(store, shard))
+    samples = (sample for shard in shards for sample in source.read(shard, scored=views.uses_scores))
     with closing(prefetch(look, samples, threads=config.decode_threads, ahead=2 * config.batch_size)) as looked:
         while batch := list(islice(looked, config.batch_size)):
             yield EvaluationBatch(*(list(each) for each in zip(*batch, strict=True)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ranker.losses import RankingLoss
     from stages.methods.method import Method
     from stages.selectors.selector import Selector
+    from stages.tasks.kept_patches import KeptPatchEncoder
     from stages.tasks.task import Task
 
 
@@ -34,6 +35,14 @@ def _task(found: Any) -> Task:
     if missing := missing_from(task):
         raise ValueError(f"expected a class with all of stages.tasks.task.Task, got {found!r} without {missing[0]}")
     return task
+
+
+def _encoder(found: Any) -> type[KeptPatchEncoder]:
+    from stages.tasks.kept_patches import KeptPatchEncoder
+
+    if not (isinstance(found, type) and issubclass(found, KeptPatchEncoder)):
+        raise ValueError(f"expected a class of stages.tasks.kept_patches.KeptPatchEncoder, got {found!r}")
+    return found
 
 
 def _method(found: Any) -> type[Method]:
@@ -61,6 +70,7 @@ SELECTORS: Table[Selector] = Table(
         "topk": "stages.selectors.topk:topk",
         "topk+cluster": "stages.selectors.topk_cluster:topk_cluster",
         "random": "stages.selectors.random_patches:random_patches",
+        "random-fixed": "stages.selectors.random_fixed:random_fixed",
         "centre": "stages.selectors.centre:centre",
         "lowest": "stages.selectors.lowest:lowest",
         "full": "stages.selectors.full:full",
@@ -74,6 +84,9 @@ METHODS: Table[type[Method]] = Table(
     {
         "ltrp": "stages.methods.ltrp:Ltrp",
         "grad-cam": "stages.methods.grad_cam:GradCam",
+        "evit": "stages.methods.evit:Evit",
+        "dynamicvit": "stages.methods.dynamicvit:DynamicVit",
+        "gfnet": "stages.methods.gfnet:Gfnet",
         "attention": "stages.methods.attention:ClsAttention",
         "attention-dino": "stages.methods.attention_dino:DinoAttention",
         "tome": "stages.methods.tome:TokenMerging",
@@ -99,6 +112,18 @@ TASKS: Table[Task] = Table(
     _task,
 )
 """What is learnt on kept patches."""
+
+ENCODERS: Table[type[KeptPatchEncoder]] = Table(
+    "encoders",
+    {
+        "plain": "stages.tasks.kept_patches:KeptPatchEncoder",
+        "evit": "stages.tasks.encoders.evit:EvitEncoder",
+        "dynamicvit": "stages.tasks.encoders.dynamicvit:DynamicVitEncoder",
+    },
+    _encoder,
+)
+"""Vision transformers under a classifier: plain, or ones that drop tokens on their way, which are classes of
+`stages.tasks.encoders.dropping.TokenDroppingEncoder`."""
 
 LOSSES: Table[RankingLoss] = Table(
     "losses",

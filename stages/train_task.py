@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import partial
+from typing import Any
 
 import torch
 
 from ranker.selection import kept_count
+from stages.images.augmentation import ImageAugmentation
 from stages.report import Message, Summary, Tell
 from stages.samples.controlled import control_settings, with_control
-from stages.samples.ranked import join_ranks, refuse_other_grid, selector_name
+from stages.samples.rank_source import open_source
+from stages.samples.ranked import RankSource, StoredRanks, refuse_other_grid, selector_name
+from stages.samples.ranked_now import RankedNow
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.architecture import begin_encoder
@@ -26,22 +30,27 @@ from stages.tasks.class_lists import (
     read_class_lists,
 )
 from stages.tasks.classes_file import read_classes
+from stages.tasks.encoders.teacher import Teacher
+from stages.tasks.excluded_classes import excluded_lines, read_excluded
+from stages.tasks.fresh_batches import FreshBatches
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
+from stages.tasks.model_grid import model_grid
 from stages.tasks.models import MODEL_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
+from stages.tasks.recipes import TaskRecipe
 from stages.tasks.runs import TaskRun
-from stages.tasks.settings import task_settings
-from stages.tasks.survey import read_class_names, read_excluded, read_lines
+from stages.tasks.settings import FRESH_VIEWS, stored_views, task_settings
+from stages.tasks.survey import read_class_names
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
-from storage.dense_scores import open_dense, patch_grid
+from storage.dense_scores import open_dense
 from storage.json_files import read_json_object
 from storage.locations import locate
-from storage.patch_store import PatchStore, fingerprint
+from storage.patch_store import Settings, fingerprint
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -66,11 +75,15 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         tell(Message(text))
 
     task, place = TASKS[config.task], locate(config.out)
-    store = with_control(open_dense(config.ranks), config.control)
-    options = config.options(patch_grid(store).image_size)
+    config.dropping()  # refuses what does not fit
+    source = open_source(config)
+    grid = model_grid(config, source)
+    options, recipe = config.options(grid.image_size), config.recipe()
+    ImageAugmentation(grid.image_size, recipe.auto_augment, recipe.color_jitter)  # refuses what it does not know
+    teacher = Teacher(config.teacher, grid) if config.teacher else None
     given = expand_shards(config.shards)
-    shards = join_ranks(given, store)
-    evaluation = join_evaluation(config)
+    shards = source.join(given)
+    evaluation = join_evaluation(config, source)
     lists, eval_lists = (read_class_lists(task, each) for each in (given, evaluation[1] if evaluation else []))
     names = read_class_names(config.class_names) if config.class_names else None
     if names:
@@ -84,7 +97,7 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         "mask_values": config.mask_values,
         "class_names": names,
         "index_names": digest(lists, eval_lists),
-        "exclude_classes": read_lines(config.exclude_classes) if config.exclude_classes else None,
+        "exclude_classes": excluded_lines(config.exclude_classes) if config.exclude_classes else None,
         "shards": checksum(shards),
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
@@ -96,7 +109,9 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
     else:
         say(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
         truths = TruthReader(task, options, merged.numbers)
-        classes = classes_to_learn(truths, store, shards, names or merged.names, threads, say)
+        classes = classes_to_learn(truths, source, shards, names or merged.names, threads, say)
+    if teacher:
+        teacher.refuse_other_classes(classes)
     # A mistake there is not to show after hours of training.
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
     if evaluation:
@@ -113,16 +128,18 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
     return classes
 
 
-def join_evaluation(config: TrainTaskConfig) -> tuple[PatchStore, list[ShardEntry]] | None:
+def join_evaluation(config: TrainTaskConfig, trained_on: RankSource) -> tuple[RankSource, list[ShardEntry]] | None:
     """What the models are judged on, if anything. Raises ValueError when it does not fit what they are trained on."""
     if not config.eval_shards and config.eval_ranks is None:
         return None
-    if not config.eval_shards or config.eval_ranks is None:
+    if not config.eval_shards or (config.eval_ranks is None and config.ranker is None):
         missing = "eval_ranks" if config.eval_shards else "eval_shards"
         raise ValueError(f"{missing}: expected both eval_shards and eval_ranks, or neither")
-    store, trained_on = with_control(open_dense(config.eval_ranks), config.control), open_dense(config.ranks)
-    refuse_other_grid(store, patch_grid(trained_on), f"the training's store {trained_on.place.url}")
-    return store, join_ranks(expand_shards(config.eval_shards), store)
+    source = trained_on
+    if config.eval_ranks is not None:
+        source = StoredRanks(with_control(open_dense(config.eval_ranks), config.control))
+        refuse_other_grid(source, trained_on.grid, f"the training's {trained_on.content} {trained_on.url}")
+    return source, source.join(expand_shards(config.eval_shards))
 
 
 def run_train_task(config: TrainTaskConfig, run: TaskRun, processes: Processes, tell: Tell) -> None:
@@ -143,10 +160,11 @@ class TrainTask(TrainingStage[TaskBatch]):
     def __init__(self, config: TrainTaskConfig, run: TaskRun, processes: Processes) -> None:
         self._config, self._run, self._processes = config, run, processes
         self.place = locate(config.out).child(run.name)
-        self._store = store = with_control(open_dense(config.ranks), config.control)
-        self._grid = patch_grid(store)
+        self._source = source = open_source(config, processes.device)
+        begun = read_json_object(self.place, SETTINGS_FILE) if self.place.exists(SETTINGS_FILE) else None
+        self._grid = model_grid(config, source, begun)
         given = expand_shards(config.shards)
-        self._shards = join_ranks(given, store)
+        self._shards = source.join(given)
         self._lists = merge_lists(read_class_lists(TASKS[config.task], given))
         self._n_images = sum(shard.nsamples or 0 for shard in self._shards)
         self._classes = read_classes(locate(config.out), CLASSES_FILE)
@@ -159,21 +177,28 @@ class TrainTask(TrainingStage[TaskBatch]):
             accumulate=config.accumulate,
             precision=chosen_precision(config.precision, processes.device),
         )
-        self._recipe = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2))
+        self._recipe = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2), ema_decay=recipe.ema_decay)
         torch.manual_seed(run.seed)
-        self._architecture, encoder, start = begin_encoder(
-            self._grid,
-            size=config.size,
-            init=config.init,
-            drop_path=recipe.drop_path,
-            final_norm=recipe.final_norm,
-        )
+        dropping, self._teacher = config.dropping(), None
+        if dropping and config.teacher:
+            self._teacher = teacher = Teacher(config.teacher, self._grid)
+            self._architecture, encoder = teacher.pupil(dropping, recipe.drop_path)
+            start: str | None = teacher.sha256
+        else:
+            self._architecture, encoder, start = begin_encoder(
+                self._grid,
+                size=config.size,
+                init=config.init,
+                drop_path=recipe.drop_path,
+                final_norm=recipe.final_norm,
+                dropping=dropping,
+            )
         self._model = TASKS[config.task].model(encoder, self._classes, self._options)
         self._common = task_settings(
             config.task,
             recipe,
             self._options,
-            store,
+            stored_views(source.settings) if isinstance(source, StoredRanks) else FRESH_VIEWS,
             self._shards,
             start,
             self._architecture,
@@ -181,50 +206,51 @@ class TrainTask(TrainingStage[TaskBatch]):
             self._recipe.precision,
             flip=config.flip,
         )
-        own = {
-            "scores": fingerprint(store.settings),
-            **control_settings(store),
-            "select": run.select,
-            "keep_ratio": run.keep_ratio,
-        }
+        if self._teacher:
+            self._common["teacher"] = start
+        own = {**_scored_by(source), "select": run.select, "keep_ratio": run.keep_ratio}
         self._select_version = SELECTORS[run.select].noted_version
         self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
 
     def prepare(self) -> Ingredients[TaskBatch]:
-        config, run, recipe, grid = self._config, self._run, self._config.recipe(), self._grid
-        kept = kept_count(grid.n_patches, run.keep_ratio)
-        n_views = self._n_images * self._store.settings["views"]
+        config, recipe = self._config, self._config.recipe()
+        kept, n_patches = kept_count(self._grid.n_patches, self._run.keep_ratio), self._grid.n_patches
+        device = self._processes.device
+        teacher = self._teacher.to(device) if self._teacher else None
+        is_pretrained = config.init or config.teacher
         return Ingredients(
             model=self._model,
-            objective=partial(task_objective, device=self._processes.device),
-            batches=TaskBatches(
-                TASKS[config.task],
-                self._options,
-                self._classes,
-                KeptViews(grid, run.select, kept, seed=run.seed, n_views=n_views),
-                self._store,
-                self._shards,
-                grid,
-                flip=config.flip,
-                mixup=recipe.mixup,
-                seed=run.seed,
-                threads=config.decode_threads,
-                numbers=self._lists.numbers,
-            ),
+            objective=partial(task_objective, device=device, teacher=teacher),
+            batches=self._batches(recipe, kept),
             recipe=self._recipe,
-            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if config.init else 1.0),
+            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if is_pretrained else 1.0),
             opening=(
-                f"{self._n_images} images to train on; {kept} of {grid.n_patches} patches kept ({run.select}); "
+                f"{self._n_images} images to train on; {kept} of {n_patches} patches kept ({self._run.select}); "
                 f"{len(self._classes)} classes; {self._recipe.steps} steps of {self._recipe.batch_size} in "
                 f"{self._recipe.precision}"
             ),
         )
 
+    def _batches(self, recipe: TaskRecipe, kept: int) -> TaskBatches | FreshBatches:
+        config, run, source, grid = self._config, self._run, self._source, self._grid
+        given = (TASKS[config.task], self._options, self._classes)
+        drawn: dict[str, Any] = {
+            "flip": config.flip,
+            "seed": run.seed,
+            "threads": config.decode_threads,
+            "numbers": self._lists.numbers,
+        }
+        if isinstance(source, RankedNow):
+            return FreshBatches(*given, source, self._shards, grid, run.select, kept, recipe, **drawn)
+        n_views = self._n_images * source.settings["views"]
+        views = KeptViews(grid, run.select, kept, seed=run.seed, n_views=n_views)
+        return TaskBatches(*given, views, source.store, self._shards, grid, mixup=recipe.mixup, **drawn)
+
     def finish(self, done: Done) -> TrainTaskSummary:
         saved = SavedTask(
             self._config.task,
             self._run,
-            self._config.selector or selector_name(self._store),
+            self._config.selector or selector_name(self._source),
             self._architecture,
             self._classes,
             self._options,
@@ -238,3 +264,9 @@ class TrainTask(TrainingStage[TaskBatch]):
 
     def found(self) -> TrainTaskSummary:
         return TrainTaskSummary(self.place.url, self._recipe.steps, self._recipe.steps)
+
+
+def _scored_by(source: StoredRanks | RankedNow) -> Settings:
+    if isinstance(source, RankedNow):
+        return source.decisive
+    return {"scores": fingerprint(source.settings), **control_settings(source.store)}

@@ -16,7 +16,7 @@ from storage.locations import locate
 
 @command(
     "evaluate-task --model work/classify/topk-0.25-seed0 --shards val --ranks val-ranks --out judged",
-    "evaluate-task --model model --shards val --ranks val-ranks --out judged --select random",
+    "evaluate-task --model model --shards val --ranker ltrp-small-112 --out judged --select random",
 )
 @config_option
 @options_of(EvaluateTaskConfig)
@@ -27,8 +27,17 @@ def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     Also with another selector, keep ratio or store than it was trained with. The speed at this ratio stands beside that
     of the same model on all patches, with and without the cost of choosing them.
     """
-    settings = PipelineFile.read(config).section("evaluate_task", given(flags, EvaluateTaskConfig))
+    settings = PipelineFile.read(config).section("evaluate_task", ranked_by(given(flags, EvaluateTaskConfig)))
     ctx.exit(run_evaluate_task_command(settings))
+
+
+def ranked_by(flags: dict[str, Any]) -> dict[str, Any]:
+    """A store or a ranker that is given takes the place of whichever of the two the settings file has."""
+    if "ranker" in flags and "ranks" not in flags:
+        return {**flags, "ranks": None}
+    if "ranks" in flags and "ranker" not in flags:
+        return {**flags, "ranker": None}
+    return flags
 
 
 def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:

@@ -76,7 +76,8 @@ def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callab
         stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
         precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
     store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
-    computed = "" if method.width is None else f", {precision}"
-    what = f"{counted(len(shards), 'shard')}, {method.described}{computed}, {counted(config.views, 'view')}"
-    click.echo(f"{what} → {config.out}", err=True)
+    name = [] if config.method == DEFAULT else [config.method]
+    arithmetic = [] if method.width is None else [precision]
+    told = [counted(len(shards), "shard"), *name, method.described, *arithmetic, counted(config.views, "view")]
+    click.echo(f"{', '.join(told)} → {config.out}", err=True)
     return run_shards(RankStage(config, precision), store, shards, executor, execution)

@@ -9,7 +9,7 @@ import click
 import cloup
 
 from pipeline.commands.compare import run_compare_command
-from pipeline.commands.evaluate_task import run_evaluate_task_command
+from pipeline.commands.evaluate_task import ranked_by, run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
 from pipeline.hints import next_command
@@ -28,7 +28,7 @@ EVALUATION_FILE = "evaluation.json"
 
 @command(
     "train-task classify --shards work/shards --ranks work/ranks --out work/classify",
-    "train-task segment --shards a --ranks a-ranks --eval-shards b --eval-ranks b-ranks --out out --keep-ratio 0.25,1",
+    "train-task classify --shards train --ranker ltrp-small-112 --image-size 224 --eval-shards val --out out",
 )
 @cloup.argument("task", type=click.Choice(list(TASKS)), required=False)
 @config_option
@@ -43,7 +43,7 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     if flags["task"] is None and "task" not in file.sections.get("train_task", {}):
         raise click.UsageError(f"TASK is missing: expected one of {', '.join(TASKS)}", ctx)
-    settings = file.section("train_task", given(flags, TrainTaskConfig))
+    settings = file.section("train_task", ranked_by(given(flags, TrainTaskConfig)))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     ctx.exit(run_train_task_command(settings, execution))
 
@@ -60,21 +60,21 @@ def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecution
         for number, run in enumerate(runs, start=1):
             title, train = f"{config.task} {number}/{len(runs)}", partial(run_train_task, elsewhere, run)
             tell_left_out(run_and_show(title, train, execution, out.child(run.name), lock))
-            if config.eval_ranks is not None:
+            if config.eval_shards:
                 _evaluate(_evaluation(config, run, execution))
-        if config.eval_ranks is not None:
+        if config.eval_shards:
             return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
     model = f"{config.out}/{runs[0].name}"
-    click.echo(
-        next_command("evaluate-task", "--model", model, "--shards", "SHARDS", "--ranks", "RANKS", "--out", "OUT")
-    )
+    by = ("--ranks", "RANKS") if config.ranker is None else ("--ranker", config.ranker)
+    click.echo(next_command("evaluate-task", "--model", model, "--shards", "SHARDS", *by, "--out", "OUT"))
     return 0
 
 
 def _evaluate(config: EvaluateTaskConfig) -> None:
     """Unless that was done with the same settings before."""
     place = locate(config.out)
-    settings = config.model_dump_json(exclude={"device", "decode_threads"}, indent=1).encode()
+    free = {"device", "decode_threads"} | (set() if config.ranker else {"ranker", "crop"})
+    settings = config.model_dump_json(exclude=free, indent=1).encode()
     if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
         return
     run_evaluate_task_command(config)
@@ -82,12 +82,13 @@ def _evaluate(config: EvaluateTaskConfig) -> None:
 
 
 def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig) -> EvaluateTaskConfig:
-    assert config.eval_ranks is not None
     out = f"{locate(config.out).url}/{run.name}"
     return EvaluateTaskConfig(
         model=out,
         shards=config.eval_shards,
         ranks=config.eval_ranks,
+        ranker=config.ranker if config.eval_ranks is None else None,
+        crop=config.crop,
         out=out,
         select=None,
         keep_ratio=None,

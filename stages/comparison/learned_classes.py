@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from stages.glancing.files import MODEL_FILE as GLANCE_FILE
 from stages.tasks.classes_file import refuse_odd_classes
+from stages.tasks.excluded_classes import excluded_lines, plain_name
 from stages.tasks.models import MODEL_FILE
-from stages.tasks.survey import read_lines
 from stages.tasks.task import Classes
 from storage.json_files import read_json_object
 from storage.locations import locate
 
-DESCRIPTIONS = (MODEL_FILE, "gfnet.json")
+DESCRIPTIONS = (MODEL_FILE, GLANCE_FILE)
 """Files of folders of trained models, with a field `classes`: of `train-task` and `train-gfnet`."""
 
 
@@ -27,15 +28,10 @@ class Split:
     others: tuple[int, ...]
 
 
-def plain_name(name: str) -> str:
-    """As names of two lists are compared: "car_side" is "Car side"."""
-    return " ".join(name.replace("_", " ").split()).lower()
-
-
 def read_learned(path: str) -> frozenset[str]:
-    """Plain names from a file with one per line; empty lines and what follows "#" are skipped. Raises ValueError for a
-    file that names none."""
-    names = [plain_name(line.partition("#")[0]) for line in read_lines(path)]
+    """Plain names from a file with one per line, or from the lists that come along, `imagenet` or `imagenet:coco`;
+    empty lines and what follows "#" are skipped. Raises ValueError for a file that names none."""
+    names = [plain_name(line.partition("#")[0]) for line in excluded_lines(path)]
     if not any(names):
         raise ValueError(f"{path}: expected names of classes, one per line, got none")
     return frozenset(filter(None, names))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from stages.methods.method import Method, MethodConfig
 from storage.dense_scores import PatchGrid
@@ -16,7 +17,7 @@ GRID = ("image_size", "patch_size")
 class GridMethod(Method):
     """A method in the grid that the settings choose."""
 
-    takes = GRID
+    takes: ClassVar[Sequence[str]] = GRID
 
     def __init__(self, grid: PatchGrid) -> None:
         self.grid = grid

@@ -4,7 +4,8 @@ judged on."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -12,30 +13,106 @@ from stages.images.views import View
 from stages.samples.joined import join_store, match_samples
 from storage import ranks, scores
 from storage.dense_scores import PatchGrid, patch_grid, read_dense
-from storage.patch_store import PatchStore
+from storage.patch_store import PatchStore, Settings
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RankedSample:
-    """A sample with V views of L patches; arrays as in `storage.dense_scores`."""
+class TarSample:
+    """A sample, and where it lies."""
 
     tar: str
     """Its name: keys of several tars may be the same."""
     sample: Sample
-    score: np.ndarray  # (V, L) float32
-    box: np.ndarray  # (V, 4) int32
-    flip: np.ndarray  # (V,) bool
 
     @property
     def key(self) -> str:
         return self.sample.key
 
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RankedSample(TarSample):
+    """One with V views of L patches; arrays as in `storage.dense_scores`."""
+
+    score: np.ndarray  # (V, L) float32
+    box: np.ndarray  # (V, 4) int32
+    flip: np.ndarray  # (V,) bool
+
     def view(self, number: int) -> View:
         """Just what was ranked."""
         left, top, width, height = self.box[number].tolist()
         return View(left, top, width, height, bool(self.flip[number]))
+
+
+class RankSource(Protocol):
+    """Where the samples of tars get the scores of their patches from."""
+
+    @property
+    def content(self) -> str:
+        """As of `storage.patch_store.PatchStore`."""
+
+    @property
+    def settings(self) -> Settings:
+        """What made the scores, by the names that stores have for it."""
+
+    @property
+    def url(self) -> str:
+        """For messages."""
+
+    @property
+    def grid(self) -> PatchGrid:
+        """Of the scores."""
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Why samples that were read could not be used, by key."""
+
+    def join(self, shards: Sequence[ShardEntry]) -> list[ShardEntry]:
+        """The shards that have samples to use, with the numbers of these. Raises ValueError where there are none."""
+
+    def read(self, shard: ShardEntry, *, scored: bool = True) -> Iterator[RankedSample]:
+        """The usable samples of one of them, in the tar's order; without `scored` nobody looks at their scores. Raises
+        ValueError naming the tar when it is not as it was."""
+
+    def survey(self, shard: ShardEntry) -> Iterator[RankedSample]:
+        """The same, when nobody looks at scores or pixels: among them may be some that cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredRanks:
+    """A store that has all of them, and with that the views that were ranked."""
+
+    store: PatchStore
+
+    @property
+    def content(self) -> str:
+        return self.store.content
+
+    @property
+    def settings(self) -> Settings:
+        return self.store.settings
+
+    @property
+    def url(self) -> str:
+        return self.store.place.url
+
+    @property
+    def grid(self) -> PatchGrid:
+        return patch_grid(self.store)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        return {}  # the store has none that cannot be used
+
+    def join(self, shards: Sequence[ShardEntry]) -> list[ShardEntry]:
+        return join_ranks(shards, self.store)
+
+    def read(self, shard: ShardEntry, *, scored: bool = True) -> Iterator[RankedSample]:
+        return read_ranked(self.store, shard)
+
+    def survey(self, shard: ShardEntry) -> Iterator[RankedSample]:
+        return read_ranked(self.store, shard)
 
 
 def join_ranks(shards: Sequence[ShardEntry], store: PatchStore) -> list[ShardEntry]:
@@ -67,16 +144,18 @@ def read_ranked(store: PatchStore, shard: ShardEntry) -> Iterator[RankedSample]:
         yield RankedSample(shard.name, sample, dense.score[row], dense.box[row], dense.flip[row])
 
 
-def refuse_other_grid(store: PatchStore, expected: PatchGrid, whose: str) -> None:
-    """Raises ValueError naming the store when its patches are others."""
-    got = patch_grid(store)
-    if got != expected:
-        raise ValueError(
-            f"{store.place.url}: expected scores of images of {expected.image_size} pixels in patches of "
-            f"{expected.patch_size}, as {whose} has; got {got.image_size} and {got.patch_size}"
-        )
+def refuse_other_grid(source: RankSource, expected: PatchGrid, whose: str) -> None:
+    """Raises ValueError naming the source when its patches are others. Their sizes in pixels may differ: what is shown
+    of an image is the same."""
+    got = source.grid
+    if got.side != expected.side:
+        raise ValueError(f"{source.url}: expected scores of {_told(expected)}, as {whose} has; got {_told(got)}")
 
 
-def selector_name(store: PatchStore) -> str:
-    """What tables call the scores of a store: what it says itself, if it was written by another program."""
-    return str(store.settings.get("selector", {ranks.CONTENT: "ltrp", scores.CONTENT: "mae"}[store.content]))
+def _told(grid: PatchGrid) -> str:
+    return f"{grid.side} x {grid.side} patches ({grid.image_size} pixels in patches of {grid.patch_size})"
+
+
+def selector_name(source: RankSource) -> str:
+    """What tables call its scores: what it says itself, if it was written by another program."""
+    return str(source.settings.get("selector", {ranks.CONTENT: "ltrp", scores.CONTENT: "mae"}[source.content]))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stages.compute.randomness import Draws
+from stages.compute.randomness import Draws, draws_for
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Candidates:
     """(S, S, 3) uint8: the view as the model will see it."""
     patch_size: int
     draws: Draws
-    """Random numbers that belong to this view, or to it in one epoch of training."""
+    """Random numbers that belong to this view, or to it in one epoch of training where the selector draws anew."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,11 +39,23 @@ class Selector:
     """Whether it looks at random numbers: every draw keeps others."""
     version: int
     """Goes up whenever it comes to choose other patches."""
+    fixed: bool = False
+    """Whether what it draws for a view is the same in every epoch of training."""
+
+    @property
+    def draws_anew(self) -> bool:
+        """Whether it keeps other patches of the same view in each epoch."""
+        return self.draws and not self.fixed
 
     @property
     def noted_version(self) -> int | None:
         """As models and results note it: the first is not noted."""
         return self.version if self.version > 1 else None
+
+    def draws_of(self, seed: int, key: str, view: int, turn: str | int) -> Draws:
+        """What it draws from for a view of the sample `key`, in an epoch or another `turn`."""
+        identity = (seed, "select", key, view)
+        return draws_for(*identity, turn) if self.draws_anew else draws_for(*identity)
 
     def __call__(self, candidates: Candidates, count: int) -> np.ndarray:
         """Raises ValueError for something else than `count` of the patches."""
@@ -59,7 +71,7 @@ class Selector:
 
 
 def selector(
-    *, uses_scores: bool, draws: bool = False, version: int = 1
+    *, uses_scores: bool, draws: bool = False, version: int = 1, fixed: bool = False
 ) -> Callable[[Callable[[Candidates, int], np.ndarray]], Selector]:
     """Makes a selector of a function; for what the arguments mean see `Selector`."""
-    return lambda choose: Selector(choose, uses_scores, draws, version)
+    return lambda choose: Selector(choose, uses_scores, draws, version, fixed)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from stages.settings.groups import Group
-from stages.settings.stage_settings import KeepRatios, Seeds, StageSettings
+from stages.settings.stage_settings import CROP, EvaluationCrop, KeepRatios, Seeds, StageSettings
 from stages.tables import METHODS
 from stages.tasks.mask_values import parse_mask_values
 
@@ -66,8 +66,8 @@ class CompareMethodsConfig(StageSettings):
     )
     learned: Annotated[list[str], Group.DATA] = Field(
         [],
-        description="Classes that a method learned, as NAME=FILE, one per line; by default those that the folders of "
-        "its models name.",
+        description="Classes that a method learned, as NAME=FILE, one per line, or NAME=imagenet; by default those that "
+        "the folders of its models name.",
     )
     keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
         [0.1, 0.25, 0.5], description="Fractions of patches to keep."
@@ -90,7 +90,7 @@ class CompareMethodsConfig(StageSettings):
     patch_size: Annotated[int | None, Group.MODEL] = Field(
         None, ge=1, description="Side of a patch in pixels, where no model decides it; by default that of the models."
     )
-    crop: float = Field(0.875, gt=0, le=1, description="Fraction of the short side that the evaluation crop takes.")
+    crop: EvaluationCrop = Field(0.875, description=CROP)
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )

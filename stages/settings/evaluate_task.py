@@ -19,13 +19,26 @@ class EvaluateTaskConfig(StageSettings):
     shards: Annotated[list[str], Group.DATA] = Field(
         description="Shards to evaluate on: folders, globs, brace patterns or index files."
     )
-    ranks: Annotated[str, Group.DATA] = Field(description="Store of the scores of their patches: of rank, or of score.")
+    ranks: Annotated[str | None, Group.DATA] = Field(
+        None, description="Store of the scores of their patches: of rank, or of score. This or --ranker is needed."
+    )
+    ranker: Annotated[str | None, Group.DATA] = Field(
+        None,
+        description="Ranker that ranks the images as they are read, instead of --ranks: a name of the package, a "
+        "folder of train-ranker, hf://OWNER/NAME, or a published .pth file.",
+    )
     out: Annotated[str, Group.DATA] = Field(description="Folder for the result (result.json).")
     select: Annotated[Select | None, Group.RECIPE] = Field(
         None, description="How patches are chosen, if not as in training."
     )
     keep_ratio: Annotated[float | None, Group.RECIPE] = Field(
         None, gt=0, le=1, description="Fraction of patches to keep, if not that of training."
+    )
+    crop: float = Field(
+        0.875,
+        gt=0,
+        le=1,
+        description="Fraction of the short side that the evaluation crop takes, with --ranker; a store has its own.",
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
@@ -34,7 +47,9 @@ class EvaluateTaskConfig(StageSettings):
     )
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one per line: all metrics are also reported without these."
+        None,
+        description="File of classes, one per line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "All metrics are also reported without these.",
     )
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost, in turns with the model on all patches."

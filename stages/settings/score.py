@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stages.settings.choices import Decode, Distance, Masking, Removal
 from stages.settings.groups import Group
-from stages.settings.stage_settings import Seed, StageSettings
+from stages.settings.stage_settings import CROP, EvaluationCrop, Seed, StageSettings
 
 
 class ScoreConfig(StageSettings):
@@ -24,7 +24,7 @@ class ScoreConfig(StageSettings):
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
-    crop: float = Field(0.875, gt=0, le=1, description="Fraction of the short side that the evaluation crop takes.")
+    crop: EvaluationCrop = Field(0.875, description=CROP)
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     masking: Annotated[Masking, Group.RECIPE] = Field(
         "partition",

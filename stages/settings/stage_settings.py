@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
-from stages.settings.choices import Select
+from stages.settings.choices import Crop, Select, WholeImage
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What random generators take."""
@@ -21,6 +21,23 @@ def _are_ratios(ratios: list[float]) -> list[float]:
 
 
 KeepRatios = Annotated[list[float], Field(min_length=1), AfterValidator(_are_ratios)]
+
+
+def _is_crop(value: object) -> Crop:
+    if value in get_args(WholeImage):
+        return value  # type: ignore[return-value]  # as told by the line above
+    if isinstance(value, float | int) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    words = " or ".join(map(repr, get_args(WholeImage)))
+    raise ValueError(f"expected more than 0 and at most 1, {words}, got {value!r}")
+
+
+EvaluationCrop = Annotated[Crop, PlainValidator(_is_crop)]
+CROP = (
+    "What view 0 shows: the central square with this part of the short side; or all of the image, as a 'stretch' to a "
+    "square or in a 'letterbox' of grey bars."
+)
+"""Its help."""
 Selects = Annotated[list[Select], Field(min_length=1)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 

@@ -24,7 +24,8 @@ from storage.shard_index import ShardEntry
 
 
 class TaskBatch(NamedTuple):
-    """`images` (B, 3, S, S) uint8, the indices `kept` (B, k) int64, and what the model is to say of them.
+    """`images` (B, 3, S, S), uint8 or normalised, the indices `kept` (B, k) int64, and what the model is to say of
+    them.
 
     With `mix` below 1 each image is to be mixed with that of the batch read backwards, which gets the rest.
     """
@@ -100,16 +101,23 @@ class TaskBatches:
         return float(max(share, 1 - share))
 
 
-def task_objective(model: nn.Module, device: torch.device) -> Callable[[TaskBatch], dict[str, Tensor]]:
-    """The loss of a `TaskModel`."""
+def task_objective(
+    model: nn.Module, device: torch.device, teacher: Callable[[Tensor, Tensor], Targets] | None = None
+) -> Callable[[TaskBatch], dict[str, Tensor]]:
+    """The loss of a `TaskModel`. What a `teacher` says of the same images and patches is among the targets."""
 
     def objective(batch: TaskBatch) -> dict[str, Tensor]:
-        images = normalise(batch.images.to(device, non_blocking=True))
+        images = batch.images.to(device, non_blocking=True)
+        if not images.is_floating_point():
+            images = normalise(images)
         targets = {name: each.to(device, non_blocking=True) for name, each in batch.targets.items()}
         if batch.mix < 1:
             images = torch.lerp(images.flip(0), images, batch.mix)
             targets["classes"] = torch.lerp(targets["classes"].flip(0), targets["classes"], batch.mix)
-        losses: dict[str, Tensor] = model(images, batch.kept.to(device, non_blocking=True), targets)
+        kept = batch.kept.to(device, non_blocking=True)
+        if teacher is not None:
+            targets |= teacher(images, kept)
+        losses: dict[str, Tensor] = model(images, kept, targets)
         return losses
 
     return objective

@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from stages.images.views import View
+from stages.images.views import View, seen_part
 from stages.ranking.quality import CONFIDENCE, RESAMPLES, Estimate
 
 Areas = Mapping[int, np.ndarray]
@@ -33,13 +33,12 @@ LEAST_AREA = 1.0
 
 
 def mask_areas(mask: np.ndarray, view: View, grid: int) -> dict[int, np.ndarray]:
-    """`Areas` of a stored image's mask (h, w) of whole numbers, value = category."""
-    assert min(view.left, view.top) >= 0
-    cropped = mask[view.top : view.top + view.height, view.left : view.left + view.width]
-    assert cropped.shape == (view.height, view.width), f"{view} of a mask {mask.shape}"
-    rows, columns = _overlaps(
-        np.arange(view.height), np.ones(view.height), np.arange(view.width), np.ones(view.width), view, grid
-    )
+    """`Areas` of a stored image's mask (h, w) of whole numbers, value = category; beyond the image there is none."""
+    height, width = mask.shape
+    seen = seen_part(view, width, height)
+    cropped = mask[seen]
+    tops, lefts = (np.arange(each.start, each.stop) for each in seen)
+    rows, columns = _overlaps(tops - view.top, np.ones(len(tops)), lefts - view.left, np.ones(len(lefts)), view, grid)
     return {
         int(category): (rows.T @ (cropped == category) @ columns).ravel() / grid**2 for category in np.unique(cropped)
     }

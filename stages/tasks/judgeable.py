@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from stages.samples.ranked import RankSource
 from stages.tasks.survey import Survey, choose_classes, refuse_unknown, survey_truths
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
-from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
 
 
 def classes_to_learn(
     truths: TruthReader,
-    store: PatchStore,
+    source: RankSource,
     shards: Sequence[ShardEntry],
     names: Mapping[int, str],
     threads: int,
     tell: Callable[[str], None],
 ) -> Classes:
-    """Those of the shards (of `join_ranks`) to train on, each truth of which is looked at.
+    """Those of the shards (of `source.join`) to train on, each truth of which is looked at.
 
     Raises ValueError naming the sample with no truth or a wrong one, or the shards where there is nothing to learn.
     """
     task, options, where = truths.task, truths.options, describe(shards)
-    found = survey_truths(truths, store, shards, threads)
+    found = survey_truths(truths, source, shards, threads)
     refuse_masks_of_two_values(found, options, where, needs_two=True)
     classes = choose_classes(found.first, names, options.ignore_classes)
     refuse_nothing_to_learn(task, found, classes, where)
@@ -35,7 +35,7 @@ def classes_to_learn(
 
 def refuse_unjudgeable(
     truths: TruthReader,
-    store: PatchStore,
+    source: RankSource,
     shards: Sequence[ShardEntry],
     classes: Classes,
     excluded: Collection[int],
@@ -43,7 +43,7 @@ def refuse_unjudgeable(
 ) -> None:
     """As `classes_to_learn`, of the evaluation crops that a model for these classes is to be judged on."""
     where = describe(shards)
-    found = survey_truths(truths, store, shards, threads, in_crops=True)
+    found = survey_truths(truths, source, shards, threads, in_crops=True)
     refuse_masks_of_two_values(found, truths.options, where, needs_two=False)
     refuse_unknown(found.first, classes)
     refuse_nothing_to_judge(truths.task, found, classes, where, excluded)

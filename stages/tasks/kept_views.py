@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 
-from stages.compute.randomness import draws_for
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.samples.ranked import RankedSample
@@ -38,7 +37,7 @@ class KeptViews:
     """Renders views and chooses `count` of their patches.
 
     What is chosen belongs to the view and to nothing else, and is worked out once where all views fit into memory; a
-    selector that draws, draws anew in each `turn`.
+    selector that draws anew does so in each `turn`.
     """
 
     def __init__(self, grid: PatchGrid, select: Select, count: int, *, seed: int, n_views: int) -> None:
@@ -50,6 +49,10 @@ class KeptViews:
         self._remembers = n_views * grid.image_size**2 * 3 <= REMEMBERED_BYTES
         self._known: dict[tuple[str, str, int], KeptView] = {}
 
+    @property
+    def uses_scores(self) -> bool:
+        return self._select.uses_scores
+
     def look(self, sample: RankedSample, number: int, turn: str | int) -> KeptView:
         """View `number` of a sample. Raises ValueError when its image cannot be used."""
         identity = (sample.tar, sample.key, number)
@@ -60,12 +63,12 @@ class KeptViews:
             known = KeptView(view, pixels, self.choose(sample, number, pixels, turn))
             if self._remembers:
                 self._known[identity] = known
-        elif self._select.draws:
+        elif self._select.draws_anew:
             known = dataclasses.replace(known, kept=self.choose(sample, number, known.pixels, turn))
         return known
 
     def choose(self, sample: RankedSample, number: int, pixels: np.ndarray, turn: str | int) -> np.ndarray:
         """What `look` keeps of the view, worked out anew: (k,) int64, ascending."""
-        draws = draws_for(self._seed, "select", sample.key, number, turn)
+        draws = self._select.draws_of(self._seed, sample.key, number, turn)
         candidates = Candidates(sample.score[number], pixels, self._grid.patch_size, draws)
         return self._select(candidates, self._count)

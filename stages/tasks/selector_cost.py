@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -19,7 +19,7 @@ from stages.ranking.mask_agreement import mask_flops
 from stages.settings.choices import Precision
 from stages.tasks.throughput import image_cost, time_in_turns
 from storage import ranks, scores
-from storage.patch_store import PatchStore, Settings
+from storage.patch_store import Settings
 
 Config = TypeVar("Config", RankerConfig, MaeConfig)
 CPU = torch.device("cpu")
@@ -27,8 +27,17 @@ SCORING = {"patches", "masks", "masks.kind", "masks.ratio", "removal", "distance
 """Settings of a store of scores that decide what they cost, beside the MAE's architecture."""
 
 
+class Scored(Protocol):
+    """A store, or whatever else has the settings that made scores, by a store's names."""
+
+    @property
+    def content(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+
+
 def selector_cost(
-    store: PatchStore | None,
+    store: Scored | None,
     choose: Callable[[], object],
     device: str | torch.device,
     precision: Precision,

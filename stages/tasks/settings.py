@@ -10,7 +10,6 @@ from stages.settings.choices import Precision, TaskName
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.recipes import TaskRecipe
 from stages.tasks.task import Classes, TaskOptions
-from storage.patch_store import PatchStore
 from storage.settings import Settings
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry
@@ -23,11 +22,20 @@ ASYMMETRIC_SETTINGS = {"asymmetric_loss.weight": "detached"}
 """Of trainings with that loss: those that were begun without it had gradients through its weight."""
 
 
+def stored_views(store: Settings) -> Settings:
+    """`views` of a store of scores with these settings."""
+    return {name: store[name] for name in ("views", "views.crop", "views.scale") if name in store}
+
+
+FRESH_VIEWS: Settings = {"views": "fresh"}
+"""`views` that are drawn and ranked as they come; the recipe says how."""
+
+
 def task_settings(
     task: TaskName,
     recipe: TaskRecipe,
     options: TaskOptions,
-    store: PatchStore,
+    views: Settings,
     shards: Sequence[ShardEntry],
     start: str | None,
     architecture: EncoderConfig,
@@ -36,15 +44,15 @@ def task_settings(
     *,
     flip: bool,
 ) -> Settings:
-    """All that the models of one comparison have in common; no paths, devices or numbers of processes."""
-    views: Settings = {
-        name: store.settings[name] for name in ("views", "views.crop", "views.scale") if name in store.settings
-    }
+    """All that the models of one comparison have in common; no paths, devices or numbers of processes. `views` says
+    which views of an image are trained on."""
     loss = options.multilabel_loss if task == "multilabel" else None
     return {
         "method": METHOD_VERSION,
         "task": task,
         **{f"encoder.{name}": getattr(architecture, name) for name in ENCODER_SETTINGS},
+        # Named where tokens are dropped: earlier versions had no such encoders.
+        **(architecture.dropping.settings() if architecture.dropping else {}),
         "init": start,
         **recipe.settings(),
         "flip": flip,

@@ -10,10 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 from stages.compute.prefetch import prefetch
-from stages.samples.ranked import RankedSample, read_ranked
+from stages.samples.ranked import RankedSample, RankSource
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
-from storage.patch_store import PatchStore
 from storage.shard_index import ShardEntry
 
 
@@ -31,9 +30,9 @@ class Survey:
 
 
 def survey_truths(
-    truths: TruthReader, store: PatchStore, shards: Sequence[ShardEntry], threads: int, *, in_crops: bool = False
+    truths: TruthReader, source: RankSource, shards: Sequence[ShardEntry], threads: int, *, in_crops: bool = False
 ) -> Survey:
-    """Looks at each sample of the shards (of `join_ranks`), at the whole image or at what the evaluation crop shows.
+    """Looks at each sample of the shards (of `source.join`), at the whole image or at what the evaluation crop shows.
 
     Raises ValueError naming tar and sample where the truth is missing or not as it must be.
     """
@@ -50,7 +49,7 @@ def survey_truths(
         view = ranked.view(0) if in_crops else None
         return where, task.ids(truth), task.shown(truth, view, truths.options.image_size), task.pixels(truth)
 
-    samples = ((shard, ranked) for shard in shards for ranked in read_ranked(store, shard))
+    samples = ((shard, ranked) for shard in shards for ranked in source.survey(shard))
     found = Survey()
     with closing(prefetch(read, samples, threads=threads, ahead=8 * threads)) as truths_read:
         for where, ids, shown, pixels in truths_read:
@@ -95,31 +94,6 @@ def read_class_names(path: str) -> dict[int, str]:
         if not line.strip():
             raise ValueError(f"{path}: line {number}: expected the name of class {number - 1}, got nothing")
     return {number: line.strip() for number, line in enumerate(lines)}
-
-
-def read_excluded(path: str, classes: Classes) -> frozenset[int]:
-    """Indices of the classes that a file lists by name, label or id, one a line; empty lines and "#" are passed over.
-
-    Raises ValueError naming the line that is no class, or the name of several, and when none is left.
-    """
-    excluded = set()
-    for number, line in enumerate(read_lines(path), start=1):
-        name = line.partition("#")[0].strip()
-        if not name:
-            continue
-        found = [index for index, known in enumerate(classes.names) if known == name]
-        found = found or [index for index, label in enumerate(classes.labels) if label == name]
-        found = found or [index for index, id_ in enumerate(classes.ids) if str(id_) == name]
-        if len(found) != 1:
-            several = " and ".join(str(classes.ids[index]) for index in found)
-            raise ValueError(
-                f"{path}: line {number}: expected the name or number of a class ({', '.join(classes.names[:5])}, …), "
-                f"got {name!r}" + (f", which is the name of {several}" if several else "")
-            )
-        excluded.add(found[0])
-    if len(excluded) == len(classes):
-        raise ValueError(f"{path}: expected to leave at least one class, all {len(classes)} are excluded")
-    return frozenset(excluded)
 
 
 def read_lines(path: str) -> list[str]:

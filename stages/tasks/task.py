@@ -118,7 +118,8 @@ class Task(Protocol):
     metric_version: int
     """Goes up whenever the same predictions come to be judged otherwise."""
     mixes: bool
-    """Whether `targets` has "classes" (C,) float32 that may be mixed with those of another image."""
+    """Whether `targets` has "classes" (C,) float32, of the image as a whole, that may be mixed with those of another;
+    and so whether images may be augmented in any way."""
 
     def class_names(self, info: Mapping[str, Any]) -> dict[int, str]:
         """Names by id, as far as the `info` of an index of shards has them. Raises ValueError for something else in

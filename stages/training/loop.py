@@ -1,8 +1,9 @@
 """The training loop of everything that is trained here.
 
 A step takes the next micro-batches of a stream and makes one update with AdamW. The state after any step
-(model, optimizer, gradient scaler, random numbers, losses not yet reported) is bytes of tensors, from which a
-training goes on exactly as if it had never stopped: on a CPU with the same number of threads, bit for bit.
+(model, the average of its weights, optimizer, gradient scaler, random numbers, losses not yet reported) is bytes of
+tensors, from which a training goes on exactly as if it had never stopped: on a CPU with the same number of threads, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from stages.compute.autocast import autocast
@@ -82,6 +84,8 @@ class Training(Generic[Batch]):
         groups = groups or param_groups_weight_decay(model, recipe.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        # With a decay that begins small, so that a short training is not an average of random weights.
+        self._averaged = ModelEmaV3(self.model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self._recent: dict[str, list[Tensor]] = defaultdict(list)
 
     def run(
@@ -125,6 +129,11 @@ class Training(Generic[Batch]):
                 save(self.step, self.state())
             raise
 
+    def take_average(self) -> None:
+        """Lets the model have the moving average of its weights, if the recipe has one: nothing is trained after it."""
+        if self._averaged is not None:
+            self.model.load_state_dict(self._averaged.module.state_dict())
+
     def state(self) -> bytes:
         """What `restore` goes on from: tensors and plain values, no other pickles."""
         self._refuse_what_is_not_finite()
@@ -139,6 +148,8 @@ class Training(Generic[Batch]):
             "random": torch.get_rng_state(),
             "recent": {name: torch.stack(values).cpu() for name, values in self._recent.items()},
         }
+        if self._averaged is not None:
+            state["average"] = self._averaged.module.state_dict()
         if self.device.type == "cuda":
             state["random.cuda"] = torch.cuda.get_rng_state(self.device)
         file = io.BytesIO()
@@ -154,6 +165,8 @@ class Training(Generic[Batch]):
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and "random.cuda" in state:
             torch.cuda.set_rng_state(state["random.cuda"], self.device)
+        if self._averaged is not None:
+            self._averaged.module.load_state_dict(state["average"])
         self.step = state["step"]
         recent = {name: list(values.to(self.device).unbind()) for name, values in state["recent"].items()}
         self._recent = defaultdict(list, recent)
@@ -175,6 +188,8 @@ class Training(Generic[Batch]):
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
+        if self._averaged is not None:
+            self._averaged.update(self.model, step=self.step)
 
     def _report(self, samples_per_second: float) -> TrainingReport:
         self._refuse_what_is_not_finite()

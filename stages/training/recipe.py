@@ -45,6 +45,8 @@ class Recipe:
     accumulate: int = 1
     """Micro-batches in a step."""
     precision: Precision = "fp32"
+    ema_decay: float = 0.0
+    """Of the moving average of weights that is the result, at most; 0: the last weights are."""
 
     @classmethod
     def of_epochs(

@@ -152,6 +152,7 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
             after_step=after_step,
         )
     left_out = {key: reason for part in processes.gather(dict(given.batches.left_out)) for key, reason in part.items()}
+    training.take_average()
     if leads:
         steps = training.step - started_at
         seconds = (time.monotonic() - since) * training.step / steps if steps else None

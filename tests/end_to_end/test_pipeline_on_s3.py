@@ -129,7 +129,7 @@ def test_the_whole_pipeline_with_every_path_in_a_bucket(place: Location, monkeyp
     call_killed(monkeypatch, "train-ranker", **training)
     assert place.names("ranker/checkpoints")
     assert "going on" in call("train-ranker", **training)
-    assert "nothing is left to do" in call("train-ranker", **training)
+    assert "is already finished" in call("train-ranker", **training)
     evaluated: dict[str, Any] = {
         "shards": at("shards"),
         "scores": at("scores"),

@@ -103,13 +103,39 @@ def test_a_grid_is_trained_judged_and_compared_and_again_nothing_is_left_to_do(
     assert files_of(Path("out")) == before
 
 
+def test_a_ranker_takes_the_place_of_all_stores(
+    ranked: Path, small_mae: Path, small_ranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of one that the settings file names."""
+    Path("pipeline.yaml").write_text(yaml.safe_dump({"train_task": {"ranks": "gone"}, "evaluate_task": {"ranks": "x"}}))
+    for folder in ("ranks", "others/ranks"):
+        (ranked / folder).rename(ranked / f"{folder}-away")
+    options = ["--keep-ratio", "0.25", "--image-size", "64", "--random-erasing", "0.25", "--eval-shards", "others/tars"]
+    command = ["train-task", "classify", "--shards", "tars", "--ranker", small_ranker, "--out", "out"]
+    made = call(*command, "--init", small_mae, *SMALL, *options)
+    assert made.exit_code == 0, made.output
+    result = read_result(locate("out/topk-0.25-seed0"))
+    assert (result.images, result.selector, result.kept, result.recipe["encoder.image_size"]) == (3, "ltrp", 4, 64)
+    assert "1 image skipped, the first: bad: not an image" in made.output
+    monkeypatch.setattr("pipeline.commands.train_task.run_evaluate_task_command", None)
+    again = call(*command, "--init", small_mae, *SMALL, *options)
+    assert again.exit_code == 0, again.output
+
+    judged = ["evaluate-task", "--model", "out/topk-0.25-seed0", "--shards", "others/tars", "--device", "cpu"]
+    elsewhere = call(*judged, "--ranker", small_ranker, "--out", "elsewhere", "--no-throughput")
+    assert elsewhere.exit_code == 0, elsewhere.output
+    assert read_result(locate("elsewhere")).metrics == result.metrics
+    both = call(*judged, "--ranker", small_ranker, "--ranks", "others/ranks-away", "--out", "both")
+    assert (both.exit_code, "ranker: expected none with --ranks others/ranks-away" in both.output) == (1, True)
+
+
 @pytest.mark.usefixtures("ranked")
 def test_more_ratios_are_added_to_a_grid(small_mae: Path) -> None:
     assert train(small_mae, "--keep-ratio", 0.25, "--no-throughput", *EVALUATION).exit_code == 0
     before = files_of(Path("out/topk-0.25-seed0"))
     more = train(small_mae, "--keep-ratio", "0.25,0.5", "--no-throughput", *EVALUATION)
     assert more.exit_code == 0, more.output
-    assert more.output.count("nothing is left to do") == 1
+    assert more.output.count("is already finished") == 1
     assert files_of(Path("out/topk-0.25-seed0")) == before
     points = json.loads(Path("out/comparison.json").read_text())["classify"]["lines"]["ltrp topk"]
     assert [point["keep_ratio"] for point in points] == [0.25, 0.5]
@@ -257,8 +283,8 @@ def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_pa
     write_ranked(tmp_path, TARS)
     write_ranked(tmp_path / "others", OTHERS, settings={"ranker.image_size": 64, "patches": 64})
     message = refused(train(small_mae, *EVALUATION))
-    assert "others/ranks: expected scores of images of 32 pixels in patches of 8, as the training's store" in message
-    assert "got 64 and 8" in message
+    assert "others/ranks: expected scores of 4 x 4 patches (32 pixels in patches of 8), as the training's" in message
+    assert "got 8 x 8 patches (64 pixels in patches of 8)" in message
 
 
 @pytest.mark.usefixtures("ranked")
@@ -278,6 +304,8 @@ def test_stores_of_different_patches_are_refused_by_name(small_mae: Path, tmp_pa
         ("classify", ["--exclude-classes", "everything"], "everything: expected to leave at least one class"),
         ("classify", ["--exclude-classes", "nowhere"], "nowhere"),
         ("classify", ["--class-names", "few"], "expected one of 1, from 0 to 0"),
+        ("classify", ["--preset", "ltrp"], "auto_augment: expected none with --ranks, whose scores are of views as"),
+        ("classify", ["--image-size", "33"], "image_size: expected a multiple of 4, for the 4 x 4 patches"),
         ("classify", ["--ranks", "nowhere"], "nowhere: no store of scores or ranks there"),
         ("classify", ["--init", "nowhere"], "nowhere"),
         ("classify", ["--batch-size", "5", "--accumulate", "2"], "batch_size: expected a multiple of 1 workers"),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stages.images.views import View
 from stages.methods.vision_transformer import FrozenViT
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.models import SavedTask, save_task

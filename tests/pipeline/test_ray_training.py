@@ -168,4 +168,4 @@ def test_the_command_trains_tells_and_names_the_next_one(scene_shards: Path, sco
     assert sum('"event": "validation"' in line for line in events) == 2
     assert list((tmp_path / "ranker/tensorboard").iterdir())
     again = CliRunner().invoke(train_ranker, [*arguments, *small, "--batch-size", "4", "--split", "shard"])
-    assert "nothing is left to do" in again.output
+    assert "is already finished" in again.output

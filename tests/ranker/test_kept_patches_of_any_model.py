@@ -145,7 +145,7 @@ def test_a_ratio_that_is_none_is_refused(ratio):
 
 def test_a_ranker_of_another_grid_is_refused(images):
     wrapped = KeptPatches(a_timm_model("ViT"), a_ranker(head="cls", grid=3), 0.5)
-    with pytest.raises(ValueError, match="the transformer sees 4x4 patches, the ranker 3x3"):
+    with pytest.raises(ValueError, match="patches of 8 x 8 are 4 x 4 patches: expected the 3 x 3 of the ranker"):
         wrapped(images)
 
 

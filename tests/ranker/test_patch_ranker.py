@@ -8,6 +8,7 @@ import pytest
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+from torchvision.transforms.functional import InterpolationMode, resize
 
 from ranker import PatchRanker
 from ranker.network import Head, PatchRankingTransformer, RankerConfig
@@ -114,6 +115,44 @@ def test_with_the_token_head_other_sizes_are_ranked():
 def test_with_the_token_head_sizes_that_are_no_multiples_are_refused(shape: tuple[int, ...]):
     with pytest.raises(ValueError, match=r"expected shape \(B, 3, H, W\) with H and W multiples of 8, got"):
         ranker_of(head="token").rank(torch.zeros(shape))
+
+
+LARGER = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("head", ["cls", "token"])
+def test_images_of_a_model_of_another_resolution_are_ranked_in_its_patches(head: Head):
+    """Resized as torchvision does."""
+    ranker = ranker_of(head=head)
+    small = resize(LARGER / 255, [32, 32], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+    expected = ranker.rank(normalised(small * 255))
+    for images in (LARGER, normalised(LARGER)):
+        torch.testing.assert_close(ranker.rank(images, patch_size=16), expected)
+        assert ranker.keep(images, 0.25, patch_size=16).tolist() == ranker.keep(normalised(small * 255), 0.25).tolist()
+    assert torch.equal(ranker.rank(LARGER[..., :32, :32], patch_size=8), ranker.rank(LARGER[..., :32, :32]))
+
+
+def test_patches_of_another_shape_and_what_is_left_beside_them_change_no_grid():
+    ranker = ranker_of(head="token")
+    assert ranker.rank(LARGER, patch_size=(32, 8)).shape == (2, 16)
+    assert torch.equal(ranker.rank(LARGER, patch_size=15), ranker.rank(LARGER[..., :60, :60], patch_size=15))
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "message"),
+    [
+        ((2, 3, 64, 64), 8, "64 x 64 pixels in patches of 8 x 8 are 8 x 8 patches: expected the 4 x 4 of the ranker"),
+        ((2, 3, 8, 8), 16, r"expected shape \(B, 3, H, W\) of at least one patch of 16 x 16, got \(2, 3, 8, 8\)"),
+        ((2, 4, 64, 64), 16, "expected shape"),
+        ((3, 64, 64), 16, "expected shape"),
+        ((2, 3, 64, 64), 0, "expected shape"),
+    ],
+)
+def test_images_of_another_grid_are_refused_with_both(shape: tuple[int, ...], patch: int, message: str):
+    with pytest.raises(ValueError, match=message):
+        ranker_of().rank(torch.zeros(shape), patch_size=patch)
+    with pytest.raises(ValueError, match=r"got torch\.int64"):
+        ranker_of().rank(torch.zeros(2, 3, 64, 64, dtype=torch.int64), patch_size=16)
 
 
 class Classifier(nn.Module):

@@ -224,8 +224,9 @@ def evaluation_error(ranked: Path, model: Path, **settings: Any) -> str:
 def test_a_store_of_other_patches_is_refused_by_name(models: dict[str, Path], tmp_path: Path) -> None:
     write_ranked(tmp_path, {"a": ["a1"]}, settings={"ranker.patch_size": 16, "patches": 4})
     message = evaluation_error(tmp_path, models["classify"])
-    assert message.startswith(f"{tmp_path}/ranks: expected scores of images of 32 pixels in patches of 8, as the model")
-    assert message.endswith("got 32 and 16")
+    expected = "4 x 4 patches (32 pixels in patches of 8), as the model"
+    assert message.startswith(f"{tmp_path}/ranks: expected scores of {expected}")
+    assert message.endswith("got 2 x 2 patches (32 pixels in patches of 16)")
 
 
 def test_shards_without_scores_are_refused_with_the_first_sample(models: dict[str, Path], tmp_path: Path) -> None:

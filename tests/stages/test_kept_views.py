@@ -65,7 +65,8 @@ def test_what_is_kept_is_what_the_selector_chooses_from_the_views_pixels_and_sco
     for key in KEYS:
         for number in range(VIEWS):
             pixels = render(decode_image(scene_fields(key)["png"]), view_of(key, number), GRID.image_size)
-            draws = draws_for(3, "select", key, number, "evaluation")
+            turn = ("evaluation",) if SELECTORS[select].draws_anew else ()
+            draws = draws_for(3, "select", key, number, *turn)
             candidates = Candidates(score_of(key, number), pixels, GRID.patch_size, draws)
             expected.append(SELECTORS[select](candidates, count).tolist())
     found = looks(views_of(select, count, seed=3), samples, "evaluation")
@@ -89,6 +90,17 @@ def test_random_patches_belong_to_seed_key_view_and_turn_and_not_to_what_was_see
     assert kept_of(views_of("random"), samples, 3) == turns[3]
     assert kept_of(views_of("random"), samples[1:], 2) == turns[2][VIEWS:]
     assert kept_of(views_of("random", seed=1), samples, 0) != turns[0]
+
+
+def test_random_patches_that_are_fixed_belong_to_seed_key_and_view_alone(samples, monkeypatch) -> None:
+    first = kept_of(views_of("random-fixed"), samples, 0)
+    assert len({str(kept) for kept in first}) == len(KEYS) * VIEWS
+    assert kept_of(views_of("random-fixed"), samples[1:], 7) == first[VIEWS:]
+    assert kept_of(views_of("random-fixed", seed=1), samples, 0) != first
+    more = kept_of(views_of("random-fixed", 9), samples, 0)
+    assert all(set(few) < set(many) for few, many in zip(first, more, strict=True))
+    monkeypatch.setattr(kept_views, "REMEMBERED_BYTES", 0)
+    assert kept_of(views_of("random-fixed"), samples, "evaluation") == first
 
 
 @pytest.fixture

@@ -89,23 +89,25 @@ def test_each_block_learns_slower_than_the_next_and_the_last_slower_than_the_hea
         assert scale == pytest.approx(0.75 ** (DEPTH + 1 - layer)), name
 
 
-def test_fine_tuning_has_the_groups_of_maes() -> None:
-    """Those of facebookresearch/mae for a transformer of four blocks with global pooling, by its own names, written
-    out: CLS, positions (which are fixed) and patch embedding are layer 0, blocks 1 to 4, the norm and the head 5."""
-    recipe = PRESETS["fine-tuning"]
+@pytest.mark.parametrize(("preset", "decay"), [("fine-tuning", 0.65), ("ltrp", 0.75)])
+def test_fine_tuning_has_the_published_groups(preset: str, decay: float) -> None:
+    """Those of facebookresearch/mae, which LTRP's code has too, for a transformer of four blocks with global pooling,
+    by its own names, written out: CLS, positions (which are fixed) and patch embedding are layer 0, blocks 1 to 4, the
+    norm and the head 5."""
+    recipe = PRESETS[preset]
     encoder = EncoderConfig(
         image_size=64, patch_size=8, width=32, depth=DEPTH, heads=2, final_norm=recipe.final_norm
     ).build()
     model = TASKS["classify"].model(encoder, CLASSES, OPTIONS)
-    expected = {"encoder.vit.cls_token": (0.65**5, 0.0)}
-    expected |= {f"encoder.vit.patch_embed.proj.{name}": (0.65**5, decay) for name, decay in MATRIX}
-    for block, scale in enumerate([0.65**4, 0.65**3, 0.65**2, 0.65]):
+    expected = {"encoder.vit.cls_token": (decay**5, 0.0)}
+    expected |= {f"encoder.vit.patch_embed.proj.{name}": (decay**5, wd) for name, wd in MATRIX}
+    for block, scale in enumerate([decay**4, decay**3, decay**2, decay]):
         for layer in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
-            expected |= {f"encoder.vit.blocks.{block}.{layer}.{name}": (scale, decay) for name, decay in MATRIX}
+            expected |= {f"encoder.vit.blocks.{block}.{layer}.{name}": (scale, wd) for name, wd in MATRIX}
         for norm in ("norm1", "norm2"):
             expected |= {f"encoder.vit.blocks.{block}.{norm}.{name}": (scale, 0.0) for name in ("weight", "bias")}
     expected |= {f"norm.{name}": (1.0, 0.0) for name in ("weight", "bias")}  # fc_norm there
-    expected |= {f"head.{name}": (1.0, decay) for name, decay in MATRIX}
+    expected |= {f"head.{name}": (1.0, wd) for name, wd in MATRIX}
     found = settings_of(model, parameter_groups(model, recipe.weight_decay, recipe.layer_decay))
     assert found.keys() == expected.keys()
     for name, values in expected.items():

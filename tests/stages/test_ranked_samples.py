@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ranked_tars import GRID, scene_fields, score_of, shards_of, view_of, write_ranked, write_scores, write_tar
 
-from stages.samples.ranked import join_ranks, read_ranked, refuse_other_grid, selector_name
+from stages.samples.ranked import StoredRanks, join_ranks, read_ranked, refuse_other_grid, selector_name
 from storage.dense_scores import PatchGrid, open_dense
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, index_infos
@@ -123,19 +123,21 @@ def test_the_checksum_is_of_what_tars_hold_wherever_they_lie_and_whatever_ranked
     assert checksum_of("five", TARS, change=changed) != expected
 
 
-def test_another_grid_is_refused_with_both(tmp_path: Path) -> None:
-    store = write_ranked(tmp_path, {"a": ["a1"]})
-    refuse_other_grid(store, GRID, "the model")
-    message = "ranks: expected scores of images of 64 pixels in patches of 8, as the model has; got 32 and 8"
-    with pytest.raises(ValueError, match=message):
-        refuse_other_grid(store, PatchGrid(64, 8), "the model")
-    with pytest.raises(ValueError, match="in patches of 16, as the model has; got 32 and 8"):
-        refuse_other_grid(store, PatchGrid(32, 16), "the model")
+def test_another_grid_is_refused_with_both_and_another_resolution_is_not(tmp_path: Path) -> None:
+    source = StoredRanks(write_ranked(tmp_path, {"a": ["a1"]}))
+    for same in (GRID, PatchGrid(64, 16), PatchGrid(4, 1)):
+        refuse_other_grid(source, same, "the model")
+    got = r"4 x 4 patches \(32 pixels in patches of 8\)"
+    for other, told in ((PatchGrid(64, 8), "8 x 8"), (PatchGrid(32, 16), "2 x 2")):
+        with pytest.raises(
+            ValueError, match=rf"ranks: expected scores of {told} patches .*, as the model has; got {got}"
+        ):
+            refuse_other_grid(source, other, "the model")
 
 
 @pytest.mark.parametrize(("content", "expected"), [("ranks", "ltrp"), ("scores", "mae")])
 def test_tables_call_scores_by_what_made_them(content, expected, tmp_path: Path) -> None:
-    assert selector_name(write_ranked(tmp_path, {"a": ["a1"]}, content=content)) == expected
+    assert selector_name(StoredRanks(write_ranked(tmp_path, {"a": ["a1"]}, content=content))) == expected
 
 
 def test_each_index_beside_the_tars_is_read_once(tmp_path: Path) -> None:

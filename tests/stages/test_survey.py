@@ -12,10 +12,11 @@ import pytest
 from pictures import encoded
 from ranked_tars import GRID, SIDE, scene_fields, shards_of, write_ranked
 
-from stages.samples.ranked import join_ranks
+from stages.samples.ranked import StoredRanks
 from stages.settings.choices import TaskName
 from stages.tables import TASKS
-from stages.tasks.survey import Survey, choose_classes, read_class_names, read_excluded, refuse_unknown, survey_truths
+from stages.tasks.excluded_classes import read_excluded
+from stages.tasks.survey import Survey, choose_classes, read_class_names, refuse_unknown, survey_truths
 from stages.tasks.task import Classes, TaskOptions
 from stages.tasks.truths import TruthReader
 
@@ -25,9 +26,9 @@ Fields = Mapping[str, bytes]
 
 
 def survey(folder: Path, task: TaskName, **options) -> Survey:
-    store = write_ranked(folder, TARS, **options)
+    source = StoredRanks(write_ranked(folder, TARS, **options))
     truths = TruthReader(TASKS[task], TaskOptions(image_size=GRID.image_size), {})
-    return survey_truths(truths, store, join_ranks(shards_of(folder), store), 2)
+    return survey_truths(truths, source, source.join(shards_of(folder)), 2)
 
 
 def facts_of(key: str) -> dict:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import count, product
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from random_maes import DEEPER, random_mae
 from ranked_tars import GRID, INFO, scene_fields, score_of, view_of, write_ranked
 from ranker_training import Told
+from ranking_runs import rank_config, rank_in_process
 from scoring import files_of
-from small_models import SMALL
+from small_models import SMALL, write_ranker
 from task_runs import COLOURS, QUARTER, TARS, judge, painted, points_at_paint, summary_of, task_config, train_task
 
+from ranker import PatchRanker
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.images.decoding import decode_image
@@ -32,6 +37,8 @@ from stages.tasks.batches import TaskBatch, TaskBatches
 from stages.tasks.models import load_task
 from stages.tasks.recipes import PRESETS
 from stages.tasks.runs import TaskRun
+from stages.tasks.selector_cost import selector_cost
+from stages.tasks.throughput import ModelSpeed, count_flops
 from stages.train_task import prepare_task, run_train_task
 from stages.training.loop import Training
 from stages.training.processes import SingleProcess
@@ -148,6 +155,60 @@ def test_stored_views_are_seen_mirrored_or_not_and_what_is_kept_moves_along(
     assert {what[1:] for what in came} == set(product((0, 1), mirrored))
     epochs = [sorted(key for key, *_ in came[start : start + 12]) for start in range(0, len(came), 12)]
     assert epochs == [sorted(images)] * 6, "each image once in an epoch"
+
+
+def test_a_model_sees_the_kept_patches_of_the_same_view_at_its_own_resolution(
+    ranked: Path, small_mae: Path, tmp_path: Path, seen: list[TaskBatch]
+) -> None:
+    """Ranks are of 32 pixels in patches of 8; nothing but the pixels is another, in training and in evaluation."""
+    fine = {"image_size": 64, "base_learning_rate": 0.1}
+    train_task(task_config(ranked, small_mae, tmp_path / "own"))
+    coarse, count = list(seen), len(seen)
+    train_task(task_config(ranked, small_mae, tmp_path / "fine", **fine))
+    for own, other in zip(coarse, seen[count:], strict=True):
+        assert torch.equal(own.kept, other.kept)
+        assert (own.images.shape[-1], other.images.shape[-1]) == (32, 64)
+        same = torch.nn.functional.avg_pool2d(other.images.float(), 2)
+        assert (same - own.images).abs().mean() < 8
+    saved, model = load_task(locate(tmp_path / "fine" / QUARTER.name))
+    assert (saved.encoder.image_size, saved.encoder.patch_size, model.encoder.grid) == (64, 16, 4)
+    assert (saved.recipe["encoder.image_size"], saved.recipe["encoder.patch_size"]) == (64, 16)
+    result = judge(ranked, tmp_path / "fine" / QUARTER.name)
+    assert (result.patches, result.kept) == (16, 4)
+    with pytest.raises(ValueError, match=r"encoder\.image_size: 64 in the folder, 32 now"):
+        train_task(task_config(ranked, small_mae, tmp_path / "fine", base_learning_rate=0.1))
+
+
+def test_a_store_to_judge_on_may_have_another_resolution_and_not_another_grid(
+    ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    evaluation = {"eval_shards": [str(tmp_path / "tars")], "eval_ranks": str(tmp_path / "ranks")}
+    config = task_config(ranked, small_mae, tmp_path / "out", image_size=64, **evaluation)
+    write_ranked(tmp_path, TARS, settings={"ranker.image_size": 16, "ranker.patch_size": 4})
+    train_task(config)
+    write_ranked(tmp_path / "others", TARS, settings={"ranker.image_size": 64, "patches": 64})
+    other = config.model_copy(update={"eval_ranks": str(tmp_path / "others/ranks")})
+    with pytest.raises(ValueError, match=r"expected scores of 4 x 4 patches .* got 8 x 8 patches"):
+        train_task(other)
+
+
+def test_a_training_that_was_begun_with_a_model_of_timm_at_the_resolution_of_the_ranks_goes_on(
+    small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all were before resolutions could differ."""
+    create = timm.create_model
+    small = {"img_size": 64, "embed_dim": 16, "depth": 1, "num_heads": 2}  # in patches of 16: 4 x 4, as the ranks
+    offline = lambda name, pretrained=False, **settings: create(name, False, **{**small, **settings})  # noqa: E731
+    monkeypatch.setattr(timm, "create_model", offline)
+    write_ranked(tmp_path, {"a": ["a1", "a2"]})
+    config = task_config(tmp_path, small_mae, tmp_path / "out", init="timm:test_vit", batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_task(config.model_copy(update={"image_size": 32}), stop_at=1)
+    assert summary_of(train_task(config)).started_at == 1
+    with pytest.raises(ValueError, match=r"encoder\.image_size: 32 in the folder, 64 now"):
+        train_task(config.model_copy(update={"patch_size": 16}))
+    train_task(config.model_copy(update={"out": str(tmp_path / "anew")}))
+    assert load_task(locate(tmp_path / "anew" / QUARTER.name))[0].encoder.image_size == 64
 
 
 def test_random_patches_are_drawn_anew_in_each_epoch_and_for_each_seed(
@@ -565,6 +626,210 @@ def test_the_fine_tuning_preset_is_maes_and_flags_win_over_it() -> None:
     assert (recipe.learning_rate(recipe.warmup_steps), recipe.weight_decay) == (5e-4 * 512 / 256, 0.05)
     segment = TrainTaskConfig(task="segment", **paths, preset="fine-tuning")
     assert (PRESETS["fine-tuning"].mixup, segment.recipe().mixup) == (0.8, 0.0)
+
+
+EVERYTHING: dict[str, Any] = {
+    "auto_augment": "rand-m9-mstd0.5-inc1",
+    "color_jitter": 0.3,
+    "random_erasing": 0.5,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "ema_decay": 0.9,
+    "drop_path": 0.5,
+}
+
+
+def ranked_now(ranked: Path, mae: Path, by: Path, out: Path, **settings: Any) -> TrainTaskConfig:
+    """Without a store."""
+    return task_config(ranked, mae, out, **{"ranks": None, "ranker": str(by), **settings})
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [("classify", EVERYTHING), ("segment", {"image_size": 64, "ema_decay": 0.9})],
+    ids=["classify", "segment"],
+)
+def test_a_training_that_ranks_as_it_goes_is_interrupted_and_goes_on_as_if_it_had_not_been(
+    task: str, settings: dict[str, Any], ranked: Path, deeper_mae: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    run = TaskRun("topk", 0.5, 3)
+    settings = {"task": task, **settings}
+    whole = train_task(ranked_now(ranked, deeper_mae, small_ranker, tmp_path / "whole", **settings), run)
+    config = ranked_now(ranked, deeper_mae, small_ranker, tmp_path / "parts", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        train_task(config, run, 3)
+    second = train_task(config, run)
+    curve = {report.step: report.loss for report in whole.reports()}
+    assert all(report.loss == curve[report.step] for report in second.reports())
+    assert summary_of(second).started_at == 3
+    weights = f"{run.name}/task.safetensors"
+    assert (tmp_path / "parts" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    assert set(summary_of(whole).left_out) == {"bad"}
+
+
+def test_a_model_is_judged_by_a_ranker_as_on_what_that_ranker_stores(
+    ranked: Path, small_mae: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    rank_in_process(rank_config(ranked / "tars", small_ranker, tmp_path / "ranks"))
+    train_task(ranked_now(ranked, small_mae, small_ranker, tmp_path / "out"))
+    model = tmp_path / "out" / QUARTER.name
+    for select in ("topk", "random"):
+        stored = judge(ranked, model, ranks=str(tmp_path / "ranks"), select=select)
+        now = judge(ranked, model, ranks=None, ranker=str(small_ranker), select=select)
+        assert now.metrics == stored.metrics
+        assert (
+            (now.images, now.selector, now.kept)
+            == (stored.images, stored.selector, stored.kept)
+            == (
+                12,
+                {"topk": "ltrp", "random": "random"}[select],
+                4,
+            )
+        )
+        assert now.judged_on["views.crop"] == stored.judged_on["views.crop"] == 0.875
+        (note,) = now.notes
+        assert note.startswith("1 image skipped, the first: bad: not an image")
+    assert judge(ranked, model, ranks=None, ranker=str(small_ranker), crop=0.5).judged_on["views.crop"] == 0.5
+
+
+def test_what_a_ranker_costs_is_paid_at_its_own_resolution(
+    ranked: Path, small_mae: Path, small_ranker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def cost(source: Any, *_: Any, **__: Any) -> tuple[float, float]:
+        asked.append(source)
+        return 1.0, 1.0
+
+    monkeypatch.setattr("stages.evaluate_task.selector_cost", cost)
+    monkeypatch.setattr("stages.evaluate_task.measure", lambda *_, **__: ModelSpeed(*[1.0] * 6))
+    train_task(ranked_now(ranked, small_mae, small_ranker, tmp_path / "out", image_size=64))
+    judge(ranked, tmp_path / "out" / QUARTER.name, ranks=None, ranker=str(small_ranker), throughput=True)
+    assert asked[0].settings["ranker.image_size"] == 32
+    flops, _ = selector_cost(asked[0], lambda: None, "cpu", "fp32", batch_size=1, seconds=0.0)
+    assert flops == count_flops(PatchRanker.from_pretrained(small_ranker).network, torch.zeros(1, 3, 32, 32))
+
+
+def test_the_average_of_weights_is_saved_and_not_the_last(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    """With a decay of almost one the average follows what its warm-up lets it: of two steps, 1 - 2^(-2/3) of the
+    first."""
+    settings: dict[str, Any] = {"batch_size": 6, "epochs": 1, "warmup_epochs": 0, "base_learning_rate": 0.5}
+    saved = []
+    for name, others in (("one", {"epochs": 1}), ("two", {"ema_decay": 0.999}), ("last", {})):
+        config = task_config(ranked, small_mae, tmp_path / name, **{**settings, **others})
+        states: list[bytes] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stages.training.run.save_checkpoint", lambda _, step, state, to=states: to.append(state))
+            train_task(config.model_copy(update={"checkpoint_every": 1}))
+        steps = [torch.load(io.BytesIO(state), weights_only=True)["model"] for state in states]
+        saved.append((steps, weights_of(tmp_path / name / QUARTER.name)))
+    (_, _), (steps, averaged), (_, last) = saved
+    assert len(steps) == 2
+    decay = 1 - 2 ** (-2 / 3)
+    name = "head.weight"
+    torch.testing.assert_close(averaged[name], decay * steps[0][name] + (1 - decay) * steps[1][name])
+    assert torch.equal(last[name], steps[1][name])
+    assert not torch.allclose(averaged[name], last[name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ranker": None}, "ranks: expected --ranks, or --ranker to rank views as they come; got neither"),
+        ({"ranks": "store"}, "ranker: expected none with --ranks store, got"),
+        ({"control": "geometry"}, "control: expected 'none' with --ranker"),
+        (
+            {"image_size": 66},
+            "image_size: expected a multiple of 4, for the 4 x 4 patches that .* has scores of, got 66",
+        ),
+        (
+            {"auto_augment": "autumn"},
+            "auto_augment: expected 'none' or a RandAugment as timm names it, .* got 'autumn'",
+        ),
+        (
+            {"task": "segment", "random_erasing": 0.2},
+            "random_erasing: expected 0 for segment, whose truth lies somewhere",
+        ),
+        ({"task": "detect", "cutmix": 1.0}, "cutmix: expected 0 for detect, whose truth cannot be mixed, got 1"),
+        ({"task": "segment", "auto_augment": "rand-m9"}, "auto_augment: expected none for segment, whose truth lies"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_ranked_or_augmented_is_refused_before_anything_is_read(
+    settings: dict[str, Any], message: str, ranked: Path, small_mae: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        prepare_task(ranked_now(ranked, small_mae, small_ranker, tmp_path, **settings), print)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"auto_augment": "rand-m9"},
+            "auto_augment: expected none with --ranks, whose scores are of views as they are",
+        ),
+        ({"random_erasing": 0.2}, r"random_erasing: expected 0\.0 with --ranks, .* got 0\.2: --ranker ranks views"),
+        ({"cutmix": 1.0}, "cutmix: expected"),
+        ({"color_jitter": 0.4}, "color_jitter: expected"),
+        ({"min_scale": 0.5}, r"min_scale: expected none with --ranks, whose views are stored, got 0\.5"),
+        ({"preset": "ltrp"}, "auto_augment: expected none with --ranks"),
+    ],
+    ids=str,
+)
+def test_stored_views_are_not_augmented(
+    settings: dict[str, Any], message: str, ranked: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        prepare_task(task_config(ranked, small_mae, tmp_path, **settings), print)
+
+
+def test_the_preset_of_the_paper_has_the_published_numbers_and_leaves_out_what_a_task_cannot_do() -> None:
+    paths: dict[str, Any] = {"shards": ["a"], "ranker": "b", "out": "c", "preset": "ltrp"}
+    recipe = TrainTaskConfig(task="classify", **paths).recipe()
+    assert recipe == PRESETS["ltrp"]
+    published = {
+        "epochs": 50,
+        "warmup_epochs": 5,
+        "batch_size": 1024,
+        "base_learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "layer_decay": 0.75,
+        "drop_path": 0.1,
+        "label_smoothing": 0.1,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "random_erasing": 0.25,
+        "auto_augment": "rand-m9-mstd0.5-inc1",
+        "color_jitter": 0.0,
+        "min_scale": 0.08,
+        "beta2": 0.999,
+        "clip_norm": None,
+        "ema_decay": 0.0,
+    }
+    assert {name: getattr(recipe, name) for name in published} == published
+    segment = TrainTaskConfig(task="segment", **paths).recipe()
+    assert (segment.auto_augment, segment.random_erasing, segment.epochs) == ("none", 0.0, 50)
+
+
+def test_settings_of_trainings_on_stores_name_nothing_of_those_that_rank_as_they_go(
+    ranked: Path, small_mae: Path, small_ranker: Path, tmp_path: Path
+) -> None:
+    later = {*EVERYTHING, "min_scale", "ranker.weights", "ranker.precision"} - {"mixup", "drop_path"}
+    for name, make in (("store", task_config), ("now", partial(ranked_now, by=small_ranker))):
+        with pytest.raises(KeyboardInterrupt):
+            train_task(make(ranked, small_mae, out=tmp_path / name), stop_at=1)
+    stored, now = (
+        json.loads((tmp_path / name / QUARTER.name / "training.json").read_text()) for name in ("store", "now")
+    )
+    assert not later & stored.keys()
+    assert (now["views"], now["min_scale"]) == ("fresh", 0.2)
+    assert {"ranker.weights", "ranker.precision"} <= now.keys()
+    assert not {"scores", "views.crop"} & now.keys()
+    other = write_ranker(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match=r"ranker\.weights: '.*' in the folder, '.*' now"):
+        train_task(ranked_now(ranked, small_mae, other, tmp_path / "now"))
 
 
 def test_the_index_of_the_tars_is_not_needed(small_mae: Path, tmp_path: Path) -> None:

@@ -68,7 +68,15 @@ def interrupted_after(steps: int, stream: Iterator[Batch]) -> Iterator[Batch]:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "clip_norm": 0.5}, {"precision": "bf16"}], ids=str)
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"accumulate": 2, "clip_norm": 0.5},
+    {"precision": "bf16"},
+    {"ema_decay": 0.9},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
 @pytest.mark.parametrize("at", [1, 8, 13])
 def test_an_interrupted_training_goes_on_to_the_same_bits(changes: dict, at: int) -> None:
     whole = Job(recipe(**changes)).run()
@@ -82,6 +90,40 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(changes: dict, at: int
     second.run()
     assert first.curve() + second.curve() == whole.curve()
     assert equal(second.model, whole.model)
+    for job in (whole, second):
+        job.training.take_average()
+    assert equal(second.model, whole.model)
+
+
+def test_the_average_of_weights_is_the_moving_one_with_a_decay_that_begins_small() -> None:
+    """Step n has the decay 1 - n^(-2/3), at most the one that is given, and the first none."""
+    job = Job(recipe(ema_decay=0.8))
+    average: dict[str, Tensor] = {}
+    decays = []
+
+    def follow(step: int) -> None:
+        decays.append(min(0.8, 1 - step ** (-2 / 3)))
+        for name, weights in job.model.state_dict().items():
+            before = average.get(name, torch.zeros_like(weights))
+            average[name] = decays[-1] * before + (1 - decays[-1]) * weights
+
+    nothing: dict[str, Any] = {"report": lambda _: None, "report_every": 99, "save": lambda *_: None, "save_every": 99}
+    job.training.run(batches(), **nothing, after_step=follow)
+    assert decays[0] == 0
+    assert decays[-1] == 0.8
+    last = {name: weights.clone() for name, weights in job.model.state_dict().items()}
+    job.training.take_average()
+    for name, weights in job.model.state_dict().items():
+        torch.testing.assert_close(weights, average[name])
+        assert not torch.allclose(weights, last[name])
+
+
+def test_the_average_changes_nothing_in_the_training_itself() -> None:
+    plain, averaged = Job(recipe()).run(), Job(recipe(ema_decay=0.9)).run()
+    assert averaged.curve() == plain.curve()
+    assert equal(averaged.model, plain.model)
+    plain.training.take_average()
+    assert equal(averaged.model, plain.model), "without one it leaves the last weights"
 
 
 def test_the_loss_falls_and_reports_come_when_due() -> None:
