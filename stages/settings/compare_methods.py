@@ -66,8 +66,8 @@ class CompareMethodsConfig(StageSettings):
     )
     learned: Annotated[list[str], Group.DATA] = Field(
         [],
-        description="Classes that a method learned, as NAME=FILE, one per line, or NAME=imagenet; by default those that "
-        "the folders of its models name.",
+        description="Classes that a method learned, as NAME=FILE, one per line, or NAME=imagenet; by default those "
+        "that the folders of its models name.",
     )
     keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
         [0.1, 0.25, 0.5], description="Fractions of patches to keep."
