@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from ranker.selection import kept_count
 from stages.comparison.learned_classes import Split, read_learned, split_classes, trained_classes
@@ -48,17 +49,19 @@ class PlannedRun:
     def rank_config(self, config: CompareMethodsConfig, data: NamedData) -> RankConfig:
         """What ranks a data set."""
         path = (self.of.path or "").replace("{data}", data.name) if self.setting == "scores" else self.of.path
-        return RankConfig(
-            shards=[data.shards],
-            method=self.of.method,
-            out=f"{config.out}/ranks/{data.name}/{self.folder}",
-            crop=config.crop,
-            seed=self.seed,
-            precision=config.precision,
-            batch_size=config.batch_size,
-            decode_threads=config.decode_threads,
-            **({self.setting: path} if self.setting else {}),
-            **self.sizes,
+        return RankConfig.model_validate(
+            {
+                "shards": [data.shards],
+                "method": self.of.method,
+                "out": f"{config.out}/ranks/{data.name}/{self.folder}",
+                "crop": config.crop,
+                "seed": self.seed,
+                "precision": config.precision,
+                "batch_size": config.batch_size,
+                "decode_threads": config.decode_threads,
+                **({self.setting: path} if self.setting else {}),
+                **self.sizes,
+            }
         )
 
 
@@ -195,16 +198,13 @@ def _groups(
     def named(among: Sequence[int]) -> tuple[str, ...]:
         return tuple(labels[id_] for id_ in among)
 
-    yield Group("all", (), named(ids)), lambda area: area.estimate()
+    yield Group("all", (), named(ids)), CoveredArea.estimate
     for number, split in enumerate(splits, start=1):
         own = number if len(splits) > 1 else None
         learned, others = split.learned, split.others
-        yield Group("learned", split.by, named(learned), own), lambda area, among=learned: area.estimate(among)
-        yield Group("not learned", split.by, named(others), own), lambda area, among=others: area.estimate(among)
-        yield (
-            Group("difference", split.by, (), own),
-            lambda area, one=learned, other=others: area.difference(one, other),
-        )
+        yield Group("learned", split.by, named(learned), own), partial(CoveredArea.estimate, among=learned)
+        yield Group("not learned", split.by, named(others), own), partial(CoveredArea.estimate, among=others)
+        yield Group("difference", split.by, (), own), partial(CoveredArea.difference, among=learned, other=others)
 
 
 def _begin_run(config: CompareMethodsConfig, run: MethodRun, grid: PatchGrid | None) -> PlannedRun:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,9 @@ from pipeline.help import command
 from pipeline.options import given, options_of
 from stages.settings.compare_methods import CompareMethodsConfig
 from storage.locations import locate
+
+if TYPE_CHECKING:
+    from pipeline.progress.display import Display
 
 TABLE_FILE, PLOT_FILE = "methods.md", "methods.png"
 
@@ -72,7 +76,7 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
                         plan,
                         line,
                         data,
-                        lambda through, total, show=display.show: show(through, total, last=through == total),
+                        partial(_show, display),
                         tell,
                     )
     compared = gather(plan.kept, [line.facts() for line in plan.lines], found)
@@ -84,3 +88,7 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
     click.echo("\n".join([heading, *rest, ""]))
     click.echo(f"Written: {place.url}/{TABLE_FILE}, {PLOT_FILE} and {FIGURES_FILE}")
     return 0
+
+
+def _show(display: Display, through: int, total: int) -> None:
+    display.show(through, total, last=through == total)

@@ -4,6 +4,7 @@ method with what it covers of the classes that were learned and of the others.""
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -55,7 +56,7 @@ def _line_height(data: DataSet) -> float:
 def _draw(axes: Axes, found: MethodComparison, data: DataSet, ratio: float) -> None:
     axes.axvline(ratio, color="#808080", linestyle="--", linewidth=1)
     colours = [*COLOURS, *MORE_COLOURS]
-    drawn = data.splits or [(group,) for group in data.groups[:1]]
+    drawn: Sequence[tuple[Group, ...]] = data.splits or [(group,) for group in data.groups[:1]]
     for number, line in enumerate(found.lines):
         colour = colours[number % len(colours)]
         for split, groups in enumerate(drawn):

@@ -105,6 +105,7 @@ def test_figures_are_those_that_coverage_gives_of_each_store(two_data_sets: None
                 assert every["mean"] == result.metrics["coverage"]
                 assert tuple(every["interval"]) == result.interval
                 assert seen["mean"] == result.metrics["coverage of excluded"]
+                assert result.left_metrics is not None
                 assert left["mean"] == result.left_metrics["coverage"]
                 assert tuple(left["interval"]) == result.left_interval
                 assert {name: value for name, value in result.by_class.items() if value is not None} == data[
@@ -129,7 +130,7 @@ def test_several_models_of_a_method_and_several_seeds_are_runs_with_a_spread(
     own = found["data"][0]["coverage"]
     for line, folders in (("grad-cam", ["grad-cam", "grad-cam.2"]), ("random", ["random", "random.2", "random.3"])):
         runs = [alone("a", folder, ignore_classes=[0])[0.25] for folder in folders]
-        values = [run.metrics["coverage"] for run in runs]
+        values = [run.metrics["coverage"] or 0.0 for run in runs]
         every = own[line]["all"]["0.25"]
         assert every["n"] == len(folders)
         assert every["mean"] == pytest.approx(statistics.fmean(values))
