@@ -61,6 +61,11 @@ COMMANDS = {
     ),
     "show": Row("Draw what rankers and other methods see in images, side by side."),
     "coverage": Row("Say how much of each category the kept patches cover.", "stages.settings.coverage:CoverageConfig"),
+    "compare-methods": Row(
+        "Say what the patches cover that different methods keep.",
+        "stages.settings.compare_methods:CompareMethodsConfig",
+        "execution",
+    ),
     "train-task": Row(
         "Train downstream models on kept patches, at several keep ratios.",
         "stages.settings.train_task:TrainTaskConfig",

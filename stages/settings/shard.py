@@ -52,6 +52,9 @@ class ShardConfig(StageSettings):
         None, ge=1, description="Number of built-in scenes to draw, instead of --images."
     )
     scene_size: int = Field(96, ge=SMALLEST_SIDE, description="Side of the built-in scenes in pixels.")
+    scene_shapes: list[str] = Field(
+        [], description="Shapes of the objects in the built-in scenes, such as disc; by default all eight."
+    )
     out: Annotated[str, Group.DATA] = Field(
         min_length=1, description="Folder for the tars and their index: local, s3://, gs:// or az://."
     )
@@ -108,6 +111,8 @@ class ShardConfig(StageSettings):
             raise ValueError(f"expected one of coco, masks and csv, got {' and '.join(given)}")
         if given and self.images is None:
             raise ValueError(f"{given[0]} belongs to images")
+        if self.scene_shapes and self.scenes is None:
+            raise ValueError("scene_shapes belongs to scenes")
         if self.drawn_on != "auto" and self.voc is None and given not in (["coco"], ["masks"]):
             raise ValueError("drawn_on belongs to coco, masks or voc")
         for name in ("csv_file_column", "csv_label_column", "csv_separator", "voc_set"):

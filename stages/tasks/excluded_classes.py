@@ -74,7 +74,7 @@ def _of_file(path: str, classes: Classes) -> set[int]:
 
 def _of_lists(spec: str, lists: list[OverlapList], classes: Classes) -> set[int]:
     """By the one list that knows all the classes; by several that agree on them."""
-    names = [_plain(name) for name in classes.names]
+    names = [plain_name(name) for name in classes.names]
     unknown = {each.name: [name for name in names if name not in each.overlaps] for each in lists}
     fitting = [each for each in lists if not unknown[each.name]]
     if not fitting:
@@ -118,6 +118,6 @@ def _read_list(path: Path) -> OverlapList:
     return OverlapList(f"{path.parent.name}:{path.stem}", overlaps)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """As lists have it: of several synonyms the first, in small letters."""
     return re.split("[,;]", name)[0].replace("_", " ").strip().lower()
