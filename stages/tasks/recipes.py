@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from storage.settings import Settings
 
@@ -51,7 +52,8 @@ class TaskRecipe:
                     f"{name}: expected {none} with --ranks, whose scores are of views as they are stored, got {value}: "
                     "--ranker ranks views as they are augmented"
                 )
-        return dataclasses.replace(self, min_scale=FIELDS["min_scale"].default)
+        whole: Any = FIELDS["min_scale"].default
+        return dataclasses.replace(self, min_scale=whole)
 
     def settings(self) -> Settings:
         """All that it decides, so that a folder that was begun before there was a field compares equal where its
