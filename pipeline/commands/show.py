@@ -76,7 +76,7 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
     "--keep",
     type=click.FloatRange(0, 1, min_open=True),
     multiple=True,
-    help="Part of the patches to keep; give it again for several.  "
+    help="Fraction of patches to keep; give it again for several.  "
     f"[default: {', '.join(map(str, KEEP))}; of several side by side: {', '.join(map(str, KEEP_OF_SEVERAL))}]",
 )
 @cloup.option(
@@ -104,15 +104,15 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
     type=click.FloatRange(0.5, 1, max_open=True),
     default=0.9,
     show_default=True,
-    help="Part of the patches that is hidden from the MAE.",
+    help="Fraction of patches that is hidden from the MAE.",
 )
 @cloup.option(
     "--crop",
     type=OrWord(click.FloatRange(0, 1, min_open=True), *get_args(WholeImage)),
     default=0.875,
     show_default=True,
-    help="What is shown: the central square with this part of the short side; or all of the image, as a 'stretch' to "
-    "a square or in a 'letterbox' of grey bars. Of a store it is what the store has.",
+    help="What is shown: the central square with this fraction of the short side; or all of the image, as a 'stretch' "
+    "to a square or in a 'letterbox' of grey bars. Of a store it is what the store has.",
 )
 @cloup.option(
     "--seed", default=0, show_default=True, help="Seed of the masks; they are those that score draws with it."

@@ -6,4 +6,4 @@ from typing import Literal
 
 WholeImage = Literal["stretch", "letterbox"]
 Crop = float | WholeImage
-"""The central square with this part of the short side, or all of the image."""
+"""The central square with this fraction of the short side, or all of the image."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from stages.images.crop import Crop
 from stages.samples.controlled import with_control
 from stages.samples.ranked import StoredRanks
 from stages.samples.ranked_now import RankedNow
@@ -21,7 +22,7 @@ class SourceConfig(Protocol):
     @property
     def ranker(self) -> str | None: ...
     @property
-    def crop(self) -> float: ...
+    def crop(self) -> Crop: ...
     @property
     def control(self) -> Control: ...
     @property

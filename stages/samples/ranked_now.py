@@ -15,6 +15,7 @@ from torch import Tensor
 from ranker.patch_ranker import PatchRanker
 from stages.compute.autocast import autocast
 from stages.compute.prefetch import prefetch
+from stages.images.crop import Crop
 from stages.images.decoding import decode_image, image_size
 from stages.images.views import View, evaluation_view, render
 from stages.ranking.load_ranker import load_ranker
@@ -39,7 +40,7 @@ class RankedNow:
 
     content = ranks.CONTENT
 
-    def __init__(self, ranker: str, *, crop: float, device: str | torch.device, threads: int) -> None:
+    def __init__(self, ranker: str, *, crop: Crop, device: str | torch.device, threads: int) -> None:
         """Raises FileNotFoundError or ValueError as `load_ranker`."""
         self.url, self.device = ranker, torch.device(device)
         self.precision: Precision = "fp32" if self.device.type == "cpu" else "fp16"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stages.settings.choices import CONTROL, Control, Select
 from stages.settings.groups import Group
-from stages.settings.stage_settings import StageSettings
+from stages.settings.stage_settings import CROP, EvaluationCrop, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues
 
 
@@ -34,12 +34,7 @@ class EvaluateTaskConfig(StageSettings):
     keep_ratio: Annotated[float | None, Group.RECIPE] = Field(
         None, gt=0, le=1, description="Fraction of patches to keep, if not that of training."
     )
-    crop: float = Field(
-        0.875,
-        gt=0,
-        le=1,
-        description="Fraction of the short side that the evaluation crop takes, with --ranker; a store has its own.",
-    )
+    crop: EvaluationCrop = Field(0.875, description=f"{CROP} With --ranker; a store has its own.")
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
         description="File with one class name per line, class 0 first, to match the classes of these shards with the "

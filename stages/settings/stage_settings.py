@@ -35,8 +35,8 @@ def _is_crop(value: object) -> Crop:
 
 EvaluationCrop = Annotated[Crop, PlainValidator(_is_crop)]
 CROP = (
-    "What view 0 shows: the central square with this part of the short side; or all of the image, as a 'stretch' to a "
-    "square or in a 'letterbox' of grey bars."
+    "What view 0 shows: the central square with this fraction of the short side; or all of the image, as a 'stretch' "
+    "to a square or in a 'letterbox' of grey bars."
 )
 """Its help."""
 Selects = Annotated[list[Select], Field(min_length=1)]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stages.settings.choices import CONTROL, Control, EncoderName, TaskName
 from stages.settings.groups import Group
-from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
+from stages.settings.stage_settings import CROP, EvaluationCrop, KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
 from stages.tasks.recipes import AUGMENTATION, FIELDS, PRESETS, TaskRecipe
 from stages.training.warmup import fitting_warmup
@@ -161,12 +161,7 @@ class TrainTaskConfig(StageSettings):
     )
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
     flip: bool = Field(True, description="Mirror every second view in training.")
-    crop: float = Field(
-        0.875,
-        gt=0,
-        le=1,
-        description="Fraction of the short side that the evaluation crop takes, with --ranker; a store has its own.",
-    )
+    crop: EvaluationCrop = Field(0.875, description=f"{CROP} With --ranker; a store has its own.")
     multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost at each ratio, in turns with the full model, for the first seed."
