@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
-from stages.settings.stage_settings import CROP, EvaluationCrop, KeepRatios, Seeds, StageSettings
+from stages.settings.stage_settings import KeepRatios, Seeds, StageSettings
 from stages.tables import METHODS
 from stages.tasks.mask_values import parse_mask_values
 

@@ -22,8 +22,7 @@ def _is_crop(value: object) -> Crop:
 
 EvaluationCrop = Annotated[Crop, PlainValidator(_is_crop)]
 CROP = (
-    "What view 0 shows: the central square with this fraction of the short side; or all of the image, as "
-    "a 'stretch' to a "
-    "to a square or in a 'letterbox' of grey bars."
+    "What view 0 shows: the central square with this fraction of the short side; or all of the image, as a "
+    "'stretch' to a square or in a 'letterbox' of grey bars."
 )
 """Its help."""
