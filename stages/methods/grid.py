@@ -9,7 +9,7 @@ from stages.methods.method import Method, MethodConfig
 from storage.dense_scores import PatchGrid
 
 IMAGE_SIZE, PATCH_SIZE = 112, 8
-"""Those of the ranker that comes along, so that scores of both can be compared."""
+"""Those of the included ranker, so that scores of both can be compared."""
 GRID = ("image_size", "patch_size")
 """The settings that choose it."""
 

@@ -76,7 +76,7 @@ def test_glance_and_focus_scores_patches() -> None:
     assert trained.exit_code == 0, trained.output
     assert "Right at a glance" in trained.output
     again = call(*command)
-    assert again.output.count("the GFNet is finished, nothing is left to do") == 3
+    assert again.output.count("the GFNet is already finished") == 3
     scores = scores_of("gfnet", "out")
     assert scores.shape == (11, 36)
     saved, _ = load_glance(locate("out"))

@@ -121,7 +121,7 @@ def test_the_command_makes_a_store_that_verify_status_and_coverage_take_and_agai
         has_model,
     )
     assert "1 of 1 shard is whole, 0 damaged, 0 missing" in call("verify", out).output
-    assert "3 ranked, 0 left out" in call("status", out).output
+    assert "3 ranked, 0 skipped" in call("status", out).output
     before = files_of(out)
     assert "1 of 1 shard is done (0 in this run)" in call_rank(shard, out, **asked(method, given)).output
     assert files_of(out) == before
