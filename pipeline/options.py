@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union
 
 import click
 import cloup
+from click.shell_completion import CompletionItem
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -58,15 +59,23 @@ class CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # click 8.2 ha
 
 
 class OrWord(click.ParamType):  # type: ignore[type-arg]
-    """A value of one kind, or a word."""
+    """A value of one kind, or one of some words."""
 
-    def __init__(self, kind: click.ParamType[Any], word: str) -> None:
+    def __init__(self, kind: click.ParamType[Any], *words: str) -> None:
         self.kind = kind
-        self.word = word
-        self.name = f"{kind.name}|{word}"
+        self.words = words
+        self.name = "|".join([kind.name, *words])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == self.word else self.kind.convert(value, param, ctx)
+        if value in self.words:
+            return value
+        try:
+            return self.kind.convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither a {self.kind.name} nor {' or '.join(self.words)}", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
 
 
 def told_default(model: type[BaseModel], name: str) -> str:
@@ -130,6 +139,9 @@ def _type(kind: Any) -> click.ParamType[Any]:
         return click.Choice(list(table)) if table else _type(base)
     if typing.get_origin(kind) is Literal:
         return click.Choice(typing.get_args(kind))
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        base, words = typing.get_args(kind)
+        return OrWord(_type(base), *typing.get_args(words))
     converted: click.ParamType[Any] = click.types.convert_type(kind)
     return converted
 
@@ -139,9 +151,11 @@ def _flat(values: tuple[Any, ...]) -> list[Any]:
 
 
 def _kind(field: FieldInfo) -> Any:
-    """What a setting is where it is something, with the table that it is chosen from."""
+    """What a setting is where it is something, with the table that it is chosen from; a value or one of some words is
+    a union of its kind and a Literal."""
     kind = field.annotation
     if typing.get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (part for part in typing.get_args(kind) if part is not type(None))
+        parts = [part for part in typing.get_args(kind) if part is not type(None)]
+        kind = parts[0] if len(parts) == 1 else kind
     tables = [each for each in field.metadata if isinstance(each, Table)]
     return Annotated[kind, tables[0]] if tables else kind

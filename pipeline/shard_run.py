@@ -17,6 +17,7 @@ from pipeline.progress.display import Display, EventFile, duration
 from pipeline.progress.shards import ShardProgressDisplay
 from ranker.hub import is_on_hub
 from ranker.zoo import is_shipped
+from stages.density.zoo import is_shipped_mae
 from stages.stage import ShardStage
 from storage.books import Failure
 from storage.driver_lock import DriverLock
@@ -173,4 +174,5 @@ def _default_event_file(store: PatchStore) -> str:
 
 def absolute(path: str) -> str:
     """What a worker elsewhere on this machine finds the same file under; names of models stay as they are."""
-    return path if is_on_hub(path) or is_shipped(path) or path.startswith("timm:") else locate(path).url
+    named = is_on_hub(path) or is_shipped(path) or is_shipped_mae(path) or path.startswith("timm:")
+    return path if named else locate(path).url

@@ -30,7 +30,7 @@ from storage.shard_index import expand_shards
 
 TrainingFunction = Callable[[Processes, Tell], None]
 Config = TypeVar("Config", bound=BaseModel)
-PATHS = ("scores", "ranks", "ranker", "init")
+PATHS = ("scores", "ranks", "ranker", "init", "teacher")
 """Settings that name something besides shards that a training reads, where they have a value."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-KEYS = ("model", "state_dict", "model_state_dict", "model_ema", "module")
+KEYS = ("model", "state_dict", "model_state_dict", "model_ema", "module", "teacher")
 """Under which published codes keep the weights in a checkpoint; the first that is there is taken."""
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 """Put before every name by DistributedDataParallel, by torch.compile, and by modules that hold a model."""

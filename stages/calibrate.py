@@ -30,6 +30,7 @@ from stages.ranking.choice_agreement import (
 from stages.ranking.quality import Estimate
 from stages.samples.named import evenly
 from stages.settings.calibrate import LEAST_IMAGES, CalibrateConfig
+from stages.settings.crop import Crop
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -145,7 +146,7 @@ def _read_images(config: CalibrateConfig, image_size: int) -> tuple[list[str], T
     return [key for key, _ in found], pixels
 
 
-def _views(shard: ShardEntry, crop: float, image_size: int) -> Iterator[tuple[str, np.ndarray]]:
+def _views(shard: ShardEntry, crop: Crop, image_size: int) -> Iterator[tuple[str, np.ndarray]]:
     for sample in read_shard(ShardEntry(shard.url)):
         try:
             image = decode_image(sample.image)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from typing import Literal
 
 import numpy as np
 
@@ -20,12 +22,13 @@ from stages.settings.coverage import CoverageConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
+from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.objects import Object
 from stages.tasks.runs import TaskRun, plan_runs
-from stages.tasks.survey import choose_classes, read_class_names, read_excluded, survey_truths
+from stages.tasks.survey import choose_classes, read_class_names, survey_truths
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
 from storage.dense_scores import open_dense
@@ -35,10 +38,26 @@ from storage.shard_index import ShardEntry, expand_shards
 NAME = "coverage"
 
 
-def measure_coverage(
+@dataclasses.dataclass(frozen=True, eq=False)
+class Covered:
+    """What the patches of one store cover."""
+
+    areas: dict[TaskRun, CoveredArea]
+    classes: Classes
+    excluded: frozenset[int]
+    """Indices of classes."""
+    truth: Literal["masks", "boxes"]
+    options: TaskOptions
+    source: StoredRanks
+    shards: list[ShardEntry]
+    """As of `source.join`."""
+    images: int
+
+
+def cover(
     config: CoverageConfig, through: Callable[[int, int], None], tell: Callable[[str], None] = lambda text: None
-) -> list[tuple[TaskRun, TaskResult]]:
-    """Of each selector at each keep ratio, on the evaluation crops; `through` hears of how many images of how many,
+) -> Covered:
+    """By each selector at each keep ratio, on the evaluation crops; `through` hears of how many images of how many,
     `tell` how classes were matched and what share of masks counts nowhere.
 
     Raises ValueError naming the sample that has no masks or boxes, wrong ones, or no scores, and where there is nothing
@@ -81,9 +100,20 @@ def measure_coverage(
                 through(done, n_images)
     own, other = set(classes.ids), {classes.ids[index] for index in excluded}
     _refuse_nothing_covered(covered[runs[0]], own, other, describe(shards), n_images)
+    return Covered(covered, classes, excluded, truth, options, source, shards, n_images)
+
+
+def measure_coverage(
+    config: CoverageConfig, through: Callable[[int, int], None], tell: Callable[[str], None] = lambda text: None
+) -> list[tuple[TaskRun, TaskResult]]:
+    """A result for each selector at each keep ratio. Hears, tells and raises as `cover`."""
+    covered = cover(config, through, tell)
+    classes, excluded, source = covered.classes, covered.excluded, covered.source
+    grid = source.grid
+    own, other = set(classes.ids), {classes.ids[index] for index in excluded}
 
     def result(run: TaskRun) -> TaskResult:
-        area = covered[run]
+        area = covered.areas[run]
         every = area.estimate()
         seen, left = (area.estimate(other), area.estimate(own - other)) if other else (None, None)
         metrics = {"coverage": every.mean} | ({"coverage of excluded": seen.mean} if seen else {})
@@ -96,7 +126,7 @@ def measure_coverage(
             patches=grid.n_patches,
             kept=kept_count(grid.n_patches, run.keep_ratio),
             seed=run.seed,
-            images=n_images,
+            images=covered.images,
             metrics=without_nan(metrics),
             interval=_interval(every),
             left_metrics=without_nan({"coverage": left.mean}) if left else None,
@@ -106,15 +136,15 @@ def measure_coverage(
                 {classes.labels[classes.index(id_)]: value for id_, value in sorted(area.by_class().items())}
             ),
             recipe={
-                "truth": truth,
+                "truth": covered.truth,
                 "ignore_classes": config.ignore_classes,
-                **({"mask_values": dict(options.mask_values)} if options.mask_values else {}),
-                **control_settings(store),
+                **({"mask_values": dict(covered.options.mask_values)} if covered.options.mask_values else {}),
+                **control_settings(source.store),
             },
-            judged_on=judged_on(shards, source),
+            judged_on=judged_on(covered.shards, source),
         )
 
-    return [(run, result(run)) for run in runs]
+    return [(run, result(run)) for run in covered.areas]
 
 
 def _find_classes(

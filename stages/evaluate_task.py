@@ -28,12 +28,13 @@ from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, match_lists, named_by_file, read_class_lists
+from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import refuse_unjudgeable
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.models import SavedTask, load_task
 from stages.tasks.selector_cost import selector_cost
-from stages.tasks.survey import read_class_names, read_excluded
+from stages.tasks.survey import read_class_names
 from stages.tasks.task import Classes, Task, TaskModel
 from stages.tasks.throughput import measure
 from stages.tasks.truths import TruthReader

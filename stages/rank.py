@@ -12,7 +12,8 @@ from stages.compute.autocast import autocast
 from stages.compute.micro_batches import MicroBatches
 from stages.methods.load_method import load_method
 from stages.methods.method import Method
-from stages.samples.view_batches import SampleView, ViewBatch, committed_receipt, process_views
+from stages.samples.sample_view import SampleView
+from stages.samples.view_batches import ViewBatch, committed_receipt, process_views
 from stages.settings.choices import Precision
 from stages.settings.rank import RankConfig
 from stages.stage import Receipt

@@ -38,13 +38,8 @@ from storage.text import counted, printable
 
 LEFT_OUT = "left_out.json"
 SKIPPED_OBJECTS = "skipped_objects.json"
-NOT_IN_PLAN = {
-    "out",
-    "workers",
-    "images",
-    "coco",
-    "masks",
-}  # what the last three hold is in the plan, not where it lies
+NOT_IN_PLAN = {"out", "workers", "images", "coco", "masks", "csv", "voc"}
+"""What the last five hold is in the plan, not where it lies."""
 
 Report = Callable[[str, dict[str, Any]], None]
 

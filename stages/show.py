@@ -1,57 +1,30 @@
-"""`show`: what a ranker makes of images, and what an MAE's reconstruction loses with one of their patches."""
+"""`show`: what rankers, methods and stores make of images, side by side, and what an MAE's reconstruction loses with
+one of their patches."""
 
 from __future__ import annotations
 
-import dataclasses
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
 
-from ranker.patch_ranker import PatchRanker
-from ranker.selection import top_patches
 from stages.compute.devices import resolve_device
-from stages.density.mae import MaeConfig, MaskedAutoencoder
+from stages.density.mae import MaeConfig
 from stages.density.mae_checkpoints import load_mae
-from stages.density.masks import draw_masks, masks_per_round
-from stages.density.patch_removal import remove_patch
-from stages.images.drawing import heat_overlay, labelled_grid, only_patches, outlined
-from stages.images.views import evaluation_view, render
-from stages.ranking.load_ranker import load_ranker
-from stages.samples.named import ShownImage, find_shown
+from stages.density.masks import masks_per_round
+from stages.images.views import View, evaluation_view
+from stages.samples.named import ShownImage, UnusableShown, find_shown
+from stages.settings.show import OURS, ShowConfig
+from stages.showing.methods import MethodScores, open_methods
+from stages.showing.rows import PageLayout, Row, draw_page, draw_row, picture_labels
+from stages.showing.score_source import ScoreSource, distinct_names
+from stages.showing.stored import StoredScores
 from storage.locations import locate
 
-CHOSEN, VISIBLE = "red", "white"
-"""Colours of frames."""
-DRAWN = 336
-"""Pixels along a side of a crop at most: a photograph is looked at in more of them than a ranker sees."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShowConfig:
-    """Settings of `show`: what its options say."""
-
-    images: Sequence[str]
-    ranker: str
-    out: str
-    mae: str | None = None
-    keep: Sequence[float] = (0.75, 0.5, 0.25)
-    patch: tuple[int, int] | None = None
-    """Row and column, from 0; None for the patch that the ranker puts first."""
-    count: int = 12
-    mask_ratio: float = 0.9
-    crop: float = 0.875
-    seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """Pictures side by side, each (H, W, 3) uint8, and a line about them."""
-
-    title: str
-    pictures: list[np.ndarray]
+Item = TypeVar("Item")
+Used = TypeVar("Used")
 
 
 def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
@@ -63,108 +36,87 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
         raise ValueError(f"out: expected a name that ends in .png, got {config.out}")
     place, device = locate(config.out), torch.device(resolve_device("auto"))
     found = find_shown(config.images, config.count, place.url)
-    ranker = PatchRanker(load_ranker(config.ranker)).to(device)
+    sources = open_sources(config, found, device)
     mae = None if config.mae is None else load_mae(config.mae).build().eval().to(device)
-    _refuse_unfit(config, ranker, None if mae is None else mae.config)
-    rows = []
-    for each in found:
-        try:
-            image = each.decode()
-        except ValueError as error:
-            if len(found) == 1:
-                raise
-            say(f"skipped: {error}")
-        else:
-            rows.append(draw_row(config, ranker, mae, each, image))
-    if not rows:
-        raise ValueError(f"none of the {len(found)} images can be used")
+    _refuse_unfit(config, sources[0], None if mae is None else mae.config)
+    viewed = _usable(found, lambda shown: (shown, fixed_view(sources, shown)), len(found), say)
+    labels = picture_labels(config, sources, mae is not None)[1]
+    layout = PageLayout.of(len(viewed), len(labels), config.across)
+
+    def row_of(each: tuple[ShownImage, View | None]) -> Row:
+        shown, view = each
+        image = shown.decode()
+        view = view or evaluation_view(*image.size, config.crop)
+        return draw_row(config, sources, mae, shown, image, view, layout.side)
+
+    rows = _usable(viewed, row_of, len(found), say)
     written = io.BytesIO()
-    draw_rows(config, rows, None if mae is None else mae.config).save(written, "PNG")
+    page = draw_page(config, sources, rows, None if mae is None else mae.config, layout.across)
+    page.save(written, "PNG")
     place.write("", written.getvalue())
     return len(rows)
 
 
-def draw_row(
-    config: ShowConfig, ranker: PatchRanker, mae: MaskedAutoencoder | None, shown: ShownImage, image: Image.Image
-) -> Row:
-    """The evaluation crop of an image with its score map, what remains of it at each keep ratio, and the removal of a
-    patch if there is an MAE. Each model sees the crop at its own size; people see it in whole pixels for each patch."""
-    grid, view = ranker.config.grid, evaluation_view(*image.size, config.crop)
-    seen = render(image, view, ranker.config.image_size)
-    scores = ranker.rank(torch.tensor(seen, device=ranker.mean.device).permute(2, 0, 1)[None])[0].cpu()
-    if not scores.isfinite().all():
-        raise ValueError(f"{config.ranker}: its scores of {shown.url} are not finite: expected numbers")
-    kept = [top_patches(scores, ratio).tolist() for ratio in config.keep]
-    crop = render(image, view, grid * max(1, DRAWN // grid))
-    pictures = [crop, heat_overlay(crop, scores.view(grid, grid).numpy())]
-    if mae is None:
-        return Row(shown.name, [*pictures, *(only_patches(crop, patches, grid) for patches in kept)])
-    chosen = int(scores.argmax()) if config.patch is None else config.patch[0] * grid + config.patch[1]
-    removal = _draw_removal(config, mae, shown.key, render(image, view, mae.config.image_size), chosen)
-    row, column = divmod(chosen, grid)
-    by_ranker = 1 + int((scores > scores[chosen]).sum())
-    title = f"{shown.name}: patch in row {row}, column {column}; rank {by_ranker} of {grid**2} by the ranker; "
-    pictures = [outlined(picture, [chosen], grid, CHOSEN, bold=True) for picture in pictures]
-    pictures += [only_patches(crop, patches, grid) for patches in kept]
-    return Row(title + removal.title, [*pictures, *removal.pictures])
+def open_sources(config: ShowConfig, found: Sequence[ShownImage], device: torch.device) -> list[ScoreSource]:
+    """All that the settings name, in the order of the picture's columns. Raises ValueError for what cannot be used, or
+    not with the images that were `found`."""
+    names = source_names(config)
+    stores = [StoredScores(path, name) for path, name in zip(config.scores, names[len(config.methods) :], strict=True)]
+    methods = open_methods(config, found, stores[0].grid if stores else None)
+    return [*(MethodScores(each.to(device), name) for each, name in zip(methods, names, strict=False)), *stores]
 
 
-def draw_rows(config: ShowConfig, rows: Sequence[Row], mae: MaeConfig | None) -> Image.Image:
-    """All of it, with a caption that says what is seen."""
-    labels = ["image", "the ranker's scores", *(f"{ratio:.3g} kept" for ratio in config.keep)]
-    caption = "Scores: dark blue is the lowest of the image, yellow the highest. Kept: the patches that score highest."
-    if mae is not None:
-        visible = f"{1 - config.mask_ratio:.0%} visible"
-        labels += [visible, "reconstructed", "without the red one", "difference"]
-        caption += (
-            "\nReconstructed: what the MAE makes of the visible patches (framed in white, and pasted in), and of all "
-            "but the red one. Difference: how far these two are apart, dark blue where not at all, yellow where most. "
-            "Semantic density: the mean of that over the hidden patches, in the units that the MAE predicts in. "
-            "Rows and columns count from 0."
-        )
-        if mae.pixel_target == "normalized":
-            caption += "\nThe MAE predicts normalized pixels: mean and contrast of hidden patches are the original's."
-    return labelled_grid([row.pictures for row in rows], labels, caption, [row.title for row in rows])
+def source_names(config: ShowConfig) -> list[str]:
+    """What the picture calls each of them: rankers and stores by their paths, methods by their names, those of one name
+    by their models, too."""
+    paths = [*(each.path for each in config.methods if each.path is not None), *config.scores]
+    tails = dict(zip(paths, distinct_names(paths), strict=True))
+    several = Counter(each.name for each in config.methods)
+    names = []
+    for each in config.methods:
+        if each.path is None:
+            names.append(each.name)
+        elif each.name == OURS:
+            names.append(tails[each.path])
+        else:
+            names.append(each.name if several[each.name] == 1 else f"{each.name} {tails[each.path]}")
+    return [*names, *(tails[path] for path in config.scores)]
 
 
-def _draw_removal(config: ShowConfig, mae: MaskedAutoencoder, key: str, crop: np.ndarray, chosen: int) -> Row:
-    """Under that one of the first round of masks that shows the patch."""
-    grid, n_patches = mae.config.grid, mae.config.n_patches
-    masks = draw_masks(
-        config.seed,
-        key,
-        view=0,
-        masking="partition",
-        n_masks=masks_per_round(n_patches, config.mask_ratio),
-        n_patches=n_patches,
-        mask_ratio=config.mask_ratio,
-    )
-    (visible,) = (mask[mask >= 0] for mask in masks if chosen in mask)
-    others = [int(patch) for patch in visible if patch != chosen]
-    removal = remove_patch(mae, crop, visible, chosen)
-    score = removal.scores[visible.tolist().index(chosen)]
-    place = 1 + int((removal.scores > score).sum())
-
-    def framed(picture: np.ndarray) -> np.ndarray:
-        return outlined(outlined(picture, others, grid, VISIBLE), [chosen], grid, CHOSEN, bold=True)
-
-    difference = heat_overlay(crop, removal.difference, strength=1.0)
-    without = only_patches(removal.without, set(range(n_patches)) - {chosen}, grid)
-    return Row(
-        f"semantic density {score:.3g}, rank {place} of the {len(visible)} visible",
-        [framed(picture) for picture in (only_patches(crop, visible, grid), removal.anchor, without, difference)],
-    )
+def fixed_view(sources: Sequence[ScoreSource], shown: ShownImage) -> View | None:
+    """The view of an image that stores have scores of; None where there are no stores. Raises ValueError where they
+    have them of different ones, or none."""
+    views = {source.name: view for source in sources if (view := source.view(shown)) is not None}
+    if len(set(views.values())) > 1:
+        told = "; ".join(f"{name}: {view.box}{' mirrored' * view.flip}" for name, view in views.items())
+        raise ValueError(f"{shown.url}: expected stores with scores of the same part of it, got {told}")
+    return next(iter(views.values()), None)
 
 
-def _refuse_unfit(config: ShowConfig, ranker: PatchRanker, mae: MaeConfig | None) -> None:
-    grid = ranker.config.grid
+def _usable(items: Sequence[Item], use: Callable[[Item], Used], of: int, say: Callable[[str], None]) -> list[Used]:
+    """What `use` makes of each item whose image can be used, of `of` that there were."""
+    used = []
+    for item in items:
+        try:
+            used.append(use(item))
+        except UnusableShown as error:
+            if of == 1:
+                raise
+            say(f"skipped: {error}")
+    if not used:
+        raise ValueError(f"none of the {of} images can be used")
+    return used
+
+
+def _refuse_unfit(config: ShowConfig, first: ScoreSource, mae: MaeConfig | None) -> None:
+    grid = first.grid.side
     if mae is None:
         if config.patch is not None:
             raise ValueError("patch: expected with mae, whose reconstruction it is taken away from")
         return
     if mae.grid != grid:
         raise ValueError(
-            f"{config.mae}: the MAE sees {mae.grid}x{mae.grid} patches, the ranker {grid}x{grid}: expected the same"
+            f"{config.mae}: the MAE sees {mae.grid}x{mae.grid} patches, {first.name} {grid}x{grid}: expected the same"
         )
     masks_per_round(mae.n_patches, config.mask_ratio)  # refuses what does not fit
     if config.patch is not None and not all(0 <= place < grid for place in config.patch):

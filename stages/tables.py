@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ranker.losses import RankingLoss
     from stages.methods.method import Method
     from stages.selectors.selector import Selector
+    from stages.tasks.kept_patches import KeptPatchEncoder
     from stages.tasks.task import Task
 
 
@@ -34,6 +35,14 @@ def _task(found: Any) -> Task:
     if missing := missing_from(task):
         raise ValueError(f"expected a class with all of stages.tasks.task.Task, got {found!r} without {missing[0]}")
     return task
+
+
+def _encoder(found: Any) -> type[KeptPatchEncoder]:
+    from stages.tasks.kept_patches import KeptPatchEncoder
+
+    if not (isinstance(found, type) and issubclass(found, KeptPatchEncoder)):
+        raise ValueError(f"expected a class of stages.tasks.kept_patches.KeptPatchEncoder, got {found!r}")
+    return found
 
 
 def _method(found: Any) -> type[Method]:
@@ -75,6 +84,9 @@ METHODS: Table[type[Method]] = Table(
     {
         "ltrp": "stages.methods.ltrp:Ltrp",
         "grad-cam": "stages.methods.grad_cam:GradCam",
+        "evit": "stages.methods.evit:Evit",
+        "dynamicvit": "stages.methods.dynamicvit:DynamicVit",
+        "gfnet": "stages.methods.gfnet:Gfnet",
         "attention": "stages.methods.attention:ClsAttention",
         "attention-dino": "stages.methods.attention_dino:DinoAttention",
         "tome": "stages.methods.tome:TokenMerging",
@@ -100,6 +112,18 @@ TASKS: Table[Task] = Table(
     _task,
 )
 """What is learnt on kept patches."""
+
+ENCODERS: Table[type[KeptPatchEncoder]] = Table(
+    "encoders",
+    {
+        "plain": "stages.tasks.kept_patches:KeptPatchEncoder",
+        "evit": "stages.tasks.encoders.evit:EvitEncoder",
+        "dynamicvit": "stages.tasks.encoders.dynamicvit:DynamicVitEncoder",
+    },
+    _encoder,
+)
+"""Vision transformers under a classifier: plain, or ones that drop tokens on their way, which are classes of
+`stages.tasks.encoders.dropping.TokenDroppingEncoder`."""
 
 LOSSES: Table[RankingLoss] = Table(
     "losses",

@@ -30,6 +30,8 @@ from stages.tasks.class_lists import (
     read_class_lists,
 )
 from stages.tasks.classes_file import read_classes
+from stages.tasks.encoders.teacher import Teacher
+from stages.tasks.excluded_classes import excluded_lines, read_excluded
 from stages.tasks.fresh_batches import FreshBatches
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
@@ -39,7 +41,7 @@ from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.recipes import TaskRecipe
 from stages.tasks.runs import TaskRun
 from stages.tasks.settings import FRESH_VIEWS, stored_views, task_settings
-from stages.tasks.survey import read_class_names, read_excluded, read_lines
+from stages.tasks.survey import read_class_names
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
 from stages.training.processes import Processes
@@ -73,10 +75,12 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         tell(Message(text))
 
     task, place = TASKS[config.task], locate(config.out)
+    config.dropping()  # refuses what does not fit
     source = open_source(config)
-    image_size = model_grid(config, source).image_size
-    options, recipe = config.options(image_size), config.recipe()
-    ImageAugmentation(image_size, recipe.auto_augment, recipe.color_jitter)  # refuses what it does not know
+    grid = model_grid(config, source)
+    options, recipe = config.options(grid.image_size), config.recipe()
+    ImageAugmentation(grid.image_size, recipe.auto_augment, recipe.color_jitter)  # refuses what it does not know
+    teacher = Teacher(config.teacher, grid) if config.teacher else None
     given = expand_shards(config.shards)
     shards = source.join(given)
     evaluation = join_evaluation(config, source)
@@ -93,7 +97,7 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         "mask_values": config.mask_values,
         "class_names": names,
         "index_names": digest(lists, eval_lists),
-        "exclude_classes": read_lines(config.exclude_classes) if config.exclude_classes else None,
+        "exclude_classes": excluded_lines(config.exclude_classes) if config.exclude_classes else None,
         "shards": checksum(shards),
         "eval_shards": checksum(evaluation[1]) if evaluation else None,
     }
@@ -106,6 +110,8 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         say(f"reading the truth of {sum(shard.nsamples or 0 for shard in shards)} samples")
         truths = TruthReader(task, options, merged.numbers)
         classes = classes_to_learn(truths, source, shards, names or merged.names, threads, say)
+    if teacher:
+        teacher.refuse_other_classes(classes)
     # A mistake there is not to show after hours of training.
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
     if evaluation:
@@ -173,13 +179,20 @@ class TrainTask(TrainingStage[TaskBatch]):
         )
         self._recipe = dataclasses.replace(optimisation, betas=(0.9, recipe.beta2), ema_decay=recipe.ema_decay)
         torch.manual_seed(run.seed)
-        self._architecture, encoder, start = begin_encoder(
-            self._grid,
-            size=config.size,
-            init=config.init,
-            drop_path=recipe.drop_path,
-            final_norm=recipe.final_norm,
-        )
+        dropping, self._teacher = config.dropping(), None
+        if dropping and config.teacher:
+            self._teacher = teacher = Teacher(config.teacher, self._grid)
+            self._architecture, encoder = teacher.pupil(dropping, recipe.drop_path)
+            start: str | None = teacher.sha256
+        else:
+            self._architecture, encoder, start = begin_encoder(
+                self._grid,
+                size=config.size,
+                init=config.init,
+                drop_path=recipe.drop_path,
+                final_norm=recipe.final_norm,
+                dropping=dropping,
+            )
         self._model = TASKS[config.task].model(encoder, self._classes, self._options)
         self._common = task_settings(
             config.task,
@@ -193,6 +206,8 @@ class TrainTask(TrainingStage[TaskBatch]):
             self._recipe.precision,
             flip=config.flip,
         )
+        if self._teacher:
+            self._common["teacher"] = start
         own = {**_scored_by(source), "select": run.select, "keep_ratio": run.keep_ratio}
         self._select_version = SELECTORS[run.select].noted_version
         self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
@@ -200,12 +215,15 @@ class TrainTask(TrainingStage[TaskBatch]):
     def prepare(self) -> Ingredients[TaskBatch]:
         config, recipe = self._config, self._config.recipe()
         kept, n_patches = kept_count(self._grid.n_patches, self._run.keep_ratio), self._grid.n_patches
+        device = self._processes.device
+        teacher = self._teacher.to(device) if self._teacher else None
+        is_pretrained = config.init or config.teacher
         return Ingredients(
             model=self._model,
-            objective=partial(task_objective, device=self._processes.device),
+            objective=partial(task_objective, device=device, teacher=teacher),
             batches=self._batches(recipe, kept),
             recipe=self._recipe,
-            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if config.init else 1.0),
+            groups=parameter_groups(self._model, recipe.weight_decay, recipe.layer_decay if is_pretrained else 1.0),
             opening=(
                 f"{self._n_images} images to train on; {kept} of {n_patches} patches kept ({self._run.select}); "
                 f"{len(self._classes)} classes; {self._recipe.steps} steps of {self._recipe.batch_size} in "

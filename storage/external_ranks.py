@@ -33,14 +33,15 @@ def create_ranks(
     selector: str,
     image_size: int,
     patch_size: int,
-    crop: float | None = None,
+    crop: float | str | None = None,
     views: int = 1,
 ) -> PatchStore:
     """A store at `path` for the scores of all of `shards`, made if missing.
 
     `selector`: what tables call the method. Views are resized to `image_size` pixels a side and cut into patches of
-    `patch_size`. `crop`: which part of the short side view 0, the evaluation crop, takes. Raises ValueError for sizes
-    that do not fit, and when the store there was made with other settings.
+    `patch_size`. `crop`: which part of the short side view 0, the evaluation crop, takes, or that it is all of the
+    image, as a "stretch" or in a "letterbox". Raises ValueError for sizes that do not fit, and when the store there was
+    made with other settings.
     """
     sizes = {"ranker.image_size": image_size, "ranker.patch_size": patch_size, "views": views}
     for name in sizes:

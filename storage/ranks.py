@@ -16,7 +16,7 @@ import numpy as np
 
 from storage.patch_store import PatchStore
 from storage.settings import Settings, whole_number
-from storage.shard_arrays import ShardArrays
+from storage.shard_arrays import ShardArrays, may_overhang
 
 CONTENT = "ranks"
 
@@ -27,11 +27,11 @@ class ShardRanks(ShardArrays):
 
     score: np.ndarray
 
-    def check(self, n_patches: int, views: int) -> list[str]:
-        """What is wrong with them, a line each: nothing when they are as they must be."""
+    def check(self, n_patches: int, views: int, overhang: bool = False) -> list[str]:
+        """What is wrong with them, a line each: nothing when they are as they must be. `overhang` is `may_overhang`."""
         if findings := self._check_shapes(views, {"score": ("f", (len(self.key), views, n_patches))}):
             return findings
-        findings = self._check_samples()
+        findings = self._check_samples(overhang)
         if not np.isfinite(self.score).all():
             findings.append("score: not a number for each patch")
         return findings
@@ -50,6 +50,6 @@ def read_ranks(store: PatchStore, shard: str) -> ShardRanks:
 
 def check_ranks(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
     """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
-    sizes = [whole_number(settings, name, "zarr.json") for name in ("patches", "views")]
+    patches, views = (whole_number(settings, name, "zarr.json") for name in ("patches", "views"))
     ranks = ShardRanks.from_arrays(arrays)
-    return len(ranks.key), ranks.check(*sizes)
+    return len(ranks.key), ranks.check(patches, views, may_overhang(settings))

@@ -13,6 +13,7 @@ _KINDS = {
     "mae.json": "an MAE",
     "ranker.json": "a ranker",
     "task.json": "a model of a task",
+    "gfnet.json": "a model of train-gfnet",
     "result.json": "a result",
     "classes.json": "models of train-task, each in a folder of its own",
     "pretraining.json": "an MAE that is not trained to the end",

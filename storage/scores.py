@@ -16,7 +16,7 @@ import numpy as np
 
 from storage.patch_store import PatchStore
 from storage.settings import Settings, whole_number
-from storage.shard_arrays import ShardArrays
+from storage.shard_arrays import ShardArrays, may_overhang
 
 CONTENT = "scores"
 
@@ -28,12 +28,12 @@ class ShardScores(ShardArrays):
     score: np.ndarray
     visible: np.ndarray
 
-    def check(self, n_patches: int, views: int, masks: int) -> list[str]:
-        """What is wrong with them, a line each: nothing when they are as they must be."""
+    def check(self, n_patches: int, views: int, masks: int, overhang: bool = False) -> list[str]:
+        """What is wrong with them, a line each: nothing when they are as they must be. `overhang` is `may_overhang`."""
         shape = (len(self.key), views, masks, self.score.shape[-1])
         if findings := self._check_shapes(views, {"score": ("f", shape), "visible": ("i", shape)}):
             return findings
-        findings = self._check_samples()
+        findings = self._check_samples(overhang)
         shown = self.visible >= 0
         steps = np.diff(self.visible.astype(np.int32), axis=-1)
         if ((steps <= 0) & shown[..., 1:]).any() or (shown[..., 1:] & ~shown[..., :-1]).any():
@@ -92,6 +92,6 @@ def patch_statistics(scores: ShardScores, n_patches: int) -> PatchStatistics:
 
 def check_scores(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
     """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
-    sizes = [whole_number(settings, name, "zarr.json") for name in ("patches", "views", "masks")]
+    patches, views, masks = (whole_number(settings, name, "zarr.json") for name in ("patches", "views", "masks"))
     scores = ShardScores.from_arrays(arrays)
-    return len(scores.key), scores.check(*sizes)
+    return len(scores.key), scores.check(patches, views, masks, may_overhang(settings))

@@ -15,7 +15,16 @@ from typing import Self
 
 import numpy as np
 
+from storage.settings import Settings
 from storage.text import printable
+
+LETTERBOX = "letterbox"
+"""`views.crop` of stores whose view 0 is the square around an image, and reaches beyond it."""
+
+
+def may_overhang(settings: Settings) -> bool:
+    """Whether boxes of a store may begin left of the image, or above it."""
+    return settings.get("views.crop") == LETTERBOX
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,11 +56,12 @@ class ShardArrays:
             if (found := getattr(self, name)).dtype.kind not in kinds or found.shape != shape
         ]
 
-    def _check_samples(self) -> list[str]:
+    def _check_samples(self, may_overhang: bool) -> list[str]:
         """What is wrong with keys and boxes of the right shapes."""
         findings = []
         if len(set(self.key.tolist())) != len(self.key):
             findings.append("key: two samples have the same one")
-        if (self.box[..., 2:] <= 0).any() or (self.box[..., :2] < 0).any():
+        starts, sides = self.box[..., :2].astype(np.int64), self.box[..., 2:].astype(np.int64)
+        if (sides <= 0).any() or (starts < (1 - sides if may_overhang else 0)).any():
             findings.append("box: not within an image")
         return findings

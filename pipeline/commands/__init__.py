@@ -49,13 +49,23 @@ COMMANDS = {
         "Say how good a ranker is, and how good it could be.",
         "stages.settings.evaluate_ranker:EvaluateRankerConfig",
     ),
+    "train-gfnet": Row(
+        "Train Glance and Focus, which says where to look.",
+        "stages.settings.train_gfnet:TrainGfnetConfig",
+        "training_execution",
+    ),
     "rank": Row(
         "Rank every patch of every image, by a ranker or another method.",
         "stages.settings.rank:RankConfig",
         "execution",
     ),
-    "show": Row("Draw what a ranker sees in images."),
+    "show": Row("Draw what rankers and other methods see in images, side by side."),
     "coverage": Row("Say how much of each category the kept patches cover.", "stages.settings.coverage:CoverageConfig"),
+    "compare-methods": Row(
+        "Say what the patches cover that different methods keep.",
+        "stages.settings.compare_methods:CompareMethodsConfig",
+        "execution",
+    ),
     "train-task": Row(
         "Train downstream models on kept patches, at several keep ratios.",
         "stages.settings.train_task:TrainTaskConfig",

@@ -10,6 +10,7 @@ from pipeline.config import PipelineFile
 from pipeline.help import command
 from pipeline.hints import command_line
 from stages.settings.choices import DEFAULT_RANKER
+from stages.settings.show import ShowConfig
 from stages.tables import TASKS
 from storage.shard_index import expand_shards
 
@@ -47,12 +48,12 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     from stages.ranking.facts import read_facts
     from stages.ranking.score_maps import draw_held_out, draw_score_maps
     from stages.samples.scored import held_out, join_scores
-    from stages.show import ShowConfig, run_show
+    from stages.show import run_show
     from storage.patch_store import PatchStore
     from storage.scores import CONTENT
 
     photograph = str(get_sample_data(PHOTOGRAPH, asfileobj=False))
-    shown = ShowConfig(images=[photograph], ranker=DEFAULT_RANKER, out=f"{out}/photograph.png")
+    shown = ShowConfig(images=[photograph], ranker=[DEFAULT_RANKER], out=f"{out}/photograph.png")
     run_show(shown, lambda line: click.echo(line, err=True))
     click.echo(f"{out}/photograph.png: what {DEFAULT_RANKER}, the included ranker, sees in a photograph", err=True)
     files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +15,16 @@ from stages.settings.rank import RankConfig
 from storage.shard_index import expand_shards
 from storage.text import counted
 
+if TYPE_CHECKING:
+    from pipeline.execution.executor import Executor
+    from pipeline.shard_run import Outcome
+
 DEFAULT = RankConfig.model_fields["method"].default
 
 
 @command(
     "rank --shards work/shards --ranker work/ranker --out work/ranks",
-    "rank --shards work/shards --method grad-cam --model work/classify/full-1.0-seed0 --out work/grad-cam",
+    "rank --shards work/shards --method grad-cam --model work/classify/full-seed0 --out work/grad-cam",
 )
 @config_option
 @options_of(RankConfig, ExecutionConfig)
@@ -45,7 +50,16 @@ def with_own_method(section: dict[str, Any], flags: dict[str, Any]) -> dict[str,
 
 def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
     """Ranks what is not ranked yet; returns the exit status."""
-    from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
+    from pipeline.shard_command import executor_when_needed, tell_outcome
+
+    with executor_when_needed(execution) as executor:
+        outcome = rank_shards(config, execution, executor)
+    return tell_outcome(outcome, config.out)
+
+
+def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callable[[], Executor]) -> Outcome:
+    """Ranks what is not ranked yet, on an executor that starts when it is needed."""
+    from pipeline.shard_command import stored_precision
     from pipeline.shard_run import absolute, run_shards
     from stages.methods.load_method import load_method
     from stages.rank import RankStage, rank_settings
@@ -57,17 +71,13 @@ def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
     shards = expand_shards(config.shards)
     method = load_method(config.method, config)
     method.check_shards(shards)
-    with executor_when_needed(execution) as executor:
-        precision = config.precision
-        if precision == "auto":
-            stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
-            precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
-        store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
-        computed = "" if method.width is None else f", {precision}"
-        click.echo(
-            f"{counted(len(shards), 'shard')}, {method.described}{computed}, {counted(config.views, 'view')} → "
-            f"{config.out}",
-            err=True,
-        )
-        outcome = run_shards(RankStage(config, precision), store, shards, executor, execution)
-    return tell_outcome(outcome, config.out)
+    precision = config.precision
+    if precision == "auto":
+        stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
+        precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
+    store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
+    name = [] if config.method == DEFAULT else [config.method]
+    arithmetic = [] if method.width is None else [precision]
+    told = [counted(len(shards), "shard"), *name, method.described, *arithmetic, counted(config.views, "view")]
+    click.echo(f"{', '.join(told)} → {config.out}", err=True)
+    return run_shards(RankStage(config, precision), store, shards, executor, execution)

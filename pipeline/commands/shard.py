@@ -33,15 +33,16 @@ MOST_REASONS = 5
 def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) -> None:
     """Pack images into webdataset tars with an index.
 
-    Takes a folder of images (class folders give labels), COCO annotations, pairs of images and masks, or the built-in
-    scenes. Images that cannot be used are skipped and listed in OUT/left_out.json, wrong annotations of objects in
-    OUT/skipped_objects.json. Running again makes what is missing.
+    Takes a folder of images (class folders give labels, or a CSV file), COCO annotations, Pascal VOC, pairs of images
+    and masks, or the built-in scenes. Images that cannot be used are skipped and listed in OUT/left_out.json, wrong
+    annotations of objects in OUT/skipped_objects.json. Running again makes what is missing.
     """
     from stages.sources.table import SOURCES
 
     asked = given(flags, ShardConfig)
-    if "images" in asked or "scenes" in asked:  # a source in the file is not meant beside one of the command line
-        asked = {**dict.fromkeys(SOURCES), **asked}
+    if asked.keys() & {"images", "scenes", "voc"}:  # a source in the file is not meant beside one of the command line
+        of_sources = [name for name in ShardConfig.model_fields if name.partition("_")[0] in SOURCES]
+        asked = {**dict.fromkeys(of_sources), **asked}
     ctx.exit(run_shard_command(PipelineFile.read(config).section("shard", asked), verify=verify))
 
 

@@ -61,7 +61,7 @@ def _tables(found: TaskComparison, metrics: Mapping[tuple[str, float], Metrics],
         yield ""
         yield f"## {name}{suffix}"
         yield ""
-        yield from _markdown([["", *(f"{ratio:g}" for ratio in ratios)], *rows])
+        yield from markdown([["", *(f"{ratio:g}" for ratio in ratios)], *rows])
 
 
 def _spread_cell(spread: Spread | None, is_even: bool) -> str:
@@ -85,7 +85,7 @@ def _speed_table(found: TaskComparison) -> Iterator[str]:
     yield ""
     yield "## Cost"
     yield ""
-    yield from _markdown([["", "kept", *SPEEDS], [FULL, "1", *_speed_cells(found.full_speed)], *rows])
+    yield from markdown([["", "kept", *SPEEDS], [FULL, "1", *_speed_cells(found.full_speed)], *rows])
     yield ""
     yield (
         f"Measured on {'; '.join(found.measured_on)}. In brackets: times the full model's, measured in turns with it. "
@@ -113,8 +113,8 @@ def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first row is the heading."""
+def markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table. The first row is the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         yield f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"

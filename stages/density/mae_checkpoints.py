@@ -2,7 +2,7 @@
 
 | family | what `path` is | architecture from |
 | --- | --- | --- |
-| ours | a folder with `mae.json` and `mae.safetensors` | `mae.json` |
+| ours | a folder with `mae.json` and `mae.safetensors`, or the name of an included one | `mae.json` |
 | Hugging Face `ViTMAEForPreTraining` | a folder with `config.json`, or `hf://ORGANISATION/NAME` | `config.json` |
 | facebookresearch/mae | a `.pth` file | the weights' shapes; `FILE.json` beside it for unpublished numbers of heads |
 
@@ -17,13 +17,13 @@ import dataclasses
 from functools import partial
 
 from ranker.digest import weights_digest
-from ranker.hub import download, is_on_hub
 from ranker.named_tensors import refuse_misfits
 from stages.density.checkpoints.facebookresearch import FACEBOOKRESEARCH
 from stages.density.checkpoints.family import StateDict, refuse_without_decoder
 from stages.density.checkpoints.hugging_face import HUGGING_FACE
 from stages.density.checkpoints.ours import CONFIG_FILE, OURS, WEIGHTS_FILE, save_mae
 from stages.density.mae import MaeConfig, MaskedAutoencoder
+from stages.density.zoo import local_path, shipped_maes
 from storage.locations import locate
 from storage.recognition import refuse_part, refuse_what_lies
 
@@ -58,14 +58,13 @@ def load_mae(path: str) -> MaeCheckpoint:
 
     Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
     """
-    if is_on_hub(path):
-        path = download(path, [file for family in FAMILIES for file in family.files])
+    path = local_path(path, [file for family in FAMILIES for file in family.files])
     for family in FAMILIES:
         refuse_part(path, family.files)
     place = locate(path)
     found = next((family for family in FAMILIES if family.is_at(place)), None)
     if found is None:
-        *others, last = (family.expected for family in FAMILIES)
+        *others, last = (*(family.expected for family in FAMILIES), *shipped_maes())
         refuse_what_lies(place, "MAE", f"{', '.join(others)} or {last}")
     config, weights = found.read(path)
     refuse_without_decoder(weights, path)

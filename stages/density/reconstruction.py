@@ -12,8 +12,8 @@ from torch import Tensor
 from stages.compute.randomness import draws_for
 from stages.density.mae import MaskedAutoencoder, gather_tokens, patchify, unpatchify
 from stages.density.masks import draw_visible
-from stages.images.drawing import labelled_grid
 from stages.images.normalisation import denormalise, normalise
+from stages.images.page import labelled_grid
 
 PICTURED_RATIOS = (0.75, 0.9)
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from stages.compute.autocast import full_precision
-from stages.methods.attention_heads import queries_and_keys
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
+from stages.tasks.encoders.dropping import query_key_value
 
 
 class ClsAttention(ViTMethod):
@@ -34,7 +34,7 @@ def cls_attention(model: FrozenViT, images: Tensor) -> Tensor:
     *before, last = vit.blocks
     for block in before:
         tokens = block(tokens)
-    queries, keys = queries_and_keys(last.attn, last.norm1(tokens))
+    queries, keys, _ = query_key_value(last.attn, last.norm1(tokens))
     with full_precision(tokens.device):
         products = (last.attn.scale * queries[:, :, :1].float()) @ keys.float().transpose(-2, -1)
         attention: Tensor = products.softmax(dim=-1)[:, :, 0, vit.num_prefix_tokens :]

@@ -17,7 +17,7 @@ from torch import Tensor
 from stages.methods.attention import cls_attention
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 
 SHARE = 0.6
 """Of each head's mass (DINO's)."""

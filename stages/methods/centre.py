@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.methods.grid import GridMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.selectors.centre import squared_distances
 
 

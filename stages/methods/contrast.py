@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stages.methods.grid import GridMethod
 from stages.ranking.comparators import colour_contrast
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 
 
 class Contrast(GridMethod):

@@ -18,7 +18,7 @@ from stages.images.normalisation import IMAGENET_STD
 from stages.methods.grid import GRID, GridMethod, chosen_grid
 from stages.methods.method import MethodConfig
 from stages.methods.vision_transformer import FrozenViT, load_vit
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.selectors.dpc_knn import NEIGHBOURS, dpc_knn
 from stages.selectors.topk_cluster import patches_of
 from storage.dense_scores import PatchGrid

@@ -18,7 +18,7 @@ from stages.compute.autocast import full_precision
 from stages.methods.method import MethodConfig
 from stages.methods.vision_transformer import FrozenViT, load_classifier
 from stages.methods.vit_method import ViTMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 
 
 class GradCam(ViTMethod):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stages.methods.grid import GridMethod
 from stages.ranking.comparators import gradient_energy
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 
 
 class Gradient(GridMethod):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from stages.methods.method import Method, MethodConfig
 from storage.dense_scores import PatchGrid
 
 IMAGE_SIZE, PATCH_SIZE = 112, 8
-"""Those of the ranker that comes along, so that scores of both can be compared."""
+"""Those of the included ranker, so that scores of both can be compared."""
 GRID = ("image_size", "patch_size")
 """The settings that choose it."""
 
@@ -16,7 +17,7 @@ GRID = ("image_size", "patch_size")
 class GridMethod(Method):
     """A method in the grid that the settings choose."""
 
-    takes = GRID
+    takes: ClassVar[Sequence[str]] = GRID
 
     def __init__(self, grid: PatchGrid) -> None:
         self.grid = grid

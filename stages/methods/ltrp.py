@@ -13,7 +13,7 @@ from ranker.patch_ranker import PatchRanker
 from ranker.pretrained import RankerCheckpoint
 from stages.methods.method import Method, MethodConfig
 from stages.ranking.load_ranker import load_ranker
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.settings.choices import DEFAULT_RANKER
 from storage.dense_scores import PatchGrid
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stages.methods.method import Method, MethodConfig
 from stages.samples.joined import join_store
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import DenseScores, patch_grid, read_dense
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT
@@ -91,6 +91,7 @@ class MeanScores(Method):
         asked = (*seen.view.box, seen.view.flip)
         if stored != asked:
             raise ValueError(f"{where}: view {number}: expected scores of {asked}, got those of {stored}")
-        mean = dense.score[row, number]
+        mean: np.ndarray = dense.score[row, number]
         shown = np.isfinite(mean)
-        return np.where(shown, mean, mean[shown].min() - 1).astype(np.float32)
+        scores: np.ndarray = np.where(shown, mean, mean[shown].min() - 1).astype(np.float32)
+        return scores

@@ -12,7 +12,8 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
+from stages.settings.crop import Crop
 from storage.dense_scores import PatchGrid
 from storage.settings import Settings
 from storage.shard_index import ShardEntry
@@ -34,7 +35,7 @@ class MethodConfig(Protocol):
     @property
     def views(self) -> int: ...
     @property
-    def crop(self) -> float: ...
+    def crop(self) -> Crop: ...
     @property
     def view_scale(self) -> float: ...
     @property

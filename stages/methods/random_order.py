@@ -15,7 +15,7 @@ from torch import Tensor
 from stages.compute.randomness import draws_for, permutation
 from stages.methods.grid import GridMethod, chosen_grid
 from stages.methods.method import MethodConfig
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import PatchGrid
 
 

@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from stages.compute.autocast import full_precision
-from stages.methods.attention_heads import queries_and_keys
 from stages.methods.vision_transformer import FrozenViT
 from stages.methods.vit_method import ViTMethod
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
+from stages.tasks.encoders.dropping import query_key_value
 
 MERGED = 0.75
 """Part of the patches that are merged away on the way through the blocks."""
@@ -50,7 +50,7 @@ class TokenMerging(ViTMethod):
         away = 0
         for block in vit.blocks:
             seen = block.norm1(tokens)
-            _, keys = queries_and_keys(block.attn, seen)
+            _, keys, _ = query_key_value(block.attn, seen)
             tokens = tokens + block.ls1(block.attn(seen, attn_mask=groups.size.log()[:, None, None]))
             tokens, groups, gone = merge(tokens, groups, keys.mean(dim=1), a_block)
             count = gone.shape[1]

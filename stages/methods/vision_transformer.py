@@ -5,7 +5,7 @@
 | a folder of `train-task` | the encoder of a task, in the grid of its training | of `classify` and `multilabel` |
 | a folder of `train-ranker`, or a ranker by name | the ranker, in its grid | never |
 | `timm:NAME` | a pretrained model of timm | if it has classes |
-| a `.pth` or `.safetensors` file | weights under timm's names: DeiT, DINO, MAE | if it has a `head` on CLS |
+| a `.pth` or `.safetensors` file | weights under timm's names: DeiT, DINO, MoCo v3, MAE | if its `head` is on CLS |
 | an MAE (folder, `hf://NAME`) | its encoder | never |
 
 The last three are resampled to any image and patch size.

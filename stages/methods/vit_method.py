@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -18,7 +18,7 @@ class ViTMethod(Method):
     needs: ClassVar[Mapping[str, str]] = {
         "model": "a vision transformer: a folder of train-task, a file of weights or timm:NAME"
     }
-    takes = GRID
+    takes: ClassVar[Sequence[str]] = GRID
     needs_cls = False
     """Whether it asks what the CLS token attends to."""
 

@@ -11,7 +11,8 @@ from PIL import Image
 from ranker import PatchRanker
 from ranker.selection import top_patches
 from stages.images.decoding import decode_image
-from stages.images.drawing import heat_overlay, labelled_grid, only_patches
+from stages.images.drawing import heat_overlay, only_patches
+from stages.images.page import labelled_grid
 from stages.images.views import View, render
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.samples.scored import SplitShards

@@ -15,9 +15,13 @@ from stages.images.decoding import decode_image
 from stages.sources.sample_keys import safe_keys
 from storage.locations import locate
 from storage.shard_files import IMAGE_FIELDS, Sample, read_shard
-from storage.shard_index import expand_shards
+from storage.shard_index import ShardEntry, expand_shards
 
 Item = TypeVar("Item")
+
+
+class UnusableShown(ValueError):  # noqa: N818
+    """Why one of them cannot be shown, with its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +34,16 @@ class ShownImage:
     """Where it lies."""
     key: str
     read: Callable[[], bytes]
-    upright: bool = False
-    """Whether it is seen as its EXIF orientation says. Samples of tars are not: they are seen as `score` and `rank` see
-    them."""
+    tar: ShardEntry | None = None
+    """That it is of. Samples of tars are seen as they are stored, as `score` and `rank` see them, and files as their
+    EXIF orientation says."""
 
     def decode(self) -> Image.Image:
-        """The image as 8-bit RGB. Raises ValueError naming it where it cannot be used."""
+        """The image as 8-bit RGB. Raises `UnusableShown`."""
         try:
-            return decode_image(self.read(), upright=self.upright)
+            return decode_image(self.read(), upright=self.tar is None)
         except ValueError as error:
-            raise ValueError(f"{self.url}: {error}") from None
+            raise UnusableShown(f"{self.url}: {error}") from None
 
 
 def find_shown(paths: Sequence[str], count: int, except_url: str) -> list[ShownImage]:
@@ -68,7 +72,7 @@ def _find(path: str, count: int, except_url: str) -> list[ShownImage]:
                 f"{path}: is an image to show, and would be overwritten: choose another name for the picture"
             )
         name = PurePosixPath(place.url).name
-        return [ShownImage(name, place.url, safe_keys([name])[0], place.read, upright=True)]
+        return [ShownImage(name, place.url, safe_keys([name])[0], place.read)]
     files = place.walk()
     if not files:
         raise FileNotFoundError(f"{path}: no such file or folder, or an empty one")
@@ -76,7 +80,7 @@ def _find(path: str, count: int, except_url: str) -> list[ShownImage]:
     if images:
         keys = safe_keys(images)
         return [
-            ShownImage(file, f"{place.url}/{file}", key, partial(place.read, file), upright=True)
+            ShownImage(file, f"{place.url}/{file}", key, partial(place.read, file))
             for file, key in zip(images, keys, strict=True)
         ]
     if any(file.endswith(".tar") for file in files):
@@ -90,7 +94,7 @@ def _of_shards(spec: str, count: int) -> Iterator[ShownImage]:
     for shard in shards:
         for sample in islice(read_shard(shard), -(-count // len(shards))):
             url = f"{shard.url}: {sample.key}"
-            yield ShownImage(f"{shard.name}/{sample.key}", url, sample.key, partial(_image_of, sample))
+            yield ShownImage(f"{shard.name}/{sample.key}", url, sample.key, partial(_image_of, sample), shard)
 
 
 def _is_image(path: str) -> bool:

@@ -10,6 +10,7 @@ from stages.samples.controlled import with_control
 from stages.samples.ranked import StoredRanks
 from stages.samples.ranked_now import RankedNow
 from stages.settings.choices import Control
+from stages.settings.crop import Crop
 from storage.dense_scores import open_dense
 
 
@@ -21,7 +22,7 @@ class SourceConfig(Protocol):
     @property
     def ranker(self) -> str | None: ...
     @property
-    def crop(self) -> float: ...
+    def crop(self) -> Crop: ...
     @property
     def control(self) -> Control: ...
     @property

@@ -21,6 +21,7 @@ from stages.ranking.load_ranker import load_ranker
 from stages.samples.ranked import RankedSample, TarSample
 from stages.samples.stream import measured
 from stages.settings.choices import Precision
+from stages.settings.crop import Crop
 from storage import ranks
 from storage.dense_scores import PatchGrid
 from storage.patch_store import Settings
@@ -39,7 +40,7 @@ class RankedNow:
 
     content = ranks.CONTENT
 
-    def __init__(self, ranker: str, *, crop: float, device: str | torch.device, threads: int) -> None:
+    def __init__(self, ranker: str, *, crop: Crop, device: str | torch.device, threads: int) -> None:
         """Raises FileNotFoundError or ValueError as `load_ranker`."""
         self.url, self.device = ranker, torch.device(device)
         self.precision: Precision = "fp32" if self.device.type == "cpu" else "fp16"

@@ -42,7 +42,8 @@ class RenderedViews:
                 assert row < len(self._pixels), "no more views than there is room for"
                 self._pixels[row] = pixels
                 self._rows[view] = row
-        return self._pixels[row]
+        kept: np.ndarray = self._pixels[row]
+        return kept
 
 
 def _room(n_views: int, size: int) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from stages.samples.joined import join_store, match_samples
 from stages.settings.choices import SplitBy
 from storage.patch_store import PatchStore
 from storage.scores import read_scores
+from storage.shard_arrays import may_overhang
 from storage.shard_index import ShardEntry
 
 
@@ -145,7 +146,7 @@ def survey(store: PatchStore, shards: Sequence[ShardEntry], split: Split) -> Sur
     have_order = [False, False]
     for shard in shards:
         scores = read_scores(store, shard.name)
-        if findings := scores.check(n_patches, settings["views"], settings["masks"]):
+        if findings := scores.check(n_patches, settings["views"], settings["masks"], may_overhang(settings)):
             raise ValueError(f"{store.place.url}: {shard.name}: {findings[0]}; ltrp-pipeline verify finds all")
         held_out = np.array([split.holds_out(shard.name, key) for key in scores.key.tolist()], dtype=bool)
         for number, chosen in enumerate((~held_out, held_out)):

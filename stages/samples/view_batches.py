@@ -19,24 +19,14 @@ from torch import Tensor
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view, render
+from stages.samples.sample_view import SampleView
+from stages.settings.crop import Crop
 from stages.stage import Receipt
 from storage.books import LeftOut
 from storage.patch_store import PatchStore
 from storage.reasons import count_reasons
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleView:
-    """A view of a sample, and whose it is."""
-
-    shard: str
-    """The name of its tar."""
-    key: str
-    number: int
-    """0 is the evaluation crop."""
-    view: View
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +51,7 @@ class ViewsConfig(Protocol):
     @property
     def views(self) -> int: ...
     @property
-    def crop(self) -> float: ...
+    def crop(self) -> Crop: ...
     @property
     def view_scale(self) -> float: ...
     @property

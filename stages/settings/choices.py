@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from stages.tables import DISTANCES, LOSSES, METHODS, SELECTORS, TASKS
+from stages.tables import DISTANCES, ENCODERS, LOSSES, METHODS, SELECTORS, TASKS
 
 Select = Annotated[str, SELECTORS]
 MethodName = Annotated[str, METHODS]
 TaskName = Annotated[str, TASKS]
+EncoderName = Annotated[str, ENCODERS]
 Loss = Annotated[str, LOSSES]
 Distance = Annotated[str, DISTANCES]
 Precision = Literal["fp32", "bf16", "fp16"]

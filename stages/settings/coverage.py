@@ -31,7 +31,7 @@ class CoverageConfig(StageSettings):
     )
     seeds: Annotated[Seeds, Group.RECIPE] = Field([0], description="Seed of everything drawn at random.")
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default the method that gave them."
+        None, description="Name of the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
@@ -41,7 +41,9 @@ class CoverageConfig(StageSettings):
     ignore_classes: list[int] = Field([], description="Mask values to ignore, besides 255.")
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one per line: coverage is also reported without these, and for these alone."
+        None,
+        description="File of classes, one per line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "Coverage is told without these, and of these, too.",
     )
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
     control: Annotated[Control, Group.RECIPE] = Field("none", description=CONTROL)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import CONTROL, Control, Select
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues
@@ -34,12 +35,7 @@ class EvaluateTaskConfig(StageSettings):
     keep_ratio: Annotated[float | None, Group.RECIPE] = Field(
         None, gt=0, le=1, description="Fraction of patches to keep, if not that of training."
     )
-    crop: float = Field(
-        0.875,
-        gt=0,
-        le=1,
-        description="Fraction of the short side that the evaluation crop takes, with --ranker; a store has its own.",
-    )
+    crop: EvaluationCrop = Field(0.875, description=f"With --ranker; a store has its own. {CROP}")
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
         description="File with one class name per line, class 0 first, to match the classes of these shards with the "
@@ -47,7 +43,9 @@ class EvaluateTaskConfig(StageSettings):
     )
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one per line: all metrics are also reported without these."
+        None,
+        description="File of classes, one per line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "All metrics are also reported without these.",
     )
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost, in turns with the model on all patches."

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import Decode, Distance, Masking, Removal
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -18,13 +19,14 @@ class ScoreConfig(StageSettings):
         description="Shards to score: folders, globs, brace patterns or index files."
     )
     mae: Annotated[str, Group.MODEL] = Field(
-        description="MAE with its decoder: a folder, a .pth file of facebookresearch/mae, or hf://NAME."
+        description="MAE with its decoder: ltrp-mae-112 (included), a folder, a .pth file of facebookresearch/mae, or "
+        "hf://NAME."
     )
     out: Annotated[str, Group.DATA] = Field(description="Store for the scores; created, or resumed if it exists.")
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
-    crop: float = Field(0.875, gt=0, le=1, description="Fraction of the short side that the evaluation crop takes.")
+    crop: EvaluationCrop = Field(0.875, description=CROP)
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     masking: Annotated[Masking, Group.RECIPE] = Field(
         "partition",

@@ -29,10 +29,32 @@ class ShardConfig(StageSettings):
         None,
         description="Folder of PNG masks (8-bit or palette, value = class), named as the images in --images.",
     )
+    csv: Annotated[str | None, Group.DATA] = Field(
+        None, description="CSV file of labels, with a header; its file names are relative to --images."
+    )
+    csv_file_column: str | None = Field(None, description="Of its file names; by default the first.")
+    csv_label_column: str | None = Field(None, description="Of its labels; by default the second.")
+    csv_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="What stands between the labels of an image that has several, as train-task multilabel takes them; "
+        "by default each has one.",
+    )
+    voc: Annotated[str | None, Group.DATA] = Field(
+        None, description="Folder of a year of Pascal VOC, with JPEGImages and Annotations, instead of --images."
+    )
+    voc_set: Annotated[str | None, Group.DATA] = Field(
+        None,
+        description="Which of its ImageSets: 'train' is Main/train; with Segmentation/train masks come along. By "
+        "default all annotated images.",
+    )
     scenes: Annotated[int | None, Group.DATA] = Field(
         None, ge=1, description="Number of built-in scenes to draw, instead of --images."
     )
     scene_size: int = Field(96, ge=SMALLEST_SIDE, description="Side of the built-in scenes in pixels.")
+    scene_shapes: list[str] = Field(
+        [], description="Shapes of the objects in the built-in scenes, such as disc; by default all eight."
+    )
     out: Annotated[str, Group.DATA] = Field(
         min_length=1, description="Folder for the tars and their index: local, s3://, gs:// or az://."
     )
@@ -61,7 +83,13 @@ class ShardConfig(StageSettings):
     shuffle: Annotated[bool, Group.RECIPE] = Field(
         True, description="Shuffle the images; otherwise they are in the order of their paths."
     )
-    seed: int = Field(0, ge=0, description="Seed of the order and of the built-in scenes.")
+    count_max: Annotated[int | None, Group.RECIPE] = Field(
+        None,
+        ge=1,
+        description="For small trials: images of each class, drawn by the seed; of images with several classes as many "
+        "as it takes.",
+    )
+    seed: int = Field(0, ge=0, description="Of the order, of --count-max, and of the built-in scenes.")
     min_side: int = Field(16, ge=1, description="Skip images with a side shorter than this.")
     max_pixels: int = Field(
         MAX_PIXELS,
@@ -75,12 +103,24 @@ class ShardConfig(StageSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> ShardConfig:
-        if (self.images is None) == (self.scenes is None):
-            raise ValueError("expected either images or scenes, one of them")
-        if self.coco is not None and self.masks is not None:
-            raise ValueError("expected coco or masks, not both")
-        if self.scenes is not None and (self.coco is not None or self.masks is not None):
-            raise ValueError("coco and masks belong to images, not to scenes")
-        if self.drawn_on != "auto" and self.coco is None and self.masks is None:
-            raise ValueError("drawn_on belongs to coco or masks")
+        places = ("images", "scenes", "voc")
+        if sum(getattr(self, name) is not None for name in places) != 1:
+            raise ValueError(f"expected one of {', '.join(places)}")
+        given = [name for name in ("coco", "masks", "csv") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"expected one of coco, masks and csv, got {' and '.join(given)}")
+        if given and self.images is None:
+            raise ValueError(f"{given[0]} belongs to images")
+        if self.scene_shapes and self.scenes is None:
+            raise ValueError("scene_shapes belongs to scenes")
+        if self.drawn_on != "auto" and self.voc is None and given not in (["coco"], ["masks"]):
+            raise ValueError("drawn_on belongs to coco, masks or voc")
+        for name in ("csv_file_column", "csv_label_column", "csv_separator", "voc_set"):
+            whole = name.partition("_")[0]
+            if getattr(self, name) is not None and getattr(self, whole) is None:
+                raise ValueError(f"{name} belongs to {whole}")
+        if self.count_max is not None and (self.scenes is not None or self.masks is not None):
+            raise ValueError(
+                "count_max: expected images whose classes are known before they are read, not scenes or masks"
+            )
         return self

@@ -21,6 +21,8 @@ def _are_ratios(ratios: list[float]) -> list[float]:
 
 
 KeepRatios = Annotated[list[float], Field(min_length=1), AfterValidator(_are_ratios)]
+
+
 Selects = Annotated[list[Select], Field(min_length=1)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import CONTROL, Control, TaskName
+from stages.settings.choices import CONTROL, Control, EncoderName, TaskName
+from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
@@ -15,6 +16,7 @@ from stages.tasks.recipes import AUGMENTATION, DEFAULTS, PRESETS, TaskRecipe
 from stages.training.warmup import fitting_warmup
 
 if TYPE_CHECKING:
+    from stages.tasks.encoders.dropping import TokenDropping
     from stages.tasks.task import TaskOptions
 
 
@@ -58,7 +60,7 @@ class TrainTaskConfig(StageSettings):
         [0], description="Seeds of weights, order, views and draws: one model per seed."
     )
     selector: str | None = Field(
-        None, description="What to call the scores in tables; by default the method that gave them."
+        None, description="Name of the scores in tables; by default 'ltrp' for ranks, 'mae' for scores."
     )
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
@@ -68,7 +70,9 @@ class TrainTaskConfig(StageSettings):
     ignore_classes: list[int] = Field([], description="Mask values to ignore, besides 255.")
     mask_values: MaskValues = Field([], description=MASK_VALUES)
     exclude_classes: Annotated[str | None, Group.DATA] = Field(
-        None, description="File of classes, one per line: all metrics are also reported without these."
+        None,
+        description="File of classes, one per line, or 'imagenet': those of COCO, VOC or ADE20K that ImageNet-1K has. "
+        "All metrics are also reported without these.",
     )
     preset: Annotated[Literal["small-data", "fine-tuning", "ltrp"], Group.RECIPE] = Field(
         "small-data",
@@ -80,6 +84,20 @@ class TrainTaskConfig(StageSettings):
     )
     init: Annotated[str | None, Group.MODEL] = Field(
         None, description="Encoder to start from: an MAE (folder, .pth file or hf://NAME) or timm:NAME."
+    )
+    encoder: Annotated[EncoderName, Group.MODEL] = Field(
+        "plain",
+        description="Of classify: 'plain', or one that drops tokens on its way: 'evit' by CLS's attention, "
+        "'dynamicvit' by predictors.",
+    )
+    token_keep_rate: Annotated[float | None, Group.MODEL] = Field(
+        None, gt=0, le=1, description="Fraction of its tokens that such an encoder keeps each time; by default 0.7."
+    )
+    drop_blocks: Annotated[list[int], Group.MODEL] = Field(
+        [], description="Blocks, from 1, at which it drops some; by default after each quarter (of 12: 4, 7, 10)."
+    )
+    teacher: Annotated[str | None, Group.MODEL] = Field(
+        None, description="Plain model of classify that dynamicvit begins as, instead of --init, and learns from."
     )
     image_size: Annotated[int | None, Group.MODEL] = Field(
         None,
@@ -144,12 +162,7 @@ class TrainTaskConfig(StageSettings):
     )
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
     flip: bool = Field(True, description="Mirror every second view in training.")
-    crop: float = Field(
-        0.875,
-        gt=0,
-        le=1,
-        description="Fraction of the short side that the evaluation crop takes, with --ranker; a store has its own.",
-    )
+    crop: EvaluationCrop = Field(0.875, description=f"With --ranker; a store has its own. {CROP}")
     multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost at each ratio, in turns with the full model, for the first seed."
@@ -181,6 +194,26 @@ class TrainTaskConfig(StageSettings):
         if self.min_scale is not None:
             raise ValueError(f"min_scale: expected none with --ranks, whose views are stored, got {self.min_scale}")
         return recipe.of_stored_views()
+
+    def dropping(self) -> TokenDropping | None:
+        """Of the encoder; None for a plain one. Raises ValueError for what task and encoder cannot do."""
+        if self.encoder == "plain":
+            for name in ("token_keep_rate", "drop_blocks", "teacher"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: expected none for a plain encoder, got {getattr(self, name)}")
+            return None
+        from stages.tables import ENCODERS
+        from stages.tasks.encoders.dropping import KEEP_RATE, TokenDropping
+
+        if self.task != "classify":
+            raise ValueError(f"encoder: expected plain for {self.task}, which needs the tokens, got {self.encoder}")
+        if self.teacher and not ENCODERS[self.encoder].takes_teacher:
+            raise ValueError(f"teacher: expected none for {self.encoder}, which learns from labels, got {self.teacher}")
+        if self.teacher and self.init:
+            raise ValueError(f"init: expected none with a teacher, which the encoder begins as, got {self.init}")
+        return TokenDropping(
+            encoder=self.encoder, keep_rate=self.token_keep_rate or KEEP_RATE, blocks=tuple(self.drop_blocks)
+        )
 
     def options(self, image_size: int) -> TaskOptions:
         """Raises ValueError for what the task cannot do."""

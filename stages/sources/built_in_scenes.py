@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,21 +11,25 @@ from PIL import Image
 
 from stages.sources.scenes import BACKGROUND, CATEGORIES, draw_scene
 from stages.sources.source import Example, Item, Source
-from storage.text import counted
+from storage.text import counted, printable
 
 
-def from_scenes(scenes: int, scene_size: int, seed: int) -> Source:
-    """`scenes` of them, `scene_size` pixels a side."""
-    draw = partial(_draw_example, seed, scene_size)
+def from_scenes(scenes: int, scene_size: int, seed: int, scene_shapes: Sequence[str] = ()) -> Source:
+    """`scenes` of them, `scene_size` pixels a side, with objects of some shapes alone; without any, of all. Raises
+    ValueError for a shape that there is not."""
+    if unknown := [shape for shape in scene_shapes if shape not in CATEGORIES]:
+        raise ValueError(f"scene_shapes: expected some of {', '.join(CATEGORIES)}, got {printable(unknown[0], 40)!r}")
+    shapes = [shape for shape in CATEGORIES if shape in scene_shapes or not scene_shapes]
+    draw = partial(_draw_example, seed, scene_size, shapes)
     items = [Item(f"scene-{index:08}.png", "", partial(draw, index)) for index in range(scenes)]
-    categories = [{"id": number, "name": name} for number, name in enumerate(CATEGORIES)]
+    categories = [{"id": number, "name": name} for number, name in enumerate(shapes)]
     facts = {
         "kind": "scenes",
-        "classes": list(CATEGORIES),
+        "classes": shapes,
         "categories": categories,
-        "mask_classes": [BACKGROUND, *CATEGORIES],
+        "mask_classes": [BACKGROUND, *shapes],
     }
-    return Source(items, facts, notes=(f"Built-in scenes: {counted(len(CATEGORIES), 'class', 'classes')}.",))
+    return Source(items, facts, notes=(f"Built-in scenes: {counted(len(shapes), 'class', 'classes')}.",))
 
 
 def png_bytes(pixels: Any) -> bytes:
@@ -34,8 +39,8 @@ def png_bytes(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_example(seed: int, size: int, index: int) -> Example:
-    scene = draw_scene(seed, index, size)
+def _draw_example(seed: int, size: int, shapes: Sequence[str], index: int) -> Example:
+    scene = draw_scene(seed, index, size, shapes)
     objects = [
         {"category": each.category, "bbox": list(each.box), "area": each.area, "iscrowd": 0} for each in scene.objects
     ]

@@ -25,8 +25,10 @@ def from_coco(images: str, coco: str) -> Source:
     items = []
     for image in annotations.images:
         file = FoundFile.at(folder, image.file_name)
-        load = partial(_load, file, image, annotations.objects.get(image.id, []))
-        items.append(Item(image.file_name, file.stamp, load, wrong[image.file_name]))
+        objects = annotations.objects.get(image.id, [])
+        classes = frozenset(each["category"] for each in objects)
+        load = partial(_load, file, image, objects)
+        items.append(Item(image.file_name, file.stamp, load, wrong[image.file_name], classes))
     listed = {item.path for item in items}
     listing = list_files(folder)
     others = [path for path in listing.paths if path not in listed]

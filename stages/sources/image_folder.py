@@ -27,7 +27,9 @@ def from_folder(images: str) -> Source:
     items = []
     for path in paths:
         file = FoundFile.at(folder, path)
-        items.append(Item(path, file.stamp, partial(_load, file, labels.get(path.partition("/")[0]))))
+        label = labels.get(path.partition("/")[0])
+        classes = None if label is None else frozenset([label])
+        items.append(Item(path, file.stamp, partial(_load, file, label), classes=classes))
     facts: dict[str, Any] = {"kind": "folder"}
     if names:
         facts = {"kind": "class folders", "classes": [_as_text(name) for name in names]}

@@ -3,7 +3,7 @@
 - jpg, png, …: the image: the original bytes, or encoded anew where it was made smaller or turned
 - cls: the number of its class, if it has one
 - seg.png: its mask, 8-bit or with a palette, value = class, if it has one
-- json: {"path", "width", "height"} and, where known, {"class"} and {"objects", "categories"}: boxes are [x, y, width,
+- json: {"path", "width", "height"} and, where known, {"class"}, {"objects"} and {"categories"}: boxes are [x, y, width,
   height] in pixels of the image as it lies in the tar, categories the sorted ids
 
 All that refers to pixels refers to those of the image as it lies in the tar and `decode_image` reads it, which way
@@ -87,6 +87,8 @@ def sample_fields(
     if objects is not None:
         facts["objects"] = objects
         facts["categories"] = sorted({each["category"] for each in objects})
+    elif example.categories is not None:
+        facts["categories"] = sorted(example.categories)
     fields["json"] = json.dumps(facts, sort_keys=True).encode()
     return PackedSample(fields, loaded.orientation)
 

@@ -37,7 +37,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class SceneObject:
-    """Its category (an index into `CATEGORIES`), the tight box (x, y, width, height) of its visible pixels,
+    """Its category (an index into the scene's shapes), the tight box (x, y, width, height) of its visible pixels,
     and their number."""
 
     category: int
@@ -182,8 +182,9 @@ class _Placed:
     visible: npt.NDArray[np.bool_]  # in view and behind no other
 
 
-def draw_scene(seed: int, index: int, size: int = 64) -> Scene:
-    """Scene `index` of the endless series that belongs to `seed`, `size` pixels wide and high."""
+def draw_scene(seed: int, index: int, size: int = 64, shapes: Sequence[str] = CATEGORIES) -> Scene:
+    """Scene `index` of the endless series that belongs to `seed` and `shapes`, `size` pixels wide and high. Categories
+    are indices into `shapes`, which are some of `CATEGORIES`."""
     if seed < 0 or index < 0:
         raise ValueError(f"a scene's seed and index must not be negative, got seed {seed} and index {index}")
     if size < SMALLEST_SIDE:
@@ -192,7 +193,7 @@ def draw_scene(seed: int, index: int, size: int = 64) -> Scene:
     pixel = 1.0 / size
     x = (np.arange(size, dtype=np.float64) + 0.5)[np.newaxis, :] * pixel - 0.5
     y = x.T
-    placed = _place_objects(x, y, draws)
+    placed = _place_objects(x, y, shapes, draws)
 
     ground = _ground_colours(draws)
     image = _surface(BACKGROUNDS, ground, x, y, pixel, draws)
@@ -212,17 +213,17 @@ def draw_scene(seed: int, index: int, size: int = 64) -> Scene:
     return Scene(np.ascontiguousarray(pixels), mask, tuple(_truth(each) for each in placed))
 
 
-def _place_objects(x: Floats, y: Floats, draws: Draws) -> list[_Placed]:
+def _place_objects(x: Floats, y: Floats, shapes: Sequence[str], draws: Draws) -> list[_Placed]:
     """One to four objects, front to back, so that what is placed stays as visible as it is."""
     wanted = 1 + int(uniform(draws, 0, MOST_OBJECTS))
     free = np.ones((y.size, x.size), bool)
     placed: list[_Placed] = []
     for _ in range(PLACEMENTS):
-        category = int(uniform(draws, 0, len(CATEGORIES)))
+        category = int(uniform(draws, 0, len(shapes)))
         radius = uniform(draws, *RADII)
         centre_x, centre_y = uniform(draws, -REACH, REACH), uniform(draws, -REACH, REACH)
         u, v = _turn(x - centre_x, y - centre_y, draws)
-        distance = SHAPES[CATEGORIES[category]](u / radius, v / radius) * radius
+        distance = SHAPES[shapes[category]](u / radius, v / radius) * radius
         visible = (distance < 0.0) & free
         if np.count_nonzero(visible) >= LEAST_VISIBLE * math.pi * (radius * x.size) ** 2:
             placed.append(_Placed(category, radius, u, v, distance, visible))

@@ -13,7 +13,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Example:
     """One image in the bytes of its source. `size` (width, height) is what objects refer to, if the source
-    tells it."""
+    tells it. `categories` are those of the whole image, of sources that do not say where they are."""
 
     extension: str
     image: bytes
@@ -21,6 +21,7 @@ class Example:
     objects: list[dict[str, Any]] | None = None
     mask: bytes | None = None
     size: tuple[int, int] | None = None
+    categories: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class SkippedObject:
 @dataclass(frozen=True)
 class Item:
     """An image that was found. `stamp` changes when the files behind it do. `load` raises `UnusableImage`
-    where they cannot be read. `skipped_objects` counts its wrong annotations."""
+    where they cannot be read. `skipped_objects` counts its wrong annotations. `classes` are the numbers of the classes
+    or categories that it shows; None where they are not known before it is loaded."""
 
     path: str
     stamp: str
     load: Callable[[], Example]
     skipped_objects: int = 0
+    classes: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)

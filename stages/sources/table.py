@@ -7,15 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stages.sources.built_in_scenes import from_scenes
+from stages.sources.class_limit import limited
 from stages.sources.coco_images import from_coco
 from stages.sources.image_folder import from_folder
+from stages.sources.labelled_images import from_csv
 from stages.sources.masked_images import from_masks
 from stages.sources.source import Source
+from stages.sources.voc_images import from_voc
 from storage.shard_files import IMAGE_FIELDS
 
 SOURCES: dict[str, Callable[..., Source]] = {
     "scenes": from_scenes,
+    "voc": from_voc,
     "coco": from_coco,
+    "csv": from_csv,
     "masks": from_masks,
     "images": from_folder,
 }
@@ -33,4 +38,5 @@ def find_images(settings: Mapping[str, Any]) -> Source:
             f"{chosen}: no images in {settings[chosen]} ({source.ignored} other files); "
             f"expected files that end in {', '.join('.' + name for name in IMAGE_FIELDS)}"
         )
-    return source
+    most = settings["count_max"]
+    return source if most is None else limited(source, most, settings["seed"], chosen)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from typing import Any
 
 import timm
+import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ranker.bounds import refuse_impossible
-from ranker.encoder_weights import load_encoder
+from ranker.encoder_weights import POSITIONS, PROJECTION, load_encoder
 from ranker.network import SIZES
 from ranker.positions import sincos_positions
 from stages.density.mae import PRESETS
+from stages.tables import ENCODERS
+from stages.tasks.encoders.dropping import TokenDropping, TokenDroppingEncoder
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.training.encoders import TIMM, read_encoder
 from storage.dense_scores import PatchGrid
@@ -39,6 +43,8 @@ class EncoderConfig:
     final_norm: bool = True
     """Whether there is a norm behind the last block. The heads of all tasks begin with one of their own, which takes
     its place otherwise (as MAE's fine-tuning has it)."""
+    dropping: TokenDropping | None = None
+    """Of an encoder that drops tokens on its way; None: the plain one."""
 
     def __post_init__(self) -> None:
         numbers = {name: getattr(self, name) for name in ("image_size", "patch_size", "width", "depth", "heads")}
@@ -59,15 +65,35 @@ class EncoderConfig:
     def begin(self, weights: dict[str, Tensor] | None, where: str) -> KeptPatchEncoder:
         """With pretrained weights, those of timm's model or `weights` from `where`. Raises ValueError as `build`, and
         for weights that do not fit."""
-        vit = self._timm(pretrained=True) if weights is None else self._mae()
-        if weights is not None:
-            load_encoder(vit, weights, where)
-        return self._finish(vit)
+        if weights is None:
+            return self._finish(self._timm(pretrained=True))
+        vit = self._mae()
+        own = {name: each for name, each in weights.items() if name.startswith(self._own_names())}
+        load_encoder(vit, {name: each for name, each in weights.items() if name not in own}, where)
+        encoder = self._finish(vit)
+        if own and isinstance(encoder, TokenDroppingEncoder):
+            encoder.load_own(own, where)
+        return encoder
+
+    def dropping_tokens(self, dropping: TokenDropping) -> EncoderConfig:
+        """The same with tokens dropped on the way. Raises ValueError for blocks that it does not have."""
+        with torch.device("meta"):
+            depth = self.depth or len(self._timm(pretrained=False).blocks)
+        return dataclasses.replace(self, dropping=dropping.settled(depth))
+
+    def _own_names(self) -> tuple[str, ...]:
+        return ENCODERS[self.dropping.encoder].own if self.dropping else ()
 
     def _finish(self, vit: VisionTransformer) -> KeptPatchEncoder:
         if not self.final_norm:
             vit.norm = nn.Identity()
-        return KeptPatchEncoder(vit)
+        if self.dropping is None:
+            return KeptPatchEncoder(vit)
+        kind: Any = ENCODERS[self.dropping.encoder]
+        if not issubclass(kind, TokenDroppingEncoder):
+            raise ValueError(f"encoder: expected one that drops tokens, got {self.dropping.encoder}")
+        encoder: KeptPatchEncoder = kind(vit, self.dropping)
+        return encoder
 
     def _timm(self, pretrained: bool) -> VisionTransformer:
         # timm resamples position and patch embeddings to these sizes.
@@ -100,7 +126,13 @@ class EncoderConfig:
 
 
 def begin_encoder(
-    grid: PatchGrid, *, size: str, init: str | None, drop_path: float = 0.0, final_norm: bool = True
+    grid: PatchGrid,
+    *,
+    size: str,
+    init: str | None,
+    drop_path: float = 0.0,
+    final_norm: bool = True,
+    dropping: TokenDropping | None = None,
 ) -> tuple[EncoderConfig, KeptPatchEncoder, str | None]:
     """Architecture, model and the checksum of the weights that it starts from: random ones of `size`, or those of
     `init` as `stages.training.encoders.read_encoder` takes it, which then decides the architecture.
@@ -109,15 +141,33 @@ def begin_encoder(
     """
     sizes: dict[str, Any] = {"image_size": grid.image_size, "patch_size": grid.patch_size}
     sizes |= {"drop_path": drop_path, "final_norm": final_norm}
+
+    def configured(**shape: Any) -> EncoderConfig:
+        config = EncoderConfig(**sizes, **shape)
+        return config.dropping_tokens(dropping) if dropping else config
+
     if init is None:
-        config = EncoderConfig(**sizes | SIZES[size])
+        config = configured(**SIZES[size])
         return config, config.build(), None
     if init.startswith(TIMM):
-        config = EncoderConfig(**sizes, timm=init.removeprefix(TIMM))
+        config = configured(timm=init.removeprefix(TIMM))
         return config, config.begin(None, init), f"{init} of timm {timm.__version__}"
     found = read_encoder(init)
-    config = EncoderConfig(**sizes, **_shape(found.weights, found.heads, init))
+    config = configured(**_shape(found.weights, found.heads, init))
     return config, config.begin(found.weights, init), found.sha256
+
+
+def published_config(weights: dict[str, Tensor], where: str) -> EncoderConfig:
+    """Of a vision transformer's weights under timm's names, all sizes of which they show but for the heads. Raises
+    ValueError, naming `where`, for others."""
+    projection, positions = weights.get(PROJECTION), weights.get(POSITIONS)
+    if projection is None or positions is None or projection.ndim != 4 or positions.ndim != 3:
+        raise ValueError(
+            f"{where}: expected a vision transformer with {PROJECTION} (width, 3, p, p) and {POSITIONS} "
+            f"(1, 1 + patches, width), got {', '.join(sorted(weights)[:3])}, …"
+        )
+    patch, grid = projection.shape[-1], math.isqrt(max(0, positions.shape[1] - 1))
+    return EncoderConfig(image_size=patch * grid, patch_size=patch, **_shape(weights, None, where))
 
 
 def _shape(weights: dict[str, Any], heads: int | None, where: str) -> dict[str, Any]:

@@ -101,8 +101,10 @@ class TaskBatches:
         return float(max(share, 1 - share))
 
 
-def task_objective(model: nn.Module, device: torch.device) -> Callable[[TaskBatch], dict[str, Tensor]]:
-    """The loss of a `TaskModel`."""
+def task_objective(
+    model: nn.Module, device: torch.device, teacher: Callable[[Tensor, Tensor], Targets] | None = None
+) -> Callable[[TaskBatch], dict[str, Tensor]]:
+    """The loss of a `TaskModel`. What a `teacher` says of the same images and patches is among the targets."""
 
     def objective(batch: TaskBatch) -> dict[str, Tensor]:
         images = batch.images.to(device, non_blocking=True)
@@ -112,7 +114,10 @@ def task_objective(model: nn.Module, device: torch.device) -> Callable[[TaskBatc
         if batch.mix < 1:
             images = torch.lerp(images.flip(0), images, batch.mix)
             targets["classes"] = torch.lerp(targets["classes"].flip(0), targets["classes"], batch.mix)
-        losses: dict[str, Tensor] = model(images, batch.kept.to(device, non_blocking=True), targets)
+        kept = batch.kept.to(device, non_blocking=True)
+        if teacher is not None:
+            targets |= teacher(images, kept)
+        losses: dict[str, Tensor] = model(images, kept, targets)
         return losses
 
     return objective

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from stages.compute.autocast import full_precision
 from stages.images.views import View
+from stages.tasks.encoders.distillation import distillation_losses
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions, listed_names, stack
 
@@ -71,8 +72,8 @@ class Classify:
 
 
 class Classifier(TaskModel):
-    """A norm and a linear layer on the mean of the kept patches' tokens. As MAE's fine-tuning has it (He et al., 2022),
-    if the encoder has no norm of its own behind its last block."""
+    """A norm and a linear layer on the mean of the kept patches' tokens, or on CLS where the encoder wants it. As MAE's
+    fine-tuning has it (He et al., 2022), if the encoder has no norm of its own behind its last block."""
 
     def __init__(
         self,
@@ -92,12 +93,21 @@ class Classifier(TaskModel):
 
     def forward(self, images: Tensor, kept: Tensor, targets: Targets | None = None) -> Any:
         """Predictions are logits (B, C)."""
-        _, tokens = self.encoder(images, kept)
         if targets is None:
+            cls, tokens = self.encoder(images, kept)
             with full_precision(images.device):
-                return self.head(self.norm(tokens.float().mean(dim=1)))
-        logits = self.head(self.norm(tokens.mean(dim=1)))
-        return {"loss": self.loss(logits, targets["classes"])}
+                return self.logits(cls.float(), tokens.float())
+        encoded = self.encoder.encode(images, kept)
+        logits = self.logits(encoded.cls, encoded.tokens)
+        loss = self.loss(logits, targets["classes"])
+        losses = {**encoded.losses, **distillation_losses(logits, encoded, targets)}
+        return {"loss": loss + sum(losses.values()), "classes": loss, **losses} if losses else {"loss": loss}
+
+    def logits(self, cls: Tensor, tokens: Tensor) -> Tensor:
+        """Of CLS (B, D) and tokens (B, T, D): (B, C)."""
+        read = cls if self.encoder.reads == "cls" else tokens.mean(dim=1)
+        logits: Tensor = self.head(self.norm(read))
+        return logits
 
 
 class TopAccuracy:

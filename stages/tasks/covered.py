@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from stages.images.views import View
+from stages.images.views import View, seen_part
 from stages.ranking.quality import CONFIDENCE, RESAMPLES, Estimate
 
 Areas = Mapping[int, np.ndarray]
@@ -33,13 +33,12 @@ LEAST_AREA = 1.0
 
 
 def mask_areas(mask: np.ndarray, view: View, grid: int) -> dict[int, np.ndarray]:
-    """`Areas` of a stored image's mask (h, w) of whole numbers, value = category."""
-    assert min(view.left, view.top) >= 0
-    cropped = mask[view.top : view.top + view.height, view.left : view.left + view.width]
-    assert cropped.shape == (view.height, view.width), f"{view} of a mask {mask.shape}"
-    rows, columns = _overlaps(
-        np.arange(view.height), np.ones(view.height), np.arange(view.width), np.ones(view.width), view, grid
-    )
+    """`Areas` of a stored image's mask (h, w) of whole numbers, value = category; beyond the image there is none."""
+    height, width = mask.shape
+    seen = seen_part(view, width, height)
+    cropped = mask[seen]
+    tops, lefts = (np.arange(each.start, each.stop) for each in seen)
+    rows, columns = _overlaps(tops - view.top, np.ones(len(tops)), lefts - view.left, np.ones(len(lefts)), view, grid)
     return {
         int(category): (rows.T @ (cropped == category) @ columns).ravel() / grid**2 for category in np.unique(cropped)
     }
@@ -77,21 +76,46 @@ class CoveredArea:
             {category: (float(area[kept].sum()), float(area.sum())) for category, area in areas.items()}
         )
 
+    @classmethod
+    def mean(cls, several: Sequence[CoveredArea]) -> CoveredArea:
+        """What several cover on average, image by image. They saw the same views in the same order."""
+        averaged = cls()
+        for images in zip(*(each._images for each in several), strict=True):
+            averaged._images.append(
+                {
+                    category: (sum(image[category][0] for image in images) / len(images), area)
+                    for category, (_, area) in images[0].items()
+                }
+            )
+        return averaged
+
+    @property
+    def in_view(self) -> list[dict[int, float]]:
+        """Of each image, the area in view by category."""
+        return [{category: area for category, (_, area) in image.items()} for image in self._images]
+
+    @property
+    def categories(self) -> list[int]:
+        """Those that are in view anywhere, ascending."""
+        return sorted(set().union(*self._images))
+
     def estimate(self, among: Collection[int] | None = None) -> Estimate:
         """Over all categories, or `among` those of these numbers alone; NaN where none is in view. `n` are the images
         with such a category in view, and the confidence interval is over them."""
         return _estimate(*self._tables(among))
 
+    def difference(self, among: Collection[int], other: Collection[int]) -> Estimate:
+        """The coverage `among` some categories less that of the `other` ones, as `estimate`; `n` are the images with
+        any of either in view."""
+        return _estimate_difference(self._tables(among), self._tables(other))
+
     def by_class(self) -> dict[int, float]:
         """Coverage of each category that is in view anywhere."""
-        return {category: _coverage(*self._tables({category})) for category in self._categories()}
-
-    def _categories(self) -> list[int]:
-        return sorted(set().union(*self._images))
+        return {category: _coverage(*self._tables({category})) for category in self.categories}
 
     def _tables(self, among: Collection[int] | None) -> tuple[np.ndarray, np.ndarray]:
         """Areas covered and in view, (images, categories) each; without the categories that are nowhere in view."""
-        categories = [each for each in self._categories() if among is None or each in among]
+        categories = [each for each in self.categories if among is None or each in among]
         table = np.array([[image.get(each, (0.0, 0.0)) for each in categories] for image in self._images])
         covered, present = np.moveaxis(table.reshape(len(self._images), len(categories), 2), 2, 0)
         return covered, present
@@ -127,10 +151,33 @@ def _estimate(covered: np.ndarray, present: np.ndarray) -> Estimate:
     n = len(covered)
     if not n:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    times_drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    resampled = _weighted_coverage(times_drawn, covered, present)
+    low, high = _interval(_weighted_coverage(_times_drawn(n), covered, present))
+    return Estimate(_coverage(covered, present), low, high, n)
+
+
+def _estimate_difference(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> Estimate:
+    """Of `_coverage` of both, with bootstrap over the images of either. Resamples that lack one of the two say
+    nothing."""
+    present = np.concatenate([one[1], other[1]], axis=1)
+    counts = (present > 0).any(axis=1)
+    first, second = ((covered[counts], area[counts]) for covered, area in (one, other))
+    n = int(counts.sum())
+    if not n or not first[0].size or not second[0].size:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    drawn = _times_drawn(n)
+    differences = _weighted_coverage(drawn, *first) - _weighted_coverage(drawn, *second)
+    low, high = _interval(differences[np.isfinite(differences)])
+    return Estimate(_coverage(*first) - _coverage(*second), low, high, n)
+
+
+def _times_drawn(n: int) -> np.ndarray:
+    """(resamples, n)"""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+
+
+def _interval(resampled: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(_coverage(covered, present), float(low), float(high), n)
+    return float(low), float(high)
 
 
 def _weighted_coverage(weights: np.ndarray, covered: np.ndarray, present: np.ndarray) -> np.ndarray:

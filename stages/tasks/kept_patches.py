@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Literal, NamedTuple
+
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+
+class Encoded(NamedTuple):
+    """What an encoder makes of images while it is trained."""
+
+    cls: Tensor
+    """(B, D)"""
+    tokens: Tensor
+    """(B, T, D); T = k for encoders that lose no token on their way."""
+    losses: Mapping[str, Tensor] = MappingProxyType({})
+    """Of the encoder's own, weighted scalars by name: they are added to the task's."""
+    used: Tensor | None = None
+    """(B, T) 0 or 1: which tokens are still in use at the end; None: all."""
 
 
 class KeptPatchEncoder(nn.Module):
@@ -12,6 +29,13 @@ class KeptPatchEncoder(nn.Module):
 
     Shapes: B images of S x S pixels in a grid of g x g patches, k of them kept, width D.
     """
+
+    reads: ClassVar[Literal["patches", "cls"]] = "patches"
+    """What a classifier reads: the mean of the patches' tokens, or the CLS token."""
+    takes_teacher: ClassVar[bool] = False
+    """Whether it may learn from a trained model, as `stages.tasks.encoders.distillation` has it."""
+    own: ClassVar[tuple[str, ...]] = ()
+    """How the names of weights begin that are not the transformer's, here and in published files."""
 
     def __init__(self, vit: VisionTransformer) -> None:
         """Raises ValueError for a transformer without a CLS token or without square images."""
@@ -31,11 +55,21 @@ class KeptPatchEncoder(nn.Module):
         """Normalised images (B, 3, S, S), kept (B, k) int64 → CLS (B, D) and the kept patches' tokens (B, k, D), after
         the last norm."""
         vit = self.vit
-        tokens = vit._pos_embed(vit.patch_embed(images))
-        prefix, patches = tokens[:, : vit.num_prefix_tokens], tokens[:, vit.num_prefix_tokens :]
-        patches = patches.gather(1, kept[..., None].expand(-1, -1, self.width))
-        x = vit.norm_pre(torch.cat([prefix, patches], dim=1))
+        x = self.embed(images, kept)
         for block in vit.blocks:
             x = block(x)
         x = vit.norm(x)
         return x[:, 0], x[:, vit.num_prefix_tokens :]
+
+    def encode(self, images: Tensor, kept: Tensor) -> Encoded:
+        """As `forward`, with what is asked for in training alone."""
+        return Encoded(*self(images, kept))
+
+    def embed(self, images: Tensor, kept: Tensor) -> Tensor:
+        """What the first block gets: CLS, other tokens that are no patches, and the kept patches (B, p + k, D)."""
+        vit = self.vit
+        tokens = vit._pos_embed(vit.patch_embed(images))
+        prefix, patches = tokens[:, : vit.num_prefix_tokens], tokens[:, vit.num_prefix_tokens :]
+        patches = patches.gather(1, kept[..., None].expand(-1, -1, self.width))
+        embedded: Tensor = vit.norm_pre(torch.cat([prefix, patches], dim=1))
+        return embedded

@@ -58,6 +58,8 @@ class SavedTask:
 
 def save_task(place: Location, model: TaskModel, saved: SavedTask) -> None:
     weights, description = encode_safetensors(model), dataclasses.asdict(saved)
+    if saved.encoder.dropping is None:
+        del description["encoder"]["dropping"]  # as in earlier versions, which had none
     place.write(WEIGHTS_FILE, weights)
     description[FIELD] = file_checksums(_deciding(description), weights)
     place.write(MODEL_FILE, (json.dumps(description, indent=1) + "\n").encode())

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import cross_entropy, grid_sample, interpolate
 
 from stages.compute.autocast import full_precision
 from stages.images.decoding import UnusableImage, decode_mask, image_size, mask_size, orientation_hint
-from stages.images.views import View
+from stages.images.views import View, overhangs, seen_part
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import IGNORED, Classes, Targets, TaskModel, TaskOptions, listed_names, stack
 from stages.tasks.token_grid import TokenGrid
@@ -71,15 +71,14 @@ class Segment:
     def shown(self, truth: np.ndarray, view: View | None, size: int) -> set[int]:
         if view is None:
             return self.ids(truth)
-        return self.ids(truth[view.top : view.top + view.height, view.left : view.left + view.width])
+        return self.ids(truth[seen_part(view, *truth.shape[::-1])])
 
     def pixels(self, truth: np.ndarray) -> Counter[int]:
         counts = np.bincount(truth.ravel())
         return Counter({value: int(counts[value]) for value in np.flatnonzero(counts).tolist()})
 
     def targets(self, truth: np.ndarray, classes: Classes, view: View, size: int) -> dict[str, np.ndarray]:
-        box = (view.left, view.top, view.left + view.width, view.top + view.height)
-        seen = np.asarray(Image.fromarray(truth).resize((size, size), Image.Resampling.NEAREST, box=box))
+        seen = _seen_in(truth, view, size)
         return {"mask": _to_indices(seen[:, ::-1] if view.flip else seen, classes)}
 
     def collate(self, targets: Sequence[dict[str, np.ndarray]]) -> Targets:
@@ -143,9 +142,8 @@ class ConfusionMatrix:
     def update(self, predictions: Tensor, truths: Sequence[np.ndarray], views: Sequence[View]) -> None:
         n_classes = len(self._classes)
         for logits, mask, view in zip(predictions, truths, views, strict=True):
-            box = mask[view.top : view.top + view.height, view.left : view.left + view.width]
-            true = _to_indices(box, self._classes)
-            said = _likeliest(logits, true.shape)
+            true = _to_indices(mask[seen_part(view, *mask.shape[::-1])], self._classes)
+            said = _likeliest(logits, true.shape, _places_in(view, mask.shape))
             counted = true != IGNORED
             pairs = true[counted].astype(np.int64) * n_classes + said[counted]
             self._counts += np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
@@ -172,12 +170,43 @@ def _orientation_hint(sample: Sample, size: tuple[int, int]) -> str:
     return "" if found == size else orientation_hint(sample.image, found)
 
 
-def _likeliest(logits: Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    """(C, h, w) → class index (H, W) of the logits resized to `shape`, one class at a time: a photograph's pixels times
-    all classes may not fit into memory."""
+def _seen_in(truth: np.ndarray, view: View, size: int) -> np.ndarray:
+    """A mask as a view rendered with `size` a side shows it: its nearest values, `IGNORED` beyond the image."""
+    height, width = truth.shape
+    if not overhangs(view, width, height):
+        box = (view.left, view.top, view.left + view.width, view.top + view.height)
+        return np.asarray(Image.fromarray(truth).resize((size, size), Image.Resampling.NEAREST, box=box))
+    centres = (np.arange(size) + 0.5) / size
+    rows = np.floor(view.top + centres * view.height).astype(int)
+    columns = np.floor(view.left + centres * view.width).astype(int)
+    inside = np.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+    nearest = truth[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+    return np.where(inside, nearest, np.uint8(IGNORED))
+
+
+def _places_in(view: View, shape: tuple[int, ...]) -> Tensor | None:
+    """Of a view that reaches beyond its mask (H, W): where in it the pixels that there are lie, (1, h, w, 2) as
+    `grid_sample` takes them. None for one that does not."""
+    height, width = shape
+    if not overhangs(view, width, height):
+        return None
+    rows, columns = seen_part(view, width, height)
+    y = (torch.arange(rows.start, rows.stop) + 0.5 - view.top) / view.height
+    x = (torch.arange(columns.start, columns.stop) + 0.5 - view.left) / view.width
+    return torch.stack(torch.meshgrid(2 * x - 1, 2 * y - 1, indexing="xy"), dim=-1)[None]
+
+
+def _likeliest(logits: Tensor, shape: tuple[int, ...], places: Tensor | None) -> np.ndarray:
+    """(C, h, w) → class index (H, W) of the logits resized to `shape`, or as they are at `places`; one class at a time:
+    a photograph's pixels times all classes may not fit into memory."""
     best, index = torch.full(shape, -torch.inf), torch.zeros(shape, dtype=torch.int64)
     for number, each in enumerate(logits.float()):
-        resized = interpolate(each[None, None], shape, mode="bilinear")[0, 0]
+        if places is None:
+            resized = interpolate(each[None, None], shape, mode="bilinear")[0, 0]
+        else:
+            resized = grid_sample(each[None, None], places.to(each.device), padding_mode="border", align_corners=False)[
+                0, 0
+            ]
         index[resized > best] = number
         best = torch.maximum(best, resized)
     return index.numpy()

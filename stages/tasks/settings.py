@@ -51,6 +51,8 @@ def task_settings(
         "method": METHOD_VERSION,
         "task": task,
         **{f"encoder.{name}": getattr(architecture, name) for name in ENCODER_SETTINGS},
+        # Named where tokens are dropped: earlier versions had no such encoders.
+        **(architecture.dropping.settings() if architecture.dropping else {}),
         "init": start,
         **recipe.settings(),
         "flip": flip,

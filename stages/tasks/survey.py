@@ -96,31 +96,6 @@ def read_class_names(path: str) -> dict[int, str]:
     return {number: line.strip() for number, line in enumerate(lines)}
 
 
-def read_excluded(path: str, classes: Classes) -> frozenset[int]:
-    """Indices of the classes that a file lists by name, label or id, one a line; empty lines and "#" are passed over.
-
-    Raises ValueError naming the line that is no class, or the name of several, and when none is left.
-    """
-    excluded = set()
-    for number, line in enumerate(read_lines(path), start=1):
-        name = line.partition("#")[0].strip()
-        if not name:
-            continue
-        found = [index for index, known in enumerate(classes.names) if known == name]
-        found = found or [index for index, label in enumerate(classes.labels) if label == name]
-        found = found or [index for index, id_ in enumerate(classes.ids) if str(id_) == name]
-        if len(found) != 1:
-            several = " and ".join(str(classes.ids[index]) for index in found)
-            raise ValueError(
-                f"{path}: line {number}: expected the name or number of a class ({', '.join(classes.names[:5])}, …), "
-                f"got {name!r}" + (f", which is the name of {several}" if several else "")
-            )
-        excluded.add(found[0])
-    if len(excluded) == len(classes):
-        raise ValueError(f"{path}: expected to leave at least one class, all {len(classes)} are excluded")
-    return frozenset(excluded)
-
-
 def read_lines(path: str) -> list[str]:
     """Of a text file. Raises ValueError naming one that is no text."""
     try:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
-from stages.samples.ranked import TarSample
 from stages.tasks.class_lists import Numbers
 from stages.tasks.task import Task, TaskOptions, Truth
+
+if TYPE_CHECKING:
+    from storage.shard_files import Sample
+
+
+class InTar(Protocol):
+    """A sample and the name of its tar."""
+
+    @property
+    def tar(self) -> str: ...
+    @property
+    def sample(self) -> Sample: ...
 
 
 class TruthReader:
@@ -17,12 +29,12 @@ class TruthReader:
         self.task, self.options, self.numbers = task, options, numbers
         self._options_of = cache(self._translated)
 
-    def read(self, ranked: TarSample) -> Truth:
+    def read(self, found: InTar) -> Truth:
         """Raises ValueError, without the sample's name, as `Task.read_truth`, and for a class that the task lacks."""
-        renumbering = self.numbers.get(ranked.tar)
+        renumbering = self.numbers.get(found.tar)
         if renumbering is None:
-            return self.task.read_truth(ranked.sample, self.options)
-        return self.task.renumber(self.task.read_truth(ranked.sample, self._options_of(ranked.tar)), renumbering)
+            return self.task.read_truth(found.sample, self.options)
+        return self.task.renumber(self.task.read_truth(found.sample, self._options_of(found.tar)), renumbering)
 
     def _translated(self, tar: str) -> TaskOptions:
         """What is ignored, by the tar's numbers."""

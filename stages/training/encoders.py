@@ -17,6 +17,9 @@ from storage.locations import locate
 from storage.recognition import refuse_part
 
 TIMM = "timm:"
+PARTS = {"base_encoder.": 12, "backbone.": None}
+"""Prefixes of an encoder that lies beside what it was trained with, and its heads if they are not the usual ones: MoCo
+v3's files, where the small transformer has 12 heads too, and DINO's full ones."""
 INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 """Of counters and indices that may lie beside an encoder."""
 
@@ -37,8 +40,8 @@ class Encoder:
 
 
 def read_encoder(init: str) -> Encoder:
-    """`init` is timm:NAME, which timm downloads unless it is there, or whatever `load_mae` reads, or a .pth file of
-    facebookresearch/mae without a decoder.
+    """`init` is timm:NAME, which timm downloads unless it is there, or whatever `load_mae` reads, or a file of an
+    encoder under timm's names, as facebookresearch/mae, DeiT, DINO and MoCo v3 have published them.
 
     Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got.
     """
@@ -47,11 +50,19 @@ def read_encoder(init: str) -> Encoder:
     if not is_on_hub(init) and locate(init).exists():
         for family in FAMILIES:
             refuse_part(init, family.files)
-        weights, _ = read_checkpoint(locate(init).read(), init)
+        weights, heads = _encoder_part(read_checkpoint(locate(init).read(), init)[0])
         refuse_peculiar({name: each for name, each in weights.items() if each.dtype not in INTEGERS}, init)
-        return Encoder(weights, init)
+        return Encoder(weights, init, heads)
     mae = load_mae(init)
     return Encoder(mae.weights, init, mae.config.heads)
+
+
+def _encoder_part(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], int | None]:
+    """The encoder alone, and its heads if they are known."""
+    for part, heads in PARTS.items():
+        if found := {name.removeprefix(part): each for name, each in weights.items() if name.startswith(part)}:
+            return found, heads
+    return weights, None
 
 
 def _timm_weights(name: str) -> dict[str, Tensor]:

@@ -1,9 +1,10 @@
-"""docs/methods.md: every method is there, and its Python makes one."""
+"""docs/methods.md and docs/comparison.md: every method is there, commands can be read, and the Python makes one."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 from repository import ROOT
 from torch.nn.functional import avg_pool2d
@@ -24,8 +25,12 @@ def test_the_table_has_every_method_in_the_order_of_help_and_says_what_it_needs(
             assert f"`--{setting}`" in needed, name
 
 
-def test_its_commands_have_options_that_there_are() -> None:
-    for line in re.findall(r"^ltrp-pipeline (.*?)(?:  #.*)?$", PAGE, re.MULTILINE):
+@pytest.mark.parametrize("page", ["methods.md", "comparison.md"])
+def test_commands_have_options_that_there_are(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^ltrp-pipeline (.*?)(?:  #.*)?$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
         name, *words = line.split()
         command_of(name).make_context(name, words)  # raises UsageError for what it does not know
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stages.images.views import View
 from stages.methods.vision_transformer import FrozenViT
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
 from stages.tasks.models import SavedTask, save_task
@@ -22,6 +22,7 @@ from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.locations import locate
 
 SIDE, PATCH = 32, 8
+CLASSES = Classes((0, 1, 2), ("ball", "box", "cone"))
 VIEWS: list[SampleView] = []
 """For methods that ask for none."""
 
@@ -66,11 +67,12 @@ def frozen_vit(seed: int = 0, **options: Any) -> FrozenViT:
     return FrozenViT(vit, "a tiny one", vit)
 
 
-def write_task(folder: Path, task: str = "classify", seed: int = 0, **architecture: Any) -> TaskModel:
+def write_task(
+    folder: Path, task: str = "classify", seed: int = 0, classes: Classes = CLASSES, **architecture: Any
+) -> TaskModel:
     """A folder with a model of `train-task`, and the model."""
     sizes: dict[str, Any] = {"image_size": SIDE, "patch_size": PATCH, "width": 24, "depth": 2, "heads": 3}
     encoder = EncoderConfig(**{**sizes, **architecture})
-    classes = Classes((0, 1, 2), ("ball", "box", "cone"))
     options = TaskOptions(image_size=encoder.image_size)
     torch.manual_seed(seed)
     model = TASKS[task].model(encoder.build(), classes, options)

@@ -116,7 +116,7 @@ def test_help_explains_the_flow() -> None:
         (["score"], "--shards is missing"),
         (["score", "--shards", "nowhere", "--mae", "m", "--out", "o"], "nowhere"),
         (["score", "--shards", "pipe:cat", "--mae", "m", "--out", "o"], "pipe:"),
-        (["shard", "--out", "o"], "expected either images or scenes"),
+        (["shard", "--out", "o"], "expected one of images, scenes, voc"),
         (["shard", "--images", "nowhere", "--out", "o"], "nowhere"),
         (["pretrain-mae", "--shards", "nowhere", "--out", "o"], "nowhere"),
         (["status", "nowhere"], "nowhere: no store of scores or ranks there"),

@@ -98,8 +98,8 @@ def test_in_a_mirrored_view_what_is_left_lies_right():
     assert box_areas(np.array([[0, 0, 2, 2]]), [1], mirrored, 2)[1].tolist() == [0, 2, 0, 2]
 
 
-def test_a_view_that_reaches_out_of_the_mask_is_a_mistake_of_ours():
-    with pytest.raises(AssertionError):
+def test_a_view_that_reaches_out_of_the_mask_is_refused():
+    with pytest.raises(ValueError, match="expected a view within the image of 4x4, or the square around it, got"):
         mask_areas(np.zeros((4, 4), np.uint8), View(1, 0, 4, 4), 2)
 
 
@@ -205,3 +205,31 @@ def test_the_interval_is_about_two_standard_errors_each_way():
     found, error = covered.estimate(), values.std() / 20
     assert found.mean == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((found.mean - 1.96 * error, found.mean + 1.96 * error), abs=0.004)
+
+
+def test_the_mean_of_several_is_what_they_cover_on_average_image_by_image(three_images):
+    other = CoveredArea()
+    for areas in ({1: of(0.0), 2: of(0.0, 40.0)}, {1: of(0.0)}, {}, {1: of(1.0), 9: of(0.75)}):
+        other.update(areas, KEPT)
+    mean = CoveredArea.mean([three_images, other])
+    assert mean.by_class() == pytest.approx({1: (0.5 + 1 / 3) / 2, 2: 0.125, 9: 0.5})
+    assert mean.estimate().mean == pytest.approx((three_images.estimate().mean + other.estimate().mean) / 2)
+    assert CoveredArea.mean([three_images]).estimate() == three_images.estimate()
+    assert mean.in_view == three_images.in_view == [{1: 1.0, 2: 40.0}, {1: 1.0}, {}, {1: 1.0, 9: 1.0}]
+
+
+def test_a_difference_is_that_of_two_coverages_with_an_interval_of_its_own():
+    covered, rng = CoveredArea(), np.random.default_rng(0)
+    shared, own = rng.uniform(0, 0.8, size=400), rng.uniform(0, 0.2, size=400)
+    for value, more in zip(shared, own, strict=True):
+        covered.update({1: of(value + more), 2: of(value)}, KEPT)
+    found, error = covered.difference({1}, {2}), own.std() / 20
+    assert found.mean == pytest.approx(own.mean())
+    # Of the same images: far narrower than what the two intervals alone would leave.
+    assert (found.low, found.high) == pytest.approx((found.mean - 1.96 * error, found.mean + 1.96 * error), abs=0.002)
+    assert found.n == 400
+
+
+def test_a_difference_from_nothing_cannot_be_told(three_images):
+    assert three_images.difference({1}, {77}).n == 0
+    assert three_images.difference({1}, {9}).n == 3

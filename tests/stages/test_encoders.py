@@ -79,6 +79,30 @@ def test_a_file_of_a_wrapped_encoder_or_of_safetensors(prefix: str, tmp_path: Pa
     assert_starts_a_ranker(str(tmp_path / "x.safetensors"), weights)
 
 
+@pytest.mark.parametrize(
+    ("key", "part", "beside", "heads"),
+    [
+        ("teacher", "backbone.", {"head.mlp.0.weight": 3}, None),
+        (
+            "state_dict",
+            "module.base_encoder.",
+            {"module.momentum_encoder.cls_token": 1, "module.predictor.0.weight": 2},
+            12,
+        ),
+    ],
+    ids=["DINO", "MoCo v3"],
+)
+def test_a_file_of_a_whole_training_holds_its_encoder(
+    key: str, part: str, beside: dict[str, int], heads: int | None, tmp_path: Path
+) -> None:
+    """MoCo v3's small transformer has twice the usual heads, which its weights do not show."""
+    weights = encoder_of(weights_of())
+    other = {name: torch.zeros(size) for name, size in beside.items()}
+    torch.save({key: {**{part + name: each for name, each in weights.items()}, **other}}, tmp_path / "whole.pth")
+    assert_starts_a_ranker(str(tmp_path / "whole.pth"), weights)
+    assert read_encoder(str(tmp_path / "whole.pth")).heads == heads
+
+
 def test_a_counter_beside_the_encoder_is_no_harm_but_weights_without_values_are_refused(tmp_path: Path) -> None:
     torch.save({**weights_of(), "decoder.steps": torch.tensor(3)}, tmp_path / "x.pth")
     assert_starts_a_ranker(str(tmp_path / "x.pth"), weights_of())

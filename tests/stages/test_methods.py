@@ -23,7 +23,7 @@ from stages.methods.load_method import load_method
 from stages.methods.tome import TokenMerging
 from stages.ranking.load_ranker import load_ranker
 from stages.samples.ranked import selector_name
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from stages.settings.choices import DEFAULT_RANKER
 from storage.dense_scores import PatchGrid, open_dense, patch_grid
 from storage.locations import locate
@@ -110,7 +110,8 @@ def test_the_command_makes_a_store_that_verify_status_and_coverage_take_and_agai
     shard, out = scene_shards / "scenes-000003.tar", tmp_path / "ranks"
     first = call_rank(shard, out, **asked(method, given))
     assert first.exit_code == 0, first.output
-    assert "of 16 patches" in first.output or ", 16 patches, 1 view" in first.output
+    assert first.output.startswith(f"1 shard, {method}, ")
+    assert " 16 patches, " in first.output
     store = open_dense(str(out))
     assert patch_grid(store) == PatchGrid(32, 8)
     assert (selector_name(store), store.settings["method.name"], store.settings["selector"]) == (method, method, method)
@@ -120,7 +121,7 @@ def test_the_command_makes_a_store_that_verify_status_and_coverage_take_and_agai
         has_model,
     )
     assert "1 of 1 shard is whole, 0 damaged, 0 missing" in call("verify", out).output
-    assert "3 ranked, 0 left out" in call("status", out).output
+    assert "3 ranked, 0 skipped" in call("status", out).output
     before = files_of(out)
     assert "1 of 1 shard is done (0 in this run)" in call_rank(shard, out, **asked(method, given)).output
     assert files_of(out) == before

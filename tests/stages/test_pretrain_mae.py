@@ -17,7 +17,8 @@ from ranker_training import Told
 from stages.density.mae import MaeConfig, MaskedAutoencoder, patchify
 from stages.density.mae_checkpoints import load_mae
 from stages.density.reconstruction import draw_reconstructions, reconstruct_pixels
-from stages.images.drawing import heat_overlay, labelled_grid
+from stages.images.drawing import heat_overlay
+from stages.images.page import labelled_grid
 from stages.images.views import View, random_view
 from stages.pretrain_mae import PretrainMaeSummary, run_pretrain_mae
 from stages.report import Message

@@ -26,7 +26,7 @@ from stages.images.views import View, render
 from stages.methods.ltrp import Ltrp
 from stages.rank import RankStage, default_batch_size
 from stages.ranking.load_ranker import load_ranker
-from stages.samples.view_batches import SampleView
+from stages.samples.sample_view import SampleView
 from storage.dense_scores import open_dense, patch_grid, read_dense
 from storage.locations import locate
 from storage.ranks import read_ranks

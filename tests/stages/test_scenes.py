@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stages.sources import scenes
+from stages.sources.built_in_scenes import from_scenes
 from stages.sources.scenes import BACKGROUNDS, CATEGORIES, SHAPES, TEXTURES, Scene, SceneObject, draw_scene
 
 
@@ -194,3 +195,20 @@ def test_the_image_changes_where_the_mask_does(many):
 def test_impossible_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         draw_scene(*arguments)
+
+
+def test_a_scene_of_some_shapes_has_no_other_and_of_all_it_is_the_same_scene():
+    few = [draw_scene(0, index, 64, ("ring", "star")) for index in range(20)]
+    assert {each.category for scene in few for each in scene.objects} == {0, 1}
+    assert {int(value) for scene in few for value in np.unique(scene.mask)} == {0, 1, 2}
+    assert contents(draw_scene(0, 3, 64, CATEGORIES)) == contents(draw_scene(0, 3, 64))
+
+
+def test_shards_of_some_shapes_have_these_classes_alone_in_the_order_of_all():
+    source = from_scenes(scenes=12, scene_size=40, seed=0, scene_shapes=["star", "disc"])
+    assert source.facts["classes"] == ["disc", "star"]
+    assert source.facts["mask_classes"] == ["background", "disc", "star"]
+    assert [each["name"] for each in source.facts["categories"]] == ["disc", "star"]
+    assert {item.load().label for item in source.items} == {0, 1}
+    with pytest.raises(ValueError, match=r"scene_shapes: expected some of disc, .*, got 'cube'"):
+        from_scenes(scenes=1, scene_size=40, seed=0, scene_shapes=["cube"])

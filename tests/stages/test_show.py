@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from pathlib import Path
 
@@ -14,11 +13,13 @@ from click.testing import CliRunner, Result
 from pictures import encoded, fill
 from PIL import Image
 from scoring import score_config, score_in_process
-from small_models import SMALL, write_ranker
+from small_models import SMALL, SMALL_RANKER, write_ranker
 from turned_pictures import ORIENTATIONS, photograph, stored, upright_mask
 
 from pipeline.cli import main
+from ranker.network import PatchRankingTransformer
 from ranker.patch_ranker import PatchRanker
+from ranker.pretrained import encode_ranker
 from ranker.selection import top_patches
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import load_mae, save_mae
@@ -27,12 +28,14 @@ from stages.density.reconstruction import paste_prediction
 from stages.density.removal import remove_in_decoder
 from stages.density.scorer import DensityScorer
 from stages.images.decoding import decode_image
-from stages.images.drawing import GAP, GREY, enlarged, labelled_grid, only_patches, outlined
+from stages.images.drawing import GREY, enlarged, only_patches, outlined
 from stages.images.normalisation import denormalise, normalise
 from stages.images.views import evaluation_view, render
 from stages.samples.named import ShownImage, evenly, find_shown
 from stages.settings.choices import PixelTarget
-from stages.show import Row, ShowConfig, draw_row, draw_rows
+from stages.settings.show import ShowConfig
+from stages.show import open_sources
+from stages.showing.rows import Row, draw_page, draw_row
 from stages.sources.scenes import draw_scene
 from storage.locations import locate
 from storage.scores import read_scores
@@ -41,17 +44,21 @@ from storage.shard_index import expand_shards
 
 PHOTOGRAPH = encoded(draw_scene(0, 0, 40).image)
 VISIBLE = np.array([1, 6, 8, 15], dtype=np.int16)
+SIDE = 336
+"""Of the pictures of a row."""
 
 
 def shown(name: str = "a.png", key: str = "a", data: bytes = PHOTOGRAPH) -> ShownImage:
     return ShownImage(name, name, key, lambda: data)
 
 
-def row_of(image: ShownImage, ranker: Path, mae: Path | None = None, **settings) -> tuple[ShowConfig, Row]:
+def row_of(image: ShownImage, *rankers: Path, mae: Path | None = None, **settings) -> tuple[ShowConfig, Row]:
     given = {"images": [], "out": "", "mask_ratio": 0.75, **settings}
-    config = ShowConfig(ranker=str(ranker), mae=None if mae is None else str(mae), **given)
+    config = ShowConfig(ranker=[str(each) for each in rankers], mae=None if mae is None else str(mae), **given)
     model = None if mae is None else load_mae(str(mae)).build().eval()
-    return config, draw_row(config, PatchRanker.from_pretrained(ranker), model, image, image.decode())
+    decoded = image.decode()
+    sources = open_sources(config, [image], torch.device("cpu"))
+    return config, draw_row(config, sources, model, image, decoded, evaluation_view(*decoded.size), side=SIDE)
 
 
 def show(*arguments: object) -> Result:
@@ -100,8 +107,8 @@ def test_a_row_shows_the_crop_its_scores_and_the_patches_that_score_highest(smal
     _, row = row_of(shown(), small_ranker, keep=(0.5, 0.25))
     crop, scores, *kept = row.pictures
     assert row.title == "a.png"
-    assert crop.shape == scores.shape == (336, 336, 3), "of more pixels than the ranker sees"
-    expected = render(decode_image(PHOTOGRAPH), evaluation_view(40, 40), 336)
+    assert crop.shape == scores.shape == (SIDE, SIDE, 3), "of more pixels than the ranker sees"
+    expected = render(decode_image(PHOTOGRAPH), evaluation_view(40, 40), SIDE)
     np.testing.assert_array_equal(crop, expected)
     for picture, ratio in zip(kept, (0.5, 0.25), strict=True):
         same = (blocks(picture) == blocks(crop)).all(axis=(1, 2, 3))
@@ -111,18 +118,19 @@ def test_a_row_shows_the_crop_its_scores_and_the_patches_that_score_highest(smal
 
 def test_by_default_the_patch_that_the_ranker_puts_first_is_taken_away(small_ranker: Path, small_mae: Path):
     _, plain = row_of(shown(), small_ranker)
-    config, row = row_of(shown(), small_ranker, small_mae)
+    config, row = row_of(shown(), small_ranker, mae=small_mae)
     first = int(ranked(small_ranker).argmax())
-    assert f"patch in row {first // 4}, column {first % 4}; rank 1 of 16 by the ranker" in row.title
+    assert f"patch in row {first // 4}, column {first % 4}; rank 1 of 16 by {small_ranker.name}; " in row.title
     assert len(row.pictures) == len(plain.pictures) + 4
     red = (blocks(row.pictures[0]) == (255, 0, 0)).all(axis=-1).any(axis=(1, 2))
     assert np.flatnonzero(red).tolist() == [first], "framed in the image"
-    assert draw_rows(config, [row], load_mae(str(small_mae)).config).width > 9 * 160
+    sources = open_sources(config, [], torch.device("cpu"))
+    assert draw_page(config, sources, [row], load_mae(str(small_mae)).config, across=1).width > 9 * 160
 
 
 @pytest.mark.parametrize("patch", [(0, 0), (3, 1)])
 def test_a_mask_shows_the_patch_that_was_asked_for(patch: tuple[int, int], small_ranker: Path, small_mae: Path):
-    _, row = row_of(shown(), small_ranker, small_mae, patch=patch)
+    _, row = row_of(shown(), small_ranker, mae=small_mae, patch=patch)
     number = patch[0] * 4 + patch[1]
     assert f"row {patch[0]}, column {patch[1]}" in row.title
     visible, anchor, without, _ = (blocks(picture) for picture in row.pictures[-4:])
@@ -144,7 +152,7 @@ def test_masks_and_scores_are_those_of_the_store(tmp_path: Path, scene_shards: P
     scores = read_scores(store, shard.name)
     for number, sample in enumerate(list(read_shard(shard))[:2]):
         assert scores.key[number] == sample.key
-        _, row = row_of(shown("x", sample.key, sample.image), ranker, small_mae, patch=(1, 2))
+        _, row = row_of(shown("x", sample.key, sample.image), ranker, mae=small_mae, patch=(1, 2))
         said = re.search(r"semantic density ([0-9.e-]+),", row.title)
         first_round = scores.visible[number, 0, :4].ravel().tolist()
         stored = scores.score[number, 0, :4].ravel()[first_round.index(6)]
@@ -155,8 +163,8 @@ def test_masks_and_scores_are_those_of_the_store(tmp_path: Path, scene_shards: P
 def test_an_mae_of_another_size_but_the_same_grid_is_shown_at_its_own(tmp_path: Path, small_ranker: Path):
     torch.manual_seed(0)
     save_mae(MaskedAutoencoder(dataclasses.replace(SMALL, image_size=64, patch_size=16)), str(tmp_path), {})
-    _, row = row_of(shown(), small_ranker, tmp_path)
-    assert {len(picture) for picture in row.pictures[:2]} == {336}
+    _, row = row_of(shown(), small_ranker, mae=tmp_path)
+    assert {len(picture) for picture in row.pictures[:2]} == {SIDE}
     assert {len(picture) for picture in row.pictures[-4:]} == {192}
 
 
@@ -204,7 +212,7 @@ def test_what_cannot_be_used_is_named_and_the_others_are_shown(tmp_path: Path, s
         (["a.png", "--out", "x.jpg"], "out: expected a name that ends in .png, got x.jpg"),
         (["a.png", "--ranker", "nowhere"], "nowhere: no ranker there"),
         (["a.png", "--mae", "nowhere"], "nowhere: no MAE there"),
-        (["a.png", "--mae", "mae", "--ranker", "finer"], "mae: the MAE sees 4x4 patches, the ranker 8x8"),
+        (["a.png", "--mae", "mae", "--ranker", "finer"], "mae: the MAE sees 4x4 patches, finer 8x8"),
         (["a.png", "--mae", "mae"], "mask_ratio 0.9 of 16 patches leaves 1 visible"),
         (["a.png", "--patch", "0,0"], "patch: expected with mae"),
         (["a.png", "--mae", "mae", "--mask-ratio", "0.75", "--patch", "1,4"], "from 0 to 3, got 1,4"),
@@ -226,7 +234,8 @@ def test_a_mistake_gets_one_message_and_no_picture(
     Path("mae").symlink_to(small_mae)
     if "finer" in arguments:
         write_ranker(tmp_path / "finer", patch_size=4)
-    result = show("--ranker", "ranker", "--out", "out.png", *arguments)
+    own = ["--ranker", "ranker"] if "--ranker" not in arguments else []
+    result = show(*own, "--out", "out.png", *arguments)
     assert result.exit_code in (1, 2)
     assert expected in result.output
     assert "Traceback" not in result.output
@@ -235,11 +244,12 @@ def test_a_mistake_gets_one_message_and_no_picture(
 
 
 def test_scores_that_are_no_numbers_are_refused(tmp_path: Path):
-    ranker = PatchRanker.from_pretrained(write_ranker(tmp_path))
-    torch.nn.init.constant_(ranker.network.cls_token, torch.nan)
-    config = ShowConfig(images=[], ranker="my-ranker", out="")
+    ranker = PatchRankingTransformer(SMALL_RANKER)
+    torch.nn.init.constant_(ranker.head.weight, torch.finfo(torch.float32).max)
+    for name, data in encode_ranker(ranker, {}).items():
+        locate(tmp_path / "my-ranker").write(name, data)
     with pytest.raises(ValueError, match=r"my-ranker: its scores of a\.png are not finite"):
-        draw_row(config, ranker, None, shown(), shown().decode())
+        row_of(shown(), tmp_path / "my-ranker")
 
 
 def test_images_are_picked_evenly_and_have_the_keys_that_shard_gives_them(tmp_path: Path):
@@ -248,33 +258,6 @@ def test_images_are_picked_evenly_and_have_the_keys_that_shard_gives_them(tmp_pa
     assert [image.name for image in found] == ["a/1.png", "c/1.png", "e/1.png"]
     assert [image.key for image in found] == ["a/1", "c/1", "e/1"]
     assert evenly("abc", 5) == ["a", "b", "c"]
-
-
-def test_long_text_is_wrapped_to_its_place():
-    image = np.zeros((160, 160, 3), dtype=np.uint8)
-    narrow = labelled_grid([[image, image]], ["one", "two"], "caption")
-    wide_text = "many words that would not fit " * 5 + "x" * 200
-    for changed in (
-        labelled_grid([[image, image]], ["one", "two"], wide_text),
-        labelled_grid([[image, image]], ["one", "two"], "caption", [wide_text]),
-        labelled_grid([[image, image]], ["one", wide_text], "caption"),
-    ):
-        assert changed.width == narrow.width
-        assert changed.height > narrow.height + 4 * 14
-        pixels = np.asarray(changed)
-        assert (pixels[:, -GAP:] == 255).all(), "no letters reach the edge"
-        assert (pixels[narrow.height :] < 128).any()
-
-
-def test_a_file_name_that_is_no_text_is_drawn_all_the_same():
-    image = np.zeros((160, 160, 3), dtype=np.uint8)
-    assert labelled_grid([[image]], ["one"], "", [os.fsdecode(b"caf\xe9.png")]).width > 160
-
-
-def test_columns_may_differ_in_size():
-    small, large = np.zeros((8, 8, 3), dtype=np.uint8), np.zeros((224, 224, 3), dtype=np.uint8)
-    picture = labelled_grid([[small, large]] * 2, ["small", "large"], "caption")
-    assert picture.width == 160 + 224 + 3 * GAP
 
 
 def test_a_frame_lies_within_its_patch_and_others_stay_as_they_are():

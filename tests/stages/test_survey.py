@@ -15,7 +15,8 @@ from ranked_tars import GRID, SIDE, scene_fields, shards_of, write_ranked
 from stages.samples.ranked import StoredRanks
 from stages.settings.choices import TaskName
 from stages.tables import TASKS
-from stages.tasks.survey import Survey, choose_classes, read_class_names, read_excluded, refuse_unknown, survey_truths
+from stages.tasks.excluded_classes import read_excluded
+from stages.tasks.survey import Survey, choose_classes, read_class_names, refuse_unknown, survey_truths
 from stages.tasks.task import Classes, TaskOptions
 from stages.tasks.truths import TruthReader
 

@@ -13,7 +13,9 @@ from vit_methods import VIEWS, frozen_vit, random_images
 from stages.methods.tome import NO_PATCH, Groups, TokenMerging, merge
 
 
-def merged_by_hand(tokens: list[np.ndarray], groups: list[list[int]], keys: list[np.ndarray], count: int):  # type: ignore[no-untyped-def]
+def merged_by_hand(
+    tokens: list[np.ndarray], groups: list[list[int]], keys: list[np.ndarray], count: int
+) -> tuple[list[np.ndarray], list[list[int]], list[int]]:
     """Tokens, each with the patches that it stands for (the first gives it its name; none for CLS), after one step; and
     the patches that were merged away, the most similar first."""
     first, second = range(0, len(tokens), 2), range(1, len(tokens), 2)
@@ -49,9 +51,8 @@ def test_merging_step_by_step_is_merging_token_by_token(prefix: int, count: int)
     n_patches = 14
     tokens = torch.randn(2, prefix + n_patches, 6, dtype=torch.float64, generator=generator)
     groups = Groups.begin(2, prefix, n_patches, tokens.device)
-    by_hand = [
-        ([*row.numpy()], [[] for _ in range(prefix)] + [[patch] for patch in range(n_patches)]) for row in tokens
-    ]
+    singles: list[list[int]] = [[] for _ in range(prefix)] + [[patch] for patch in range(n_patches)]
+    by_hand = [([*row.numpy()], singles) for row in tokens]
     while tokens.shape[1] > prefix + 3:
         keys = torch.randn(2, tokens.shape[1], 4, dtype=torch.float64, generator=generator)
         n_first = len([g for g in by_hand[0][1][::2] if g])

@@ -343,7 +343,7 @@ def test_the_command_tells_of_orientations(orientation: str, done: str, tmp_path
 
 
 def test_what_annotations_were_drawn_on_is_not_asked_where_there_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="drawn_on belongs to coco or masks"):
+    with pytest.raises(ValidationError, match="drawn_on belongs to coco, masks or voc"):
         ShardConfig(images="images", out="out", drawn_on="upright")
 
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.images.views import View, evaluation_view, random_view, render
+from stages.images.normalisation import normalise
+from stages.images.views import BARS, View, evaluation_view, overhangs, random_view, render
+from stages.settings.crop import Crop
 
 sides = st.integers(1, 3000)
 
@@ -105,3 +110,80 @@ def test_a_view_of_its_own_size_is_the_pixels_of_the_box_and_flip_mirrors_them()
     image = Image.fromarray(GRADIENT)
     assert np.array_equal(render(image, View(10, 5, 20, 20), 20), GRADIENT[5:25, 10:30])
     assert np.array_equal(render(image, View(10, 5, 20, 20, flip=True), 20), GRADIENT[5:25, 10:30][:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "crop", "box"),
+    [
+        (500, 375, "stretch", (0, 0, 500, 375)),
+        (500, 375, "letterbox", (0, -63, 500, 500)),
+        (375, 500, "letterbox", (-63, 0, 500, 500)),
+        (64, 64, "letterbox", (0, 0, 64, 64)),
+        (1, 9, "letterbox", (-4, 0, 9, 9)),
+    ],
+)
+def test_whole_images_of_known_sizes(width: int, height: int, crop: Crop, box: tuple[int, ...]):
+    assert evaluation_view(width, height, crop).box == box
+
+
+@given(sides, sides)
+def test_a_letterbox_is_the_smallest_square_around_the_image(width: int, height: int):
+    view = evaluation_view(width, height, "letterbox")
+    assert view.width == view.height == max(width, height)
+    assert max(view.left, view.top) <= 0
+    assert view.left + view.width >= width
+    assert view.top + view.height >= height
+    assert min(view.left, view.top) >= -math.ceil(abs(width - height) / 2)
+    assert overhangs(view, width, height) == (width != height)
+
+
+def noise(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (61, 22), (7, 60)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_letterbox_is_the_image_on_a_grey_square_made_smaller(size: tuple[int, int], flip: bool):
+    pixels = noise(*size)
+    side = max(size)
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = BARS
+    top, left = -((size[1] - side) // 2), -((size[0] - side) // 2)
+    square[top : top + size[1], left : left + size[0]] = pixels
+    expected = np.asarray(Image.fromarray(square).resize((16, 16), Image.Resampling.BICUBIC)).astype(int)
+    view = dataclasses.replace(evaluation_view(*size, "letterbox"), flip=flip)
+    got = render(Image.fromarray(pixels), view, 16).astype(int)
+    assert np.abs(got - (expected[:, ::-1] if flip else expected)).max() <= 1, "of rounding between the two sides"
+
+
+def test_the_bars_are_what_normalisation_takes_for_nothing():
+    bars = torch.tensor(BARS, dtype=torch.uint8).view(1, 3, 1, 1)
+    assert normalise(bars).abs().max() < 0.5 / 255 / 0.224
+
+
+def test_a_stretched_image_is_all_of_it():
+    pixels = noise(60, 40)
+    expected = np.asarray(Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC))
+    assert np.array_equal(render(Image.fromarray(pixels), evaluation_view(60, 40, "stretch"), 16), expected)
+
+
+def test_a_very_long_image_in_a_letterbox_takes_no_square_of_its_length(monkeypatch: pytest.MonkeyPatch):
+    made: list[tuple[int, int]] = []
+    new = Image.new
+
+    def noting(mode: str, size: tuple[int, int], *more: Any) -> Image.Image:
+        made.append(size)
+        return new(mode, size, *more)
+
+    monkeypatch.setattr(Image, "new", noting)
+    for size in [(20_000, 3), (3, 20_000)]:
+        assert render(Image.new("RGB", size, "white"), evaluation_view(*size, "letterbox"), 8).shape == (8, 8, 3)
+    assert max(width * height for width, height in made) <= 20_000 * 8
+
+
+@pytest.mark.parametrize(
+    "view", [View(50, 0, 20, 20), View(-1, 0, 20, 20), View(0, -10, 61, 61), View(-5, -15, 70, 70), View(0, 0, 60, 41)]
+)
+def test_a_view_that_is_neither_within_the_image_nor_the_square_around_it_is_refused(view: View):
+    with pytest.raises(ValueError, match=r"expected a view within the image of 60x40, or the square around it, got"):
+        render(Image.fromarray(noise(60, 40)), view, 16)

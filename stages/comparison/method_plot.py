@@ -1,0 +1,109 @@
+"""The plot of `compare-methods`: a row of panels for each data set, a panel for each keep ratio, in it a line for each
+method with what it covers of the classes that were learned and of the others."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from stages.comparison.comparison import Spread
+from stages.comparison.method_coverage import DataSet, Group, Line, MethodComparison
+from stages.comparison.plot import COLOURS
+
+MORE_COLOURS = ("#8c8c00", "#1b1b9c", "#b30059", "#00a3a3", "#595959", "#ff7f7f", "#3d5c1f", "#b38fdf")
+"""For as many methods again."""
+WHAT = {"all": ("all classes", "D"), "learned": ("classes learned", "o"), "not learned": ("classes not learned", "o")}
+LINE_INCHES, SPLIT_INCHES, TITLE_INCHES, PANEL_INCHES, NAMES_INCHES = 0.3, 0.22, 0.9, 3.2, 2.0
+BAND_WIDTH, BAR_WIDTH = 7.0, 1.2
+
+
+def draw_methods(found: MethodComparison) -> bytes:
+    """PNG. Bars are 95% intervals over images, bands the standard deviation over runs. A method has one colour in all
+    panels, and is drawn lower for each split of the classes that a data set has."""
+    heights = [TITLE_INCHES + sum(_line_height(data) for _ in found.lines) for data in found.data]
+    width = NAMES_INCHES + PANEL_INCHES * len(found.kept)
+    figure = Figure(figsize=(width, sum(heights) + 0.9), dpi=150, layout="constrained")
+    panels = figure.subplots(
+        len(found.data), len(found.kept), squeeze=False, sharey="row", gridspec_kw={"height_ratios": heights}
+    )
+    for row, data in zip(panels, found.data, strict=True):
+        for axes, (ratio, kept) in zip(row, found.kept.items(), strict=True):
+            _draw(axes, found, data, ratio)
+            axes.set_title(f"{data.name}: {data.images} images, {data.truth}\n{kept} of {found.patches} patches kept")
+            axes.set_xlabel(f"coverage at keep ratio {ratio:g}")
+        row[0].set_yticks(range(len(found.lines)), [f"{line.name}{_mark(line, data)}" for line in found.lines])
+        row[0].set_ylim(len(found.lines) - 0.4, -0.6)
+    figure.suptitle("How much of each category the kept patches cover")
+    figure.legend(handles=_legend(found), loc="outside lower center", ncols=3)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+def _mark(line: Line, data: DataSet) -> str:
+    return "*" if any(line.name in group.learned_by for group in data.groups) else ""
+
+
+def _line_height(data: DataSet) -> float:
+    return LINE_INCHES + SPLIT_INCHES * max(0, len(data.splits) - 1)
+
+
+def _draw(axes: Axes, found: MethodComparison, data: DataSet, ratio: float) -> None:
+    axes.axvline(ratio, color="#808080", linestyle="--", linewidth=1)
+    colours = [*COLOURS, *MORE_COLOURS]
+    drawn: Sequence[tuple[Group, ...]] = data.splits or [(group,) for group in data.groups[:1]]
+    for number, line in enumerate(found.lines):
+        colour = colours[number % len(colours)]
+        for split, groups in enumerate(drawn):
+            # Splits below each other; the two parts of one close together, so that bars do not hide each other.
+            middle = number + 0.7 * ((split + 0.5) / len(drawn) - 0.5)
+            for part, group in enumerate(groups):
+                y = middle + (part - (len(groups) - 1) / 2) * 0.22 / len(drawn)
+                if spread := data.coverage[line.name][group.name][ratio]:
+                    _point(axes, spread, y, colour, group)
+    axes.grid(axis="x", color="#e0e0e0", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.06)
+
+
+def _point(axes: Axes, spread: Spread, y: float, colour: str, group: Group) -> None:
+    if spread.std:
+        ends = [spread.mean - spread.std, spread.mean + spread.std]
+        axes.plot(ends, [y, y], color=colour, alpha=0.3, linewidth=BAND_WIDTH, solid_capstyle="butt")
+    if spread.interval:
+        axes.plot(list(spread.interval), [y, y], color=colour, linewidth=BAR_WIDTH)
+    _, marker = WHAT[group.kind]
+    face = "white" if group.kind == "not learned" else colour
+    axes.plot([spread.mean], [y], marker=marker, markersize=5, color=colour, markerfacecolor=face, linestyle="none")
+
+
+def _legend(found: MethodComparison) -> list[Line2D]:
+    grey = "#404040"
+    kinds = dict.fromkeys(
+        kind for data in found.data for kind in (["learned", "not learned"] if data.splits else ["all"])
+    )
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker=WHAT[kind][1],
+            color=grey,
+            markerfacecolor="white" if kind == "not learned" else grey,
+            linestyle="none",
+            label=WHAT[kind][0],
+        )
+        for kind in kinds
+    ]
+    if any(_mark(line, data) for line in found.lines for data in found.data):
+        handles.append(Line2D([], [], linestyle="none", label="* learned some of these classes"))
+    handles.append(Line2D([], [], color=grey, linewidth=BAR_WIDTH, label="95% interval over images"))
+    if any(line.runs > 1 for line in found.lines):
+        handles.append(Line2D([], [], color=grey, alpha=0.3, linewidth=BAND_WIDTH, label="± deviation over runs"))
+    handles.append(Line2D([], [], color="#808080", linestyle="--", linewidth=1, label="patches at random"))
+    return handles

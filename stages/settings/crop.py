@@ -1,0 +1,28 @@
+"""What the evaluation view shows of an image."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import PlainValidator
+
+WholeImage = Literal["stretch", "letterbox"]
+Crop = float | WholeImage
+"""The central square with this fraction of the short side, or how all of the image becomes a square."""
+
+
+def _is_crop(value: object) -> Crop:
+    if value in get_args(WholeImage):
+        return value  # type: ignore[return-value]  # as told by the line above
+    if isinstance(value, float | int) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    words = " or ".join(map(repr, get_args(WholeImage)))
+    raise ValueError(f"expected more than 0 and at most 1, {words}, got {value!r}")
+
+
+EvaluationCrop = Annotated[Crop, PlainValidator(_is_crop)]
+CROP = (
+    "What view 0 shows: the central square with this fraction of the short side; or all of the image, as a "
+    "'stretch' to a square or in a 'letterbox' of grey bars."
+)
+"""Its help."""

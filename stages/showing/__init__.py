@@ -1,0 +1,1 @@
+"""What `show` draws: scores from wherever they come, and the removal of a patch."""

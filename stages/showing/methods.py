@@ -1,0 +1,94 @@
+"""Scores of methods, our ranker among them, which look at any view."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from stages.images.views import View, render
+from stages.methods.grid import GRID
+from stages.methods.load_method import load_method
+from stages.methods.method import Method
+from stages.samples.named import ShownImage
+from stages.samples.sample_view import SampleView
+from stages.settings.crop import Crop
+from stages.settings.show import ShowConfig, ShownMethod
+from stages.tables import METHODS
+from storage.dense_scores import PatchGrid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShownMethodConfig:
+    """A `MethodConfig`."""
+
+    ranker: str | None = None
+    model: str | None = None
+    scores: str | None = None
+    image_size: int | None = None
+    patch_size: int | None = None
+    views: int = 1
+    crop: Crop
+    view_scale: float = 1.0
+    seed: int
+
+
+class MethodScores:
+    """A `ScoreSource`."""
+
+    def __init__(self, method: Method, name: str) -> None:
+        self.name = name
+        self.grid = method.grid
+        self._method = method
+
+    def view(self, shown: ShownImage) -> View | None:
+        return None
+
+    def scores(self, shown: ShownImage, image: Image.Image, view: View) -> np.ndarray:
+        pixels = torch.tensor(render(image, view, self.grid.image_size)).permute(2, 0, 1)[None]
+        of = SampleView("" if shown.tar is None else shown.tar.name, shown.key, 0, view)
+        scores: np.ndarray = self._method.score(pixels, [of])[0].detach().float().cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{self.name}: its scores of {shown.url} are not finite: expected numbers")
+        return scores
+
+
+def open_methods(config: ShowConfig, found: Sequence[ShownImage], grid: PatchGrid | None) -> list[Method]:
+    """Those that the settings ask for. What may have any grid has that of the first of the others or, without one,
+    `grid`.
+
+    Raises ValueError naming the method, its model or the image that do not fit each other.
+    """
+    methods = {each: _load(each, config, None) for each in config.methods if not _has_any_grid(each)}
+    grid = next((method.grid for method in methods.values()), grid)
+    methods |= {each: _load(each, config, grid) for each in config.methods if _has_any_grid(each)}
+    tars = list({shown.tar.url: shown.tar for shown in found if shown.tar is not None}.values())
+    for method in methods.values():
+        method.check_shards(tars)
+    return [methods[each] for each in config.methods]
+
+
+def _has_any_grid(each: ShownMethod) -> bool:
+    kind = METHODS[each.name]
+    return each.path is None and "model" not in kind.needs and set(GRID) <= set(kind.takes)
+
+
+def _load(each: ShownMethod, config: ShowConfig, grid: PatchGrid | None) -> Method:
+    kind = METHODS[each.name]
+    settings = [*kind.needs, *kind.takes]
+    asked = ShownMethodConfig(crop=config.crop, seed=config.seed)
+    if each.path is not None:
+        setting: str | None = next((name for name in ("ranker", "model", "scores") if name in settings), None)
+        if setting is None:
+            raise ValueError(f"--method {each.name}: expected no model, which it has no use for; got {each.path}")
+        looked_through: dict[str, Any] = {setting: each.path}
+        asked = dataclasses.replace(asked, **looked_through)
+    elif "model" in kind.needs:
+        asked = dataclasses.replace(asked, model=config.model)
+    if grid is not None:
+        asked = dataclasses.replace(asked, image_size=grid.image_size, patch_size=grid.patch_size)
+    return load_method(each.name, asked)
