@@ -163,7 +163,7 @@ def table(report: dict) -> str:
 
 def parse() -> argparse.Namespace:
     cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=VIT_SIZES, default="tiny", help="of the model [tiny]")
     parser.add_argument(
         "--ranker", default="nano", help=f"{', '.join(SIZES)}, a trained one by name or folder, or {NO_RANKER} [nano]"

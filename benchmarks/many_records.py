@@ -195,7 +195,7 @@ def one_shard(store: PatchStore, image_bytes: int, steps: Steps) -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1000, help="number of finished shards [1000]")
     parser.add_argument("--s3", action="store_true", help="in a bucket of moto's, and count the requests")
     parser.add_argument("--image-bytes", type=int, default=IMAGE_BYTES, help=f"of a photograph [{IMAGE_BYTES}]")

@@ -243,7 +243,7 @@ def table(readings: list[Reading]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=2000, help="number of shards [2000]")
     parser.add_argument("--actors", type=int, default=4, help="number of actors [4]")
     parser.add_argument("--sleep", type=float, default=0.01, help="seconds that a shard takes [0.01]")

@@ -301,7 +301,7 @@ def table(report: dict) -> str:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="tiny", help="architecture, with random weights [tiny]")
     parser.add_argument("--mae", help="a checkpoint instead, of any family that `score` takes")
     parser.add_argument("--images", type=int, default=16, help="number of images [16]")

@@ -7,6 +7,7 @@ The two are started in turn and their processor time is compared, so that other 
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import statistics
@@ -45,6 +46,7 @@ def ratio(command: list[str], environment: dict[str, str]) -> float:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name, (command, environment) in STARTS.items():
         found = ratio(command, environment)
         print(f"{name:<20}{found:6.1f} times python -c pass {'' if found <= GOAL else f'(goal: {GOAL:g})'}")

@@ -16,6 +16,7 @@ from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import masks_per_round
 from stages.density.precision import fastest_trusted
 from stages.density.scorer import DensityScorer
+from stages.images.crop import Crop
 from stages.images.decoding import decode_image
 from stages.images.views import evaluation_view, render
 from stages.ranking.choice_agreement import (
@@ -30,7 +31,6 @@ from stages.ranking.choice_agreement import (
 from stages.ranking.quality import Estimate
 from stages.samples.named import evenly
 from stages.settings.calibrate import LEAST_IMAGES, CalibrateConfig
-from stages.settings.crop import Crop
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 

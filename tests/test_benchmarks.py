@@ -12,6 +12,7 @@ from repository import ROOT
 PROGRAMS = sorted(ROOT.glob("benchmarks/*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=[program.stem for program in PROGRAMS])
 def test_every_benchmark_says_how_to_run_it(program: Path) -> None:
     ran = subprocess.run([sys.executable, program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)

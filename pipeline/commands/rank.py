@@ -51,10 +51,11 @@ def with_own_method(section: dict[str, Any], flags: dict[str, Any]) -> dict[str,
 def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
     """Ranks what is not ranked yet; returns the exit status."""
     from pipeline.shard_command import executor_when_needed, tell_outcome
+    from pipeline.shard_run import absolute
 
     with executor_when_needed(execution) as executor:
         outcome = rank_shards(config, execution, executor)
-    return tell_outcome(outcome, config.out)
+    return tell_outcome(outcome, absolute(config.out))
 
 
 def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callable[[], Executor]) -> Outcome:

@@ -11,8 +11,8 @@ from click.shell_completion import CompletionItem
 
 from pipeline.help import command
 from pipeline.options import OrWord
+from stages.images.crop import WholeImage
 from stages.settings.choices import DEFAULT_RANKER
-from stages.settings.crop import WholeImage
 from stages.settings.show import KEEP, KEEP_OF_SEVERAL, ShowConfig, ShownMethod
 from stages.tables import METHODS
 

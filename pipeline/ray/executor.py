@@ -52,7 +52,7 @@ class RayExecutor:
     many, which is what makes a cluster with an autoscaler grow.
 
     An instance of our own never grows: what it has no room for is refused with ValueError at once. Elsewhere a run
-    ends with TimeoutError when no actor had a place for `patience` seconds. An actor that makes no progress for
+    ends with TimeoutError when no actor could be placed for `patience` seconds. An actor that makes no progress for
     `stall` seconds is ended, and its shard tried elsewhere.
     """
 

@@ -165,7 +165,7 @@ class Hiring:
                     yield Waiting(f"{worker.name} to be set up on {worker.place}")
         if now - self._placed > self._patience:
             raise TimeoutError(
-                f"no actor had a place for {duration(self._patience)}, with {self._share} each: "
+                f"no actor could be placed for {duration(self._patience)}, with {self._share} each: "
                 f"{what_is_missing(self._share)}; finished work is kept; run the same command to resume"
             )
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from stages.compute.randomness import draws_for, uniform
-from stages.settings.crop import Crop
+from stages.images.crop import Crop
 
 BARS = (124, 116, 104)
 """Beside an image that is no square: the mean that normalisation takes out (`stages.images.normalisation`)."""

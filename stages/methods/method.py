@@ -12,8 +12,8 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
+from stages.images.crop import Crop
 from stages.samples.sample_view import SampleView
-from stages.settings.crop import Crop
 from storage.dense_scores import PatchGrid
 from storage.settings import Settings
 from storage.shard_index import ShardEntry

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import torch
 
+from stages.images.crop import Crop
 from stages.samples.controlled import with_control
 from stages.samples.ranked import StoredRanks
 from stages.samples.ranked_now import RankedNow
 from stages.settings.choices import Control
-from stages.settings.crop import Crop
 from storage.dense_scores import open_dense
 
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from ranker.patch_ranker import PatchRanker
 from stages.compute.autocast import autocast
 from stages.compute.prefetch import prefetch
+from stages.images.crop import Crop
 from stages.images.decoding import decode_image, image_size
 from stages.images.views import View, evaluation_view, render
 from stages.ranking.load_ranker import load_ranker
 from stages.samples.ranked import RankedSample, TarSample
 from stages.samples.stream import measured
 from stages.settings.choices import Precision
-from stages.settings.crop import Crop
 from storage import ranks
 from storage.dense_scores import PatchGrid
 from storage.patch_store import Settings

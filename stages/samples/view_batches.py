@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from stages.compute.prefetch import prefetch
+from stages.images.crop import Crop
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, random_view, render
 from stages.samples.sample_view import SampleView
-from stages.settings.crop import Crop
 from stages.stage import Receipt
 from storage.books import LeftOut
 from storage.patch_store import PatchStore

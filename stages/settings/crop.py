@@ -1,14 +1,12 @@
-"""What the evaluation view shows of an image."""
+"""The setting of what the evaluation view shows of an image."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from pydantic import PlainValidator
 
-WholeImage = Literal["stretch", "letterbox"]
-Crop = float | WholeImage
-"""The central square with this fraction of the short side, or how all of the image becomes a square."""
+from stages.images.crop import Crop, WholeImage
 
 
 def _is_crop(value: object) -> Crop:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from stages.images.crop import Crop
 from stages.settings.choices import DEFAULT_RANKER
-from stages.settings.crop import Crop
 
 KEEP, KEEP_OF_SEVERAL = (0.75, 0.5, 0.25), (0.5,)
 """Parts of the patches that are kept where none are given: by one source of scores, and by several."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from stages.images.crop import Crop
 from stages.images.views import View, render
 from stages.methods.grid import GRID
 from stages.methods.load_method import load_method
 from stages.methods.method import Method
 from stages.samples.named import ShownImage
 from stages.samples.sample_view import SampleView
-from stages.settings.crop import Crop
 from stages.settings.show import ShowConfig, ShownMethod
 from stages.tables import METHODS
 from storage.dense_scores import PatchGrid

@@ -77,7 +77,7 @@ def test_the_real_command_killed_twice_and_run_again_gives_the_same_store(
         start(scene_shards, small_mae, out, *options), out, signal.SIGTERM, draw.uniform(0, 0.1)
     )
     assert terminated == 143, printed
-    assert "to go on: ltrp-pipeline" in printed
+    assert "to resume: ltrp-pipeline" in printed
     assert "Traceback" not in printed
     killed, _ = kill_when_something_is_done(
         start(scene_shards, small_mae, out, *options), out, signal.SIGKILL, draw.uniform(0, 0.1)

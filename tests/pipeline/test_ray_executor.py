@@ -167,6 +167,7 @@ def test_a_cluster_that_is_not_there_is_one_message_at_once() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_users_own_packages_of_our_names_change_nothing_and_nothing_is_left_behind(
     scene_shards: Path, small_mae: Path, tmp_path: Path
 ) -> None:

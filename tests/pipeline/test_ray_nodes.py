@@ -160,7 +160,7 @@ def test_a_run_for_which_there_is_no_place_ends_with_what_it_needed(
 ) -> None:
     with RayExecutor(cluster.address, actors=2, cpus=16, patience=2) as large:
         execution = Execution(large, ObedientStage(tmp_path), entries("quick-a"))
-        with pytest.raises(TimeoutError, match=r"no actor had a place for 2 s, with 16 CPU each: none of 3 nodes"):
+        with pytest.raises(TimeoutError, match=r"no actor could be placed for 2 s, with 16 CPU each: none of 3 nodes"):
             execution.ended()
 
 
@@ -283,7 +283,7 @@ def test_a_run_whose_head_answers_no_more_ends_and_says_so(
         monkeypatch.setattr(executor, "_head", HeadWatch(f"127.0.0.1:{head.getsockname()[1]}"))
         execution = Execution(executor, ObedientStage(tmp_path), entries("held-a"))
         until(lambda: execution.of(ShardProgress))
-    with pytest.raises(ConnectionError, match=r"the cluster's head has not answered for \d s; what is done is kept"):
+    with pytest.raises(ConnectionError, match=r"the cluster's head has not answered for \d s; finished work is kept"):
         execution.ended()
 
 

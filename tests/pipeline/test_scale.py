@@ -155,7 +155,7 @@ def test_sleeping_shards_are_run_and_recorded_and_then_there_is_nothing_to_do(
     assert (again.done_before, again.done, none) == (40, 0, [])
 
 
-@pytest.mark.parametrize("where", ["", "--s3 --image-bytes 20000"])
+@pytest.mark.parametrize("where", ["", pytest.param("--s3 --image-bytes 20000", marks=pytest.mark.slow)])
 def test_the_benchmark_of_many_records_finds_all_of_them(where: str) -> None:
     if where:
         pytest.importorskip("moto.server")

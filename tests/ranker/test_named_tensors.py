@@ -55,7 +55,7 @@ def test_weights_lie_under_the_key_of_a_published_code(key: str) -> None:
         ({"model": WEIGHTS, "model_ema": {"x": torch.zeros(1)}}, list(WEIGHTS)),
         ({"model": "vit_base", "state_dict": WEIGHTS}, list(WEIGHTS)),
         ({"model": {**WEIGHTS, "epoch": 3}}, list(WEIGHTS)),
-        ({"teacher": WEIGHTS}, []),
+        ({"student": WEIGHTS}, []),
         ({}, []),
     ],
 )

@@ -69,6 +69,6 @@ def test_the_kind_of_a_file_is_seen_in_it_whatever_its_name(tmp_path: Path) -> N
 
 def test_a_checkpoint_without_tensors_is_refused_with_what_it_holds() -> None:
     pickled = io.BytesIO()
-    torch.save({"teacher": {"a": torch.ones(2)}, "epoch": 3}, pickled)
-    with pytest.raises(ValueError, match=r"^x: expected tensors by name, under a key .* got epoch, teacher$"):
+    torch.save({"student": {"a": torch.ones(2)}, "epoch": 3}, pickled)
+    with pytest.raises(ValueError, match=r"^x: expected tensors by name, under a key .* got epoch, student$"):
         read_checkpoint(pickled.getvalue(), "x")

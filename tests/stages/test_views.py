@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from stages.images.crop import Crop
 from stages.images.normalisation import normalise
 from stages.images.views import BARS, View, evaluation_view, overhangs, random_view, render
-from stages.settings.crop import Crop
 
 sides = st.integers(1, 3000)
 
