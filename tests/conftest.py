@@ -6,6 +6,7 @@ What takes long to import is imported where it is needed: the process that start
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
     from storage.locations import Location
 
 QUICK = {"ranker", "storage", "test_circles.py"}
-"""Folders and files that `make check` runs."""
+"""Folders and files that `make check` runs,"""
+NOT_QUICK = {"test_alone.py", "test_export.py", "test_hub.py"}
+"""but for those that start processes, and for whatever asks an object store."""
+OBJECT_STORE = re.compile(r"[\[-](s3|gs)\b|s3|bucket|hub")
+"""In the name of a test, or of what it is given."""
 NO_RAY = "127.0.0.1:1"
 """Where nobody answers."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if item.path.name in QUICK or item.path.parent.name in QUICK:
+    names = " ".join([item.name, *getattr(item, "fixturenames", ())])
+    in_folder = item.path.parent.name in QUICK and item.path.name not in NOT_QUICK
+    if (in_folder or item.path.name in QUICK) and not OBJECT_STORE.search(names):
         item.add_marker(pytest.mark.quick)
 
 
