@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from ranker.digest import FIELD, file_checksums, refuse_other_files
 from ranker.named_tensors import refuse_misfits, without_wrappers
 from ranker.pickled_tensors import unpickle_tensors
-from ranker.tensor_files import decode_safetensors, encode_safetensors
 from stages.glancing.network import GlanceAndFocus, GlanceConfig
-from stages.tasks.classes_file import refuse_odd_classes
+from stages.tasks.described_weights import DescribedWeights
 from stages.tasks.task import Classes
-from storage.json_files import read_json_object
 from storage.locations import Location
-from storage.recognition import refuse_what_lies
 from storage.settings import Settings
 
 MODEL_FILE = "gfnet.json"
@@ -45,32 +38,19 @@ class SavedGlance:
     """Part of the evaluation images that is classified right at a glance, and after each look; None: not judged."""
 
 
+ON_DISK = DescribedWeights(
+    MODEL_FILE, WEIGHTS_FILE, "model of train-gfnet", "train-gfnet", deciding=("config", "classes")
+)
+
+
 def save_glance(place: Location, network: GlanceAndFocus, saved: SavedGlance) -> None:
-    weights, description = encode_safetensors(network), dataclasses.asdict(saved)
-    place.write(WEIGHTS_FILE, weights)
-    description[FIELD] = file_checksums(_deciding(description), weights)
-    place.write(MODEL_FILE, (json.dumps(description, indent=1) + "\n").encode())
+    ON_DISK.save(place, network, saved)
 
 
 def load_glance(place: Location) -> tuple[SavedGlance, GlanceAndFocus]:
     """In evaluation. Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got."""
-    if not place.exists(MODEL_FILE):
-        refuse_what_lies(place, "model of train-gfnet", f"a folder with {MODEL_FILE}")
-    config_url, weights_url = f"{place.url}/{MODEL_FILE}", f"{place.url}/{WEIGHTS_FILE}"
-    description = read_json_object(place, MODEL_FILE)
-    try:
-        saved = TypeAdapter(SavedGlance).validate_json(json.dumps(description), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ValueError(f"{config_url}: expected what train-gfnet writes: {field}: {first['msg']}") from None
-    refuse_odd_classes(saved.classes, config_url)
-    if not place.exists(WEIGHTS_FILE):
-        raise FileNotFoundError(f"{weights_url}: missing")
-    data = place.read(WEIGHTS_FILE)
-    noted = description.get(FIELD)
-    refuse_other_files(noted, _deciding(description), data, config_url=config_url, weights_url=weights_url)
-    return saved, _built(saved.config, len(saved.classes), decode_safetensors(data, weights_url), weights_url)
+    saved, weights = ON_DISK.load(place, SavedGlance)
+    return saved, _built(saved.config, len(saved.classes), weights, f"{place.url}/{WEIGHTS_FILE}")
 
 
 def read_published(data: bytes, where: str) -> tuple[GlanceConfig, GlanceAndFocus]:
@@ -120,8 +100,3 @@ def _built(config: GlanceConfig, n_classes: int, weights: dict[str, Tensor], whe
     network = build()
     network.load_state_dict(weights)
     return network.eval()
-
-
-def _deciding(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What locations depend on beside the weights."""
-    return {name: description.get(name) for name in ("config", "classes")}
