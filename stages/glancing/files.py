@@ -44,7 +44,7 @@ ON_DISK = DescribedWeights(
 
 
 def save_glance(place: Location, network: GlanceAndFocus, saved: SavedGlance) -> None:
-    ON_DISK.save(place, network, saved)
+    ON_DISK.save(place, network, dataclasses.asdict(saved))
 
 
 def load_glance(place: Location) -> tuple[SavedGlance, GlanceAndFocus]:

@@ -42,11 +42,11 @@ class DescribedWeights:
     deciding: tuple[str, ...]
     """Fields that the model's answers depend on beside the weights."""
 
-    def save(self, place: Location, model: nn.Module, saved: Any) -> None:
-        weights, description = encode_safetensors(model), dataclasses.asdict(saved)
+    def save(self, place: Location, model: nn.Module, description: Mapping[str, Any]) -> None:
+        weights = encode_safetensors(model)
+        checksum = file_checksums(self._deciding(description), weights)
         place.write(self.weights_file, weights)
-        description[FIELD] = file_checksums(self._deciding(description), weights)
-        place.write(self.model_file, (json.dumps(description, indent=1) + "\n").encode())
+        place.write(self.model_file, (json.dumps({**description, FIELD: checksum}, indent=1) + "\n").encode())
 
     def load(self, place: Location, kind: type[Saved]) -> tuple[Saved, dict[str, Tensor]]:
         """Raises FileNotFoundError, or ValueError naming the file, what was expected and what it got."""

@@ -54,7 +54,10 @@ ON_DISK = DescribedWeights(
 
 
 def save_task(place: Location, model: TaskModel, saved: SavedTask) -> None:
-    ON_DISK.save(place, model, saved)
+    description = dataclasses.asdict(saved)
+    if saved.encoder.dropping is None:
+        del description["encoder"]["dropping"]  # as in earlier versions, which had none
+    ON_DISK.save(place, model, description)
 
 
 def load_task(place: Location) -> tuple[SavedTask, TaskModel]:
