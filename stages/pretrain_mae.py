@@ -98,6 +98,7 @@ class PretrainMae(TrainingStage[MaeBatch]):
             self._architecture,
             held_out=frozenset(self._held_out),
             mask_ratio=config.mask_ratio,
+            decode=config.decode,
             min_scale=config.min_scale,
             seed=config.seed,
             threads=config.decode_threads,
@@ -132,6 +133,7 @@ def pretraining_settings(config: PretrainMaeConfig, shards: Sequence[ShardEntry]
         "method": METHOD_VERSION,
         **{f"mae.{name}": value for name, value in dataclasses.asdict(config.architecture()).items()},
         **{name: getattr(config, name) for name in DECISIVE},
+        **({"decode": config.decode} if config.decode != "full" else {}),  # earlier versions knew nothing else
         **{name: getattr(config.recipe(precision), name) for name in ("warmup_steps", "base_learning_rate")},
         "precision": precision,
         "shards": len(shards),

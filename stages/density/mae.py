@@ -160,15 +160,16 @@ class MaskedAutoencoder(nn.Module):
         decoded: Tensor = self.decoder_norm(tokens)
         return decoded
 
-    def reconstruct(self, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) and sorted `visible` (B, K) → predicted pixels (B, N, P) of the masked patches (B, N)."""
-        masked = masked_indices(visible, self.config.n_patches)
+    def reconstruct(self, images: Tensor, visible: Tensor, decoded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) and sorted `visible` (B, K) → predicted pixels (B, N, P) of the patches (B, N), those
+        `decoded` of the masked ones: by default all."""
+        masked = masked_indices(visible, self.config.n_patches) if decoded is None else decoded
         latent = self.encode(gather_tokens(self.embed(images), visible))
         hidden = self.decode(self.decoder_input(latent, visible, masked))
         return self.decoder_pred(hidden[:, -masked.shape[1] :]), masked
 
-    def forward(self, images: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        return self.reconstruct(images, visible)
+    def forward(self, images: Tensor, visible: Tensor, decoded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.reconstruct(images, visible, decoded)
 
     def target(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) → what the decoder is to predict (B, L, P)."""

@@ -12,21 +12,25 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from stages.compute.randomness import draws_for
+from stages.density.decoded import draw_decoded
 from stages.density.mae import MaeConfig, gather_tokens
 from stages.density.masks import draw_visible, visible_per_mask
 from stages.images.decoding import decode_image
 from stages.images.normalisation import normalise
 from stages.images.views import random_view, render
 from stages.samples.stream import SampleStream
+from stages.settings.choices import Decode
 from storage.shard_files import Sample, read_shard
 from storage.shard_index import ShardEntry
 
 
 class MaeBatch(NamedTuple):
-    """`images` (B, 3, S, S) uint8 and their sorted `visible` patches (B, K) int64."""
+    """`images` (B, 3, S, S) uint8, their sorted `visible` patches (B, K) int64 and those to be `decoded` (B, N), by
+    default all others."""
 
     images: Tensor
     visible: Tensor
+    decoded: Tensor | None = None
 
 
 class MaeBatches:
@@ -43,6 +47,7 @@ class MaeBatches:
         *,
         held_out: Collection[str],
         mask_ratio: float,
+        decode: Decode,
         min_scale: float,
         seed: int,
         threads: int,
@@ -50,7 +55,7 @@ class MaeBatches:
         """`min_scale`: smallest part of an image that a crop takes."""
         self._size, self._n_patches = architecture.image_size, architecture.n_patches
         self._n_visible = visible_per_mask(self._n_patches, mask_ratio)
-        self._held_out, self._min_scale, self._seed = held_out, min_scale, seed
+        self._held_out, self._decode, self._min_scale, self._seed = held_out, decode, min_scale, seed
         self._stream = SampleStream(shards, read_shard, self._prepare, seed=seed, threads=threads)
 
     @property
@@ -64,8 +69,18 @@ class MaeBatches:
         with closing(stream):
             for number, images in enumerate(stream, start):
                 draws = draws_for(self._seed, "mask", number)
-                visible = draw_visible(draws, first + len(images), self._n_patches, self._n_visible)[first:]
-                yield MaeBatch(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(visible))
+                visible = draw_visible(draws, first + len(images), self._n_patches, self._n_visible)
+                yield MaeBatch(
+                    torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
+                    torch.from_numpy(visible[first:]),
+                    self._decoded(number, visible, first),
+                )
+
+    def _decoded(self, number: int, visible: np.ndarray, first: int) -> Tensor | None:
+        if self._decode == "full":
+            return None
+        decoded = draw_decoded(self._seed, "", number, visible, self._n_patches)[first:]
+        return torch.from_numpy(np.stack(decoded))
 
     def _prepare(self, sample: Sample, epoch: int) -> np.ndarray | None:
         """(S, S, 3) uint8."""
@@ -83,7 +98,8 @@ def mae_objective(
 
     def objective(batch: MaeBatch) -> dict[str, Tensor]:
         pixels = normalise(batch.images.to(device, non_blocking=True))
-        predicted, masked = model(pixels, batch.visible.to(device, non_blocking=True))
+        decoded = None if batch.decoded is None else batch.decoded.to(device, non_blocking=True)
+        predicted, masked = model(pixels, batch.visible.to(device, non_blocking=True), decoded)
         return {"loss": mse_loss(predicted.float(), gather_tokens(target(pixels), masked))}
 
     return objective

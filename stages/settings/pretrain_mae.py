@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import PixelTarget, Precision
+from stages.settings.choices import Decode, PixelTarget, Precision
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 from stages.training.warmup import fitting_warmup
@@ -56,6 +56,11 @@ class PretrainMaeConfig(StageSettings):
     )
     mask_ratio: Annotated[float, Group.RECIPE] = Field(
         0.75, gt=0, lt=1, description="Fraction of the patches hidden in training."
+    )
+    decode: Annotated[Decode, Group.RECIPE] = Field(
+        "full",
+        description="Hidden patches that are reconstructed in training: 'full', all, as published; 'cells': one of "
+        "each 2 x 2, for half the compute or less.",
     )
     steps: Annotated[int, Group.RECIPE] = Field(USUAL_STEPS, ge=1, description="Number of updates.")
     batch_size: Annotated[int, Group.RECIPE] = Field(

@@ -24,6 +24,7 @@ from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from stages.compute.attention import prefer_quick_attention
 from stages.compute.autocast import autocast
 from stages.report import Curves, Position, Report
 from stages.training.recipe import Recipe
@@ -78,6 +79,7 @@ class Training(Generic[Batch]):
         self.average = average
         self.device = torch.device(device)
         self.model = model.to(self.device)
+        prefer_quick_attention(self.model, self.device, recipe.precision)
         self.objective = objective
         self.recipe = recipe
         self.step = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pydantic import ValidationError
 from ranker_training import Told
 
 from stages.density.mae import MaeConfig, MaskedAutoencoder, patchify
+from stages.density.mae_batches import MaeBatch, MaeBatches
 from stages.density.mae_checkpoints import load_mae
 from stages.density.reconstruction import draw_reconstructions, reconstruct_pixels
 from stages.images.drawing import heat_overlay
@@ -27,7 +30,7 @@ from stages.sources.scenes import draw_scene
 from stages.training.processes import SingleProcess
 from storage.locations import LocalFiles
 from storage.shard_files import write_shard
-from storage.shard_index import index_bytes
+from storage.shard_index import expand_shards, index_bytes
 
 SMALL: dict[str, Any] = {
     "image_size": 32,
@@ -131,7 +134,11 @@ def test_the_loss_falls_on_scenes(shards: Path, tmp_path: Path) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "decode_threads": 1}], ids=["plain", "accumulating"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"accumulate": 2, "decode_threads": 1}, {"decode": "cells"}, {"precision": "bf16"}],
+    ids=["plain", "accumulating", "cells", "bf16"],
+)
 def test_an_interrupted_training_ends_in_the_same_files(shards: Path, tmp_path: Path, changes: dict) -> None:
     pretrain(config(shards, tmp_path / "whole", **changes))
     with pytest.raises(KeyboardInterrupt):
@@ -170,6 +177,7 @@ def test_a_finished_mae_is_not_made_again(shards: Path, tmp_path: Path) -> None:
         ({"width": 32}, "mae.width: 16 in the folder, 32 now"),
         ({"steps": 13}, "steps: 12 in the folder, 13 now"),
         ({"precision": "bf16"}, "precision: 'fp32' in the folder, 'bf16' now"),
+        ({"decode": "cells"}, "decode: nothing in the folder, 'cells' now"),
     ],
 )
 @pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished"])
@@ -273,6 +281,47 @@ def test_held_out_images_are_never_trained_on(shards: Path, tmp_path: Path, monk
     monkeypatch.setattr("stages.density.mae_batches.random_view", noted)
     pretrain(config(shards, tmp_path, steps=20))
     assert trained_on == {f"{tar}-{i}" for tar in range(2) for i in range(10)} - {f"0-{i}" for i in range(5)}
+
+
+def test_of_cells_a_batch_decodes_one_hidden_patch_each_whatever_the_number_of_processes(shards: Path) -> None:
+    def batches(size: int, part: int, parts: int) -> Iterator[MaeBatch]:
+        stream = MaeBatches(
+            expand_shards([str(shards)]),
+            architecture("raw"),
+            held_out=(),
+            mask_ratio=0.75,
+            decode="cells",
+            min_scale=0.5,
+            seed=0,
+            threads=1,
+        )
+        return islice(stream.batches(size, 0, part=part, parts=parts), 3)
+
+    whole = list(batches(4, 0, 1))
+    for batch in whole:
+        assert batch.decoded is not None
+        assert batch.decoded.shape == (4, 4)
+        for visible, decoded in zip(batch.visible.tolist(), batch.decoded.tolist(), strict=True):
+            cells = [(i // 4 // 2, i % 4 // 2) for i in range(16) if i not in visible]
+            assert {(i // 4 // 2, i % 4 // 2) for i in decoded} == set(cells)
+            assert not set(decoded) & set(visible)
+    assert len({batch.decoded.numpy().tobytes() for batch in whole if batch.decoded is not None}) == 3
+    for one, *halves in zip(whole, batches(2, 0, 2), batches(2, 1, 2), strict=True):
+        assert one.decoded is not None
+        assert torch.equal(one.decoded, torch.cat([half.decoded for half in halves if half.decoded is not None]))
+
+
+def test_patches_that_are_decoded_alone_are_those_whose_pixels_are_predicted() -> None:
+    torch.manual_seed(0)
+    model = MaskedAutoencoder(architecture("raw"))
+    visible, decoded = torch.tensor([[1, 5, 9, 14]]), torch.tensor([[0, 3, 15]])
+    seen: list[torch.Tensor] = []
+    model.decoder_blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    predicted, where = model(torch.randn(1, 3, 32, 32), visible, decoded)
+    assert torch.equal(where, decoded)
+    assert predicted.shape == (1, 3, 192)
+    assert torch.equal(seen[0][:, -3:], model.mask_token + model.decoder_pos_embed[:, decoded[0] + 1])
+    assert seen[0].shape[1] == 1 + 4 + 3
 
 
 @pytest.mark.parametrize("target", ["raw", "normalized"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from stages.training.loop import Training, TrainingReport, interruptions_held
@@ -53,6 +54,17 @@ class Job:
 
     def curve(self) -> list[tuple[int, float, float, float]]:
         return [(each.step, each.loss, each.metrics["error"], each.learning_rate) for each in self.reports]
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("fp32", True), ("bf16", False)])
+def test_on_a_cpu_attention_in_bf16_is_computed_by_matrix_products(precision: Any, fused: bool) -> None:
+    torch.manual_seed(0)
+    model = Block(16, 2)
+    x = torch.randn(2, 5, 16)
+    before = model(x)
+    Training(model, lambda batch: {}, recipe(precision=precision))
+    assert model.attn.fused_attn is fused
+    torch.testing.assert_close(model(x), before)
 
 
 def recipe(**changes) -> Recipe:
