@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES)
 
-.PHONY: demo demo-tasks check test test-slow coverage soak scale lint clean
+.PHONY: demo demo-tasks check test test-slow coverage docs soak scale lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ltrp-pipeline demo
@@ -34,6 +34,10 @@ test-slow: $(VENV)/.installed-dev
 coverage: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow" --cov --cov-report=
 	$(BIN)/coverage report
+
+# The pages as a site, site/index.html: a link or a heading that is not there is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Minutes to an hour each: what dies is survived, and what 100,000 shards cost.
 soak: $(VENV)/.installed-dev
@@ -57,5 +61,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --no-compile --editable '.[dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --no-compile --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) ltrp-demo build *.egg-info .mypy_cache .ruff_cache
+	rm -rf $(VENV) ltrp-demo build site *.egg-info .mypy_cache .ruff_cache
