@@ -72,6 +72,14 @@ def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unflushed() -> Iterator[None]:
+    """Waiting for the disk takes longest where files are small, and no power is lost here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.settings.shard import ShardConfig
@@ -124,10 +132,9 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on flushing files and on narrow intervals."""
+    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on narrow intervals."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(autouse=True)
