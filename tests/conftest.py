@@ -120,6 +120,16 @@ def small_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def scores(_drawn_scenes: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores of all 15 scenes under two rounds of masks, by `small_mae`."""
+    from scoring import score_config, score_in_process
+
+    folder = tmp_path_factory.mktemp("scores") / "scores"
+    score_in_process(score_config(_drawn_scenes, small_mae, folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tars/ and scores/ of eleven pictures of noise: four rounds of masks, which agree in part."""
     from evaluations import TARS, repeatable
