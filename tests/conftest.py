@@ -140,6 +140,34 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve scenes, beside one that cannot be used, with ranks of two views each."""
+    from ranked_tars import write_ranked
+    from task_runs import TARS
+
+    folder = tmp_path_factory.mktemp("ranked")
+    write_ranked(folder, {**TARS, "c": ["bad", "c1"]}, views=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deeper_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two blocks, so that one can be dropped."""
+    from random_maes import DEEPER, random_mae
+
+    from stages.density.mae_checkpoints import save_mae
+
+    folder = tmp_path_factory.mktemp("deeper")
+    save_mae(random_mae(DEEPER), str(folder), {})
+    return folder
+
+
+@pytest.fixture
+def report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.train_task.REPORT_EVERY", 1)
+
+
 @pytest.fixture
 def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on narrow intervals."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from itertools import count, product
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,13 @@ import safetensors.torch
 import torch
 from ranked_tars import GRID, INFO, scene_fields, score_of, view_of, write_ranked
 from ranker_training import Told
-from task_runs import (
-    COLOURS,
-    FINE_TUNING,
-    QUARTER,
-    judge,
-    painted,
-    points_at_paint,
-    task_config,
-    train_task,
-)
+from task_runs import COLOURS, FINE_TUNING, QUARTER, judge, painted, points_at_paint, task_config, train_task
 
 from stages.images.decoding import decode_image
 from stages.images.views import render
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import TASKS
-from stages.tasks.batches import TaskBatch
+from stages.tasks.batches import TaskBatch, TaskBatches
 from stages.tasks.models import load_task
 from stages.tasks.runs import TaskRun
 from stages.train_task import prepare_task, run_train_task
@@ -39,6 +31,20 @@ from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
 
 pytestmark = pytest.mark.usefixtures("report_each_step")
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[TaskBatch]:
+    """All batches that a model is trained on."""
+    batches, found = TaskBatches.batches, []
+
+    def noting(self: TaskBatches, *args: Any, **kwargs: Any) -> Iterator[TaskBatch]:
+        for batch in batches(self, *args, **kwargs):
+            found.append(batch)
+            yield batch
+
+    monkeypatch.setattr(TaskBatches, "batches", noting)
+    return found
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
