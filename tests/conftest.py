@@ -72,6 +72,14 @@ def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unflushed() -> Iterator[None]:
+    """Waiting for the disk takes longest where files are small, and no power is lost here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stages.settings.shard import ShardConfig
@@ -112,6 +120,16 @@ def small_ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def scores(_drawn_scenes: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scores of all 15 scenes under two rounds of masks, by `small_mae`."""
+    from scoring import score_config, score_in_process
+
+    folder = tmp_path_factory.mktemp("scores") / "scores"
+    score_in_process(score_config(_drawn_scenes, small_mae, folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tars/ and scores/ of eleven pictures of noise: four rounds of masks, which agree in part."""
     from evaluations import TARS, repeatable
@@ -122,12 +140,39 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve scenes, beside one that cannot be used, with ranks of two views each."""
+    from ranked_tars import write_ranked
+    from task_runs import TARS
+
+    folder = tmp_path_factory.mktemp("ranked")
+    write_ranked(folder, {**TARS, "c": ["bad", "c1"]}, views=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deeper_mae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two blocks, so that one can be dropped."""
+    from random_maes import DEEPER, random_mae
+
+    from stages.density.mae_checkpoints import save_mae
+
+    folder = tmp_path_factory.mktemp("deeper")
+    save_mae(random_mae(DEEPER), str(folder), {})
+    return folder
+
+
+@pytest.fixture
+def report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.train_task.REPORT_EVERY", 1)
+
+
 @pytest.fixture
 def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on flushing files and on narrow intervals."""
+    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on narrow intervals."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(autouse=True)

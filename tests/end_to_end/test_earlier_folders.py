@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import shutil
 from pathlib import Path
@@ -50,7 +49,6 @@ def _earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of all of it in the working directory, and no time spent on flushing files."""
     shutil.copytree(EARLIER, tmp_path / "earlier")
     monkeypatch.chdir(tmp_path / "earlier")
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def call(*arguments: str, status: int = 0) -> str:

@@ -4,18 +4,15 @@ the command line here, and so is what other packages add by entry points."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from evaluations import TARS, repeatable
+from forked_programs import ForkedProgram
 from installed_packages import install
 from ranked_tars import write_ranked
-from repository import ROOT
 from scored_stores import write_scored
 
 from stages.comparison.result import read_result
@@ -57,6 +54,10 @@ def greet(whom):
     "Say a word."
     click.echo(f"Good day, {whom}.")
 """
+SEE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+"""
 LINES = """
 from pipeline.commands import COMMANDS, Row
 from stages.tables import DISTANCES, LOSSES, METHODS, SELECTORS, TASKS
@@ -68,10 +69,9 @@ DISTANCES.rows["seven"] = "lent:seven"
 COMMANDS["greet"] = Row("Say a word.", module="lent")
 """
 RUN = """
-import json, sys
 from click.testing import CliRunner
 from pipeline.cli import main
-results = [CliRunner().invoke(main, words, terminal_width=200) for words in json.loads(sys.argv[1])]
+results = [CliRunner().invoke(main, words, terminal_width=200) for words in json.loads(sys.argv[2])]
 print(json.dumps([[result.exit_code, result.output] for result in results]))
 """
 
@@ -95,15 +95,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def called(lines: str, folder: Path, *commands: list[str]) -> list[tuple[int, str]]:
     """Exit status and output of each, one after the other in one process, which sees the package."""
-    ended = subprocess.run(
-        [sys.executable, "-c", lines + RUN, json.dumps(commands)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)])},
-    )
-    return [tuple(result) for result in json.loads(ended.stdout.splitlines()[-1])]
+    program = ForkedProgram(SEE + lines + RUN, str(folder / "site"), json.dumps(commands), folder=folder)
+    status, printed = program.ended()
+    assert status == 0, printed
+    return [tuple(result) for result in json.loads(printed.splitlines()[-1])]
 
 
 def options(**values: Any) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import uuid
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,6 @@ class Killed(BaseException):
 def _quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pipeline.yaml here, and no time spent on exact speeds and narrow intervals."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
     monkeypatch.setattr("stages.tasks.throughput.LEAST_SECONDS", 0.0)
     monkeypatch.setattr("stages.evaluate_task.measure", partial(measure, seconds=0.0))

@@ -5,31 +5,26 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from forked_programs import COMMAND, ForkedProgram
 from scoring import files_of, score_config, score_in_process
 
 SLOW = {"masks": 200}
 """Makes a tar of four scenes take long enough that there is something to kill."""
 
 
-def start(shards: Path, mae: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    """The real command, in a process of its own."""
+def start(shards: Path, mae: Path, out: Path, *options: str) -> ForkedProgram:
+    """The command in a process of its own."""
     arguments = ["score", "--shards", str(shards), "--mae", str(mae), "--out", str(out), "--mask-ratio", "0.75"]
     settings = ["--masks", str(SLOW["masks"]), "--precision", "fp32", "--micro-batch", "4"]
-    return subprocess.Popen(
-        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments, *settings, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return ForkedProgram(COMMAND, *arguments, *settings, *options)
 
 
 def kill_when_something_is_done(
-    process: subprocess.Popen[str], out: Path, number: signal.Signals, after: float
+    process: ForkedProgram, out: Path, number: signal.Signals, after: float
 ) -> tuple[int, str]:
     """Waits for one more record than there is, then `after` seconds; returns the exit status and what was printed."""
     records = out / "books" / "records"
@@ -38,8 +33,7 @@ def kill_when_something_is_done(
         time.sleep(0.02)
     time.sleep(after)
     process.send_signal(number)
-    printed, _ = process.communicate(timeout=60)
-    return process.returncode, printed
+    return process.ended(60)
 
 
 @pytest.mark.slow
@@ -53,14 +47,14 @@ def test_a_kill_loop_of_the_real_command_ends_with_the_same_store(
     while True:
         process = start(scene_shards, small_mae, out, "--executor", "in-process", "--cpus-per-actor", "1")
         try:
-            printed, _ = process.communicate(timeout=draw.uniform(2, 12))
+            status, printed = process.ended(draw.uniform(0.2, 6))
             break
         except subprocess.TimeoutExpired:
             process.send_signal(draw.choice([signal.SIGKILL, signal.SIGTERM]))
-            process.communicate(timeout=60)
+            process.ended(60)
             kills += 1
             assert kills < 50
-    assert process.returncode == 0, printed
+    assert status == 0, printed
     assert kills > 0
     assert files_of(out) == files_of(tmp_path / "undisturbed")
 
@@ -83,9 +77,8 @@ def test_the_real_command_killed_twice_and_run_again_gives_the_same_store(
         start(scene_shards, small_mae, out, *options), out, signal.SIGKILL, draw.uniform(0, 0.1)
     )
     assert killed == -signal.SIGKILL
-    process = start(scene_shards, small_mae, out, *options)
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, printed
+    status, printed = start(scene_shards, small_mae, out, *options).ended(120)
+    assert status == 0, printed
     assert "4 of 4 shards are done" in printed
     assert "(4 in this run)" not in printed
     assert files_of(out) == files_of(tmp_path / "undisturbed")

@@ -23,7 +23,6 @@ from storage.ranks import CONTENT
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pipeline.yaml here, and no time spent on flushing files."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("os.fsync", lambda _: None)
     write_ranked(Path(), TARS)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,6 @@ GRID_OPTIONS = ["--select", "topk,random", "--keep-ratio", "0.25,1", "--seeds", 
 def _quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pipeline.yaml here, and no time spent on flushing files and on exact speeds."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr("stages.tasks.throughput.LEAST_SECONDS", 0.0)
     monkeypatch.setattr("stages.evaluate_task.measure", partial(measure, seconds=0.0))
     monkeypatch.setattr("stages.evaluate_task.selector_cost", lambda *_, **__: (1e6, 1e-3))

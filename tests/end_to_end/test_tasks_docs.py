@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ def _shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_ranked(tmp_path / "work", {"a": ["a1", "a2"], "b": ["b1", "b2"]})
     (tmp_path / "work" / "tars").rename(tmp_path / "work" / "shards")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def call(*arguments: Any) -> str:

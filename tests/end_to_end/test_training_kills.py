@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from forked_programs import COMMAND, ForkedProgram
 from repository import ROOT
 from scoring import files_of
 
@@ -49,31 +47,24 @@ def _data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(*arguments: str) -> ForkedProgram:
+    return ForkedProgram(COMMAND, *arguments)
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def until(condition: Callable[[], object], process: ForkedProgram) -> None:
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.printed()
         time.sleep(0.005)
 
 
 def call(*arguments: str) -> str:
-    process = start(*arguments)
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, printed
+    status, printed = start(*arguments).ended()
+    assert status == 0, printed
     return printed
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: str) -> Iterator[ForkedProgram]:
     """A training that has a checkpoint already; killed at the end."""
     process = start(*arguments, "--out", "out")
     try:
@@ -81,7 +72,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.ended()
 
 
 class Killed(BaseException):
@@ -98,7 +89,6 @@ def test_dying_at_any_write_leaves_nothing_that_the_next_run_does_not_sweep(
     from pipeline.cli import main
 
     arguments = [*TRAININGS[kind], "--no-throughput"] if kind == "train-task" else TRAININGS[kind]
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     write, count, dies_at = LocalFiles.write, 0, 10**9
 
     def dying_write(place: LocalFiles, path: str, data: bytes) -> None:
@@ -138,19 +128,19 @@ def test_a_second_run_is_refused_while_one_trains_and_not_once_that_was_killed(k
     long = [length, "100000", "--checkpoint-every", "20"]
     with running(*TRAININGS[kind], *long) as first:
         second = start(*TRAININGS[kind], *long, "--out", "out")
-        printed, _ = second.communicate(timeout=300)
-        assert second.returncode == 1, printed
+        status, printed = second.ended()
+        assert status == 1, printed
         assert f"another driver works on it: process {first.pid} on " in printed
         assert "Traceback" not in printed
         assert first.poll() is None, "the first is not disturbed"
         first.send_signal(signal.SIGKILL)
-        first.wait()
+        first.ended()
     Path("out/.left.0dead0ff.tmp").write_bytes(b"of a kill")
     third = start(*TRAININGS[kind], *long, "--out", "out")
     until(lambda: not Path("out/.left.0dead0ff.tmp").exists(), third)
     third.send_signal(signal.SIGTERM)
-    printed, _ = third.communicate(timeout=300)
-    assert third.returncode == 128 + signal.SIGTERM, printed
+    status, printed = third.ended()
+    assert status == 128 + signal.SIGTERM, printed
     assert not Path("out/books").exists(), "the lock is given back"
 
 

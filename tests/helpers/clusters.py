@@ -48,8 +48,8 @@ def lose(cluster: Cluster, node: Any) -> None:
 class ObedientStage:
     """Each shard notes its attempts in `folder`, then does what stands before the first dash of its name.
 
-    "quick" is done at once, "slow" in 60 steps of 0.05 s, "held" as soon as there is a file `go` in the folder, "hangs"
-    never, "kills" ends its process, "takes" is done in as many tenths of a second as follow.
+    "quick" is done at once, "slow" in 60 steps of 0.03 s, "held" as soon as there is a file `go` in the folder, "hangs"
+    never, "kills" ends its process.
     """
 
     name = "obedient"
@@ -68,15 +68,13 @@ class ObedientStage:
     def process(self, shard: ShardEntry) -> Iterator[int | Receipt]:
         with open(self.folder / f"{shard.name}.attempts", "a") as file:
             file.write(f"{os.getpid()}\n")
-        what, _, rest = shard.name.partition("-")
+        what = shard.name.partition("-")[0]
         samples = 60
         if what == "kills":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif what == "takes":
-            time.sleep(int(rest.partition("-")[0]) / 10)
         elif what == "slow":
             for number in range(samples):
-                time.sleep(0.05)
+                time.sleep(0.03)
                 yield number
         elif what in ("held", "hangs"):
             yield 1

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pytest
 from scored_stores import settings_of
 from small_models import SMALL, SMALL_RANKER
 
@@ -62,16 +60,12 @@ def write_ranked(
     Image and truth depend on the key alone. One that begins with "bad" stands for an image that cannot be used: its
     tar holds nothing else of it, and in the store it is skipped. `settings`: of the store, instead of its own.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)  # most of the time goes there, and no power is lost here
-        entries = [write_tar(folder, name, keys, change) for name, keys in tars.items()]
-        if info is not None:
-            locate(folder / "tars").write(INDEX_NAME, index_bytes("scenes", info, entries))
-        store = PatchStore.create_or_open(
-            str(folder / "ranks"), content, {**_settings(content, views), **(settings or {})}
-        )
-        for entry, keys in zip(entries, tars.values(), strict=True):
-            write_scores(store, entry, keys)
+    entries = [write_tar(folder, name, keys, change) for name, keys in tars.items()]
+    if info is not None:
+        locate(folder / "tars").write(INDEX_NAME, index_bytes("scenes", info, entries))
+    store = PatchStore.create_or_open(str(folder / "ranks"), content, {**_settings(content, views), **(settings or {})})
+    for entry, keys in zip(entries, tars.values(), strict=True):
+        write_scores(store, entry, keys)
     return store
 
 

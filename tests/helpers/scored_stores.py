@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from pictures import encoded
 from small_models import SMALL
 
@@ -69,11 +67,9 @@ def write_scored(
 
     A key that begins with "bad" stands for an image that cannot be used: it is skipped.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)  # most of the time goes there, and no power is lost here
-        store = PatchStore.create_or_open(str(folder / "scores"), CONTENT, settings_of(**settings))
-        for name, keys in tars.items():
-            write_scored_shard(folder, store, name, keys, scoring)
+    store = PatchStore.create_or_open(str(folder / "scores"), CONTENT, settings_of(**settings))
+    for name, keys in tars.items():
+        write_scored_shard(folder, store, name, keys, scoring)
     return store
 
 

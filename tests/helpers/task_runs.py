@@ -32,6 +32,7 @@ QUICK: dict[str, Any] = {
     "throughput": False,
     "checkpoint_every": 100,
 }
+FINE_TUNING: dict[str, Any] = {"preset": "fine-tuning", "base_learning_rate": 0.5}
 
 
 def task_config(ranked: Path, mae: Path, out: Path, **settings: Any) -> TrainTaskConfig:

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hub_stand_in import running_hub
 from repository import ROOT
 
+from pipeline.cli import main
 from ranker.pretrained import decode_ranker, read_ranker
 
 
@@ -44,7 +46,7 @@ def test_a_ranker_is_pushed_with_a_card_that_names_licence_and_data(small_ranker
     ],
 )
 def test_what_is_no_place_on_the_hub_is_one_clear_message(to: str, message: str, small_ranker: Path) -> None:
-    done = push("http://127.0.0.1:1", str(small_ranker), to)
-    assert done.returncode == 1
+    done = CliRunner().invoke(main, ["push", str(small_ranker), to])
+    assert done.exit_code == 1
     assert done.stderr.startswith(message), done.stderr
     assert "Traceback" not in done.stderr

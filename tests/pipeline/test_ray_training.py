@@ -15,7 +15,6 @@ import ray.cloudpickle
 import torch
 from click.testing import CliRunner
 from ranker_training import Told, ranker_config, train_in_process, weights_of
-from scoring import score_config, score_in_process
 
 from pipeline.config import TrainingExecutionConfig
 from pipeline.ray.session import ray_session
@@ -38,13 +37,6 @@ def _ray() -> Iterator[None]:
     """One Ray instance for all tests of this file."""
     with ray_session(None):
         yield
-
-
-@pytest.fixture(scope="module")
-def scores(_drawn_scenes: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scored") / "scores"
-    score_in_process(score_config(_drawn_scenes, small_mae, folder))
-    return folder
 
 
 def slowly(config: TrainRankerConfig, processes: Processes, tell: Callable[[Any], None]) -> None:

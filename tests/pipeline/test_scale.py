@@ -140,10 +140,7 @@ def test_a_pace_keeps_few_points_of_many_shards_a_second_and_is_as_true() -> Non
     assert len(pace._points) < 130
 
 
-def test_sleeping_shards_are_run_and_recorded_and_then_there_is_nothing_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: None)
+def test_sleeping_shards_are_run_and_recorded_and_then_there_is_nothing_to_do(tmp_path: Path) -> None:
     store = scale.make_store(str(tmp_path / "store"))
     shards = scale.entries(40)
     outcome, readings = scale.run_sleeping(store, shards, 0.0, InProcessExecutor)

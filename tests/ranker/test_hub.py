@@ -12,6 +12,7 @@ import yaml
 from hub_stand_in import running_hub
 
 from ranker.card import card
+from ranker.hub import upload
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.pretrained import RankerCheckpoint, encode_ranker, read_ranker
 
@@ -79,12 +80,13 @@ def test_what_is_pushed_to_the_hub_is_loaded_from_there(folder, tmp_path):
     assert all(line.startswith(message) for line, message in zip(refused, messages, strict=True)), refused
 
 
-def test_a_hub_that_does_not_answer_is_one_clear_message(tmp_path):
-    program = 'from ranker.hub import upload; upload("hf://a/b", {"x": b""}, message="")'
+def test_a_hub_that_does_not_answer_is_one_clear_message(monkeypatch):
     with running_hub() as hub:
-        url = hub.url
-    last = with_hub(url, tmp_path, program).stderr.splitlines()[-1]
-    assert last.startswith("ValueError: hf://a/b: the Hugging Face hub did not take it: "), last
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    with pytest.raises(ValueError, match=r"^hf://a/b: the Hugging Face hub did not take it: .*refused"):
+        upload("hf://a/b", {"x": b""}, message="")
 
 
 def test_a_card_says_what_is_known_of_a_ranker(folder):

@@ -40,6 +40,11 @@ def found_of(shards: Path, mae: Path, **settings: Any) -> Calibration:
     return calibrate(config_of(shards, mae, **settings), lambda *_: None)
 
 
+@pytest.fixture(scope="module")
+def found(_drawn_scenes: Path, small_mae: Path) -> Calibration:
+    return found_of(_drawn_scenes, small_mae, random=True)
+
+
 def means_of(store: PatchStore, part: slice) -> np.ndarray:
     """(n, L): of all images of the store, over some masks."""
     means = []
@@ -52,15 +57,20 @@ def means_of(store: PatchStore, part: slice) -> np.ndarray:
     return np.concatenate(means)
 
 
+@pytest.fixture(scope="module")
+def judge(_drawn_scenes: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """(n, L): of other masks."""
+    folder = tmp_path_factory.mktemp("reference")
+    reference, _ = score_in_process(score_config(_drawn_scenes, small_mae, folder / "scores", masks=8, seed=1))
+    return means_of(reference, slice(None))
+
+
 @pytest.mark.parametrize("choice", [Choice("spread", "cells"), Choice("partition", "full"), Choice("random", "full")])
 def test_agreements_are_those_of_stores_that_score_writes(
-    choice: Choice, scene_shards: Path, small_mae: Path, tmp_path: Path
+    choice: Choice, found: Calibration, judge: np.ndarray, scene_shards: Path, small_mae: Path, tmp_path: Path
 ) -> None:
-    found = found_of(scene_shards, small_mae, random=True)
     settings = {"masking": choice.masking, "decode": choice.decode, "masks": 8}
     store, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "chosen", **settings))
-    reference, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "reference", masks=8, seed=1))
-    judge = means_of(reference, slice(None))
     stores = {"none": store, "geometry": with_control(store, "geometry")}
     for control, chosen in stores.items():
         for rounds, parts in ((1, [slice(0, 4), slice(4, 8)]), (2, [slice(0, 8)])):

@@ -29,14 +29,6 @@ NAMES = {
 
 
 @pytest.fixture(scope="module")
-def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve scenes, beside one that cannot be used."""
-    folder = tmp_path_factory.mktemp("ranked")
-    write_ranked(folder, {**TARS, "c": ["bad", "c1"]}, views=2)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def models(ranked: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One of each task, trained on the better half of the patches until it says more than one thing."""
     folder = tmp_path_factory.mktemp("models")

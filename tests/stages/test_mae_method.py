@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,6 @@ from storage.scores import CONTENT, read_scores
 TARS = {"a": ["a1", "bad", "a2"], "b": ["b1"]}
 VIEWS = {"views.crop": 0.875, "views.scale": 0.2, "seed": 0}
 """What `write_scored` draws its views by."""
-
-
-@pytest.fixture(autouse=True)
-def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def write_store(folder: Path, **settings: Any) -> PatchStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,6 @@ NEEDS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No time spent on flushing files and on narrow intervals; and no pipeline.yaml here."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr("stages.tasks.covered.RESAMPLES", 20)
     monkeypatch.chdir(tmp_path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,6 @@ from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, index_infos
 
 TARS = {"a": ["a1", "bad", "a2", "a3"], "b": ["b1", "b2"]}
-
-
-@pytest.fixture(autouse=True)
-def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of the time would go there."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.mark.parametrize("content", ["ranks", "scores"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -30,12 +29,6 @@ from storage.shard_files import write_shard
 TARS = {"a": ["a1", "bad", "a2", "a3"], "b": ["b1", "b2"], "c": ["c1", "c2", "c3"]}
 KEYS = {key for keys in TARS.values() for key in keys if key != "bad"}
 MANY = {name: [f"{name}{number}" for number in range(20)] for name in "abcde"}
-
-
-@pytest.fixture(autouse=True)
-def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of the time would go there."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def keys_of(part: SplitShards) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -25,12 +24,6 @@ CONTENT = "scores"
 SETTINGS: Settings = {"patches": 16, "masks.ratio": 0.9}
 SHARDS = ["a", "b"]
 CHANGES = ("write", "create", "delete")
-
-
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No power is lost here."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def arrays_of(shard: str, rows: int = 3) -> dict[str, np.ndarray]:
