@@ -60,7 +60,7 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
 
 def _method(name: str) -> str | None:
     """The name itself, or its first word, by the table."""
-    for each in (name, name.split(" ")[0]):
+    for each in (name, name.split(" ", maxsplit=1)[0]):
         each = SAME_AS.get(each, each)
         if each in COLOURS:
             return each

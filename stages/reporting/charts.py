@@ -11,7 +11,6 @@ from typing import Any
 
 from stages.comparison.comparison import Spread, TaskComparison
 from stages.comparison.method_coverage import DataSet, MethodComparison
-from stages.comparison.result import FULL
 from stages.evaluate_ranker import AGREEMENT, Evaluation
 from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
 from stages.ranking.quality import Estimate
@@ -139,11 +138,11 @@ def quality_chart(found: RankerQuality) -> Chart:
         "error_x": _estimate_error([shown[name] for name in names]),
         "hovertemplate": "%{x:.3f}<extra></extra>",
     }
-    layout = _layout("Kendall's tau inside held-out masks", "")
+    layout = _layout("Kendall's tau", "")
     layout["yaxis"] |= {"showgrid": False, "ticks": "", "automargin": True}
     layout["showlegend"] = False
     layout["bargap"] = 0.35
-    title = f"Agreement with the MAE's scores, {found.images:,} images"
+    title = f"Agreement with the MAE's scores inside held-out masks, {found.images:,} images"
     return _chart(title, OVER_IMAGES, [trace], layout, 110 + ROW * len(names), is_bars=True)
 
 
@@ -176,11 +175,11 @@ def agreement_chart(found: Evaluation) -> Chart | None:
                 "hovertemplate": "%{y:.3f}",
             }
         )
-    layout = _layout("masks averaged", "Spearman with the mean of so many masks")
+    layout = _layout("masks averaged", "Spearman")
     ticks = sorted({x for trace in traces for x in trace["x"]})
     layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [str(each) for each in ticks]}
     layout["hovermode"] = "x unified"
-    return _chart("What more masks are worth", OVER_IMAGES, traces, layout)
+    return _chart("Agreement with the mean of so many masks", OVER_IMAGES, traces, layout)
 
 
 def loss_chart(name: str, log: EventLog) -> Chart | None:
@@ -221,9 +220,9 @@ def validation_chart(name: str, log: EventLog) -> Chart | None:
         }
         for own in names
     ]
-    layout = _layout("step", "Kendall's tau inside held-out masks")
+    layout = _layout("step", "Kendall's tau")
     layout["hovermode"] = "x unified"
-    return _chart(f"{name}: on held-out images", "", traces, layout)
+    return _chart(f"{name}: agreement inside held-out masks", "", traces, layout)
 
 
 def _estimate_line(name: str, points: Sequence[tuple[int, Estimate]], colour: str) -> dict[str, Any]:
@@ -292,7 +291,7 @@ def _layout(x: str, y: str) -> dict[str, Any]:
     return {
         "xaxis": {"title": {"text": x}, "zeroline": False, "automargin": True},
         "yaxis": {"title": {"text": y}, "zeroline": False, "automargin": True},
-        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
     }
 
 

@@ -113,7 +113,7 @@ def _of_logs(logs: Mapping[Part, EventLog]) -> Iterator[str]:
         if log.lost:
             yield f"{part.name}: {counted(log.lost, 'worker was', 'workers were')} lost on the way."
         if log.is_cut:
-            yield f"{part.name}: its event file is too long to be read to the end; curves and speeds are of its beginning."
+            yield f"{part.name}: its event file was not read to the end; curves and speeds are of its beginning."
 
 
 def _of_looking(found: Found, counts: Sequence[Counts], models: Models) -> Iterator[str]:

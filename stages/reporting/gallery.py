@@ -79,6 +79,10 @@ class Gallery:
     problems: tuple[str, ...]
 
 
+_Tars = tuple[PatchStore | None, list[ShardEntry]]
+"""Some tars of a set, and a store of what was computed from them, if there is one."""
+
+
 @dataclasses.dataclass
 class _Picked:
     """An image on its way into the gallery."""
@@ -104,22 +108,14 @@ def make_gallery(found: Found, models: Models, count: int, tell: Callable[[int, 
         except (ValueError, OSError) as error:
             problems.append(str(error))
     tars = _tars(found, problems)
-    groups: list[list[_Picked]] = []
-    seen: set[str] = set()
-    wanted = _wanted(stores, tars)
-    share = max(1, count // max(1, min(len(wanted), GROUPS)))
-    for store, entries in wanted:
-        if len(groups) == GROUPS or {entry.url for entry in entries} & seen:
-            continue
+    picked: list[_Picked] = []
+    groups = _distinct(_wanted(stores, tars))[:GROUPS]
+    for number, (store, entries) in enumerate(groups):
+        share = count * (number + 1) // len(groups) - count * number // len(groups)
         try:
-            group = list(_pick(store, entries, share, models))
+            picked += _pick(store, entries, share, models)
         except (ValueError, OSError) as error:
             problems.append(str(error))
-            continue
-        seen |= {entry.url for entry in entries}
-        if group:
-            groups.append(group)
-    picked = [each for group in groups for each in group][:count]
     names = {checkpoint.sha256: part.name for part, checkpoint in models.rankers.items()}
     for part, store in stores.items():
         try:
@@ -136,9 +132,8 @@ def make_gallery(found: Found, models: Models, count: int, tell: Callable[[int, 
         images.append(_shown(each, tuple(_reconstructed(each, mae, number)) if mae and number in few else ()))
         tell(number + 1, len(picked))
     named = [order.source for image in images for order in image.orders]
-    return Gallery(
-        tuple(images), tuple(sorted(set(named), key=lambda name: (-named.count(name), name))), tuple(problems)
-    )
+    sources = sorted(set(named), key=lambda name: (-named.count(name), name))
+    return Gallery(tuple(images), tuple(sources), tuple(problems))
 
 
 def _tars(found: Found, problems: list[str]) -> dict[str, ShardEntry]:
@@ -155,24 +150,36 @@ def _tars(found: Found, problems: list[str]) -> dict[str, ShardEntry]:
     return tars
 
 
-def _wanted(
-    stores: dict[Part, PatchStore], tars: dict[str, ShardEntry]
-) -> list[tuple[PatchStore | None, list[ShardEntry]]]:
+def _wanted(stores: dict[Part, PatchStore], tars: dict[str, ShardEntry]) -> list[_Tars]:
     """Tars to show images of, those first that have scores: each set with the store that says which are done."""
-    wanted: list[tuple[PatchStore | None, list[ShardEntry]]] = []
+    wanted: list[_Tars] = []
     told: set[str] = set()
     for store in stores.values():
         done = store.books.done()
-        entries = [entry for entry in store.books.shards() if entry.name in done]
+        # A store that other software wrote may list no shards.
+        listed = store.books.shards() or [tars[name] for name in sorted(done) if name in tars]
+        entries = [entry for entry in listed if entry.name in done]
         chosen = evenly(entries, SHARDS)
         there = [_where_it_lies(entry, tars) for entry in chosen]
-        told |= {entry.url for entry in entries}
+        told |= {entry.url for entry in entries} | {tars[entry.name].url for entry in entries if entry.name in tars}
         wanted.append((store, [entry for entry in there if entry is not None]))
-    for part_url in dict.fromkeys(entry.url.rpartition("/")[0] for entry in tars.values()):
-        entries = [entry for entry in tars.values() if entry.url.rpartition("/")[0] == part_url]
+    for folder in dict.fromkeys(entry.url.rpartition("/")[0] for entry in tars.values()):
+        entries = [entry for entry in tars.values() if entry.url.rpartition("/")[0] == folder]
         if not any(entry.url in told for entry in entries):
             wanted.append((None, evenly(entries, SHARDS)))
     return [(store, entries) for store, entries in wanted if entries]
+
+
+def _distinct(wanted: Sequence[_Tars]) -> list[_Tars]:
+    """Each set of tars once, however many stores were made from it."""
+    distinct: list[_Tars] = []
+    seen: set[str] = set()
+    for store, entries in wanted:
+        urls = {entry.url for entry in entries}
+        if not urls & seen:
+            seen |= urls
+            distinct.append((store, entries))
+    return distinct
 
 
 def _where_it_lies(entry: ShardEntry, tars: dict[str, ShardEntry]) -> ShardEntry | None:
@@ -191,6 +198,8 @@ def _pick(store: PatchStore | None, entries: Sequence[ShardEntry], count: int, m
     share = math.ceil(count / len(entries))
     taken = 0
     for entry in entries:
+        if store and not _is_of(store, entry):
+            raise ValueError(f"{entry.url}: has changed since its {store.content} were computed")
         dense = read_dense(store, entry.name) if store else None
         rows = {key: row for row, key in enumerate(dense.key.tolist())} if dense else None
         samples = (sample for sample in read_shard(ShardEntry(entry.url)) if rows is None or sample.key in rows)
@@ -219,16 +228,22 @@ def _add_stored(name: str, store: PatchStore, picked: Sequence[_Picked]) -> None
     """What a store has of the same views. Raises ValueError for a shard that is not as recorded."""
     side = patch_grid(store).side
     for shard in dict.fromkeys(each.shard for each in picked if each.grid == side):
-        if not store.books.is_done(shard.name):
+        if not _is_of(store, shard):
             continue
-        if shard.md5sum is not None and store.books.record(shard.name).tar_md5 != shard.md5sum:
-            continue  # another tar of that name
         dense = read_dense(store, shard.name)
         rows = {key: row for row, key in enumerate(dense.key.tolist())}
         for each in picked:
             row = rows.get(each.key) if each.shard == shard else None
             if row is not None and _view_of(dense, row) == each.view and not each.has(name):
                 each.orders.append(_order(name, dense.score[row, 0]))
+
+
+def _is_of(store: PatchStore, shard: ShardEntry) -> bool:
+    """Whether the store has what was computed from this very tar, and not from another of its name."""
+    if not store.books.is_done(shard.name):
+        return False
+    record = store.books.record(shard.name)
+    return shard.md5sum in (None, record.tar_md5) and locate(shard.url).size() == record.tar_bytes
 
 
 def _add_ranked(name: str, checkpoint: RankerCheckpoint, picked: Sequence[_Picked]) -> None:

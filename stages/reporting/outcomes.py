@@ -47,7 +47,7 @@ def find_outcomes(found: Found) -> tuple[list[Outcome], list[str]]:
             problems.append(str(error))
             continue
         for task, each in compared.items():
-            outcomes.append(Outcome(path, task, each, unfinished, tuple(_sentences(each))))
+            outcomes.append(Outcome(path, task, each, unfinished, tuple(sentences_of(each))))
     return outcomes, problems
 
 
@@ -66,7 +66,7 @@ def find_methods(found: Found) -> tuple[list[tuple[Part, MethodComparison]], lis
     return compared, problems
 
 
-def _sentences(found: TaskComparison) -> Iterator[str]:
+def sentences_of(found: TaskComparison) -> Iterator[str]:
     """At the smallest keep ratio that both have: the best line by scores against patches at random, and against all."""
     name = found.metric_names[0]
     lines = {
@@ -80,7 +80,10 @@ def _sentences(found: TaskComparison) -> Iterator[str]:
         ratio = shared[0]
         best = max((line for line in scored if ratio in scored[line]), key=lambda line: scored[line][ratio].mean)
         own, other = scored[best][ratio], chance[ratio]
-        yield f"At keep ratio {ratio:g}, {best} reaches {name} {own.mean:.3f} and patches at random {other.mean:.3f}: {_verdict(own, other)}."
+        yield (
+            f"At keep ratio {ratio:g}, {best} reaches {name} {own.mean:.3f} and patches at random {other.mean:.3f}: "
+            f"{_verdict(own, other)}."
+        )
     if found.full and (level := found.full.metrics.get(name)) and scored:
         nearest = _nearest(found.lines, name, level)
         if nearest:

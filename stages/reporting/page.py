@@ -62,6 +62,13 @@ class Report:
     def name(self) -> str:
         return PurePosixPath(self.work).name or self.work
 
+    @property
+    def begun_tasks(self) -> list[Part]:
+        """Trainings of tasks in folders without a result."""
+        told = {outcome.path for outcome in self.outcomes}
+        open_ones = [part for part in self.found.of("task") if not part.is_finished]
+        return [part for part in open_ones if part.path.rpartition("/")[0] not in told]
+
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
@@ -137,18 +144,13 @@ def _tiles(report: Report) -> list[Tile]:
         tiles.append(Tile(f"{own.mean:.2f}", "Kendall's tau of the ranker, held out"))
     for outcome in report.outcomes[:2]:
         name = outcome.found.metric_names[0]
-        points = [
-            (line, point, spread)
-            for line, own in outcome.found.lines.items()
-            for point in own
-            if (spread := point.metrics.get(name))
-        ]
-        if points:
-            smallest = min(point.keep_ratio for _, point, _ in points)
-            line, point, spread = max(
-                (each for each in points if each[1].keep_ratio == smallest), key=lambda each: each[2].mean
-            )
-            tiles.append(Tile(f"{spread.mean:.2f}", f"{outcome.task}: {name} at keep ratio {smallest:g}, {line}"))
+        points = [(line, point) for line, points in outcome.found.lines.items() for point in points]
+        smallest = min((point.keep_ratio for _, point in points), default=0.0)
+        least = [(line, point.metrics.get(name)) for line, point in points if point.keep_ratio == smallest]
+        means = {line: spread.mean for line, spread in least if spread}
+        if means:
+            line = max(means, key=means.__getitem__)
+            tiles.append(Tile(f"{means[line]:.2f}", f"{outcome.task}: {name} at keep ratio {smallest:g}, {line}"))
     return tiles
 
 

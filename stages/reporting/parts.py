@@ -24,7 +24,7 @@ KINDS: dict[Kind, str] = {
     "evaluation": "Evaluation of a ranker",
     "gfnet": "Glance and Focus",
     "ranks": "Ranks",
-    "task": "Task model or coverage",
+    "task": "Task",
     "methods": "Comparison of methods",
 }
 """In the order of the data, with what people call them."""
@@ -32,8 +32,11 @@ KINDS: dict[Kind, str] = {
 MOST_FOLDERS = 1000
 MOST_DEPTH = 5
 FILES = frozenset(
-    ".json .jsonl .png .svg .pdf .md .txt .csv .yaml .yml .html .tar .safetensors .pt .pth .pt2 .onnx .npz .npy .log .xml "
-    ".jpg .jpeg .webp .bmp .gif .tif .tiff".split()
+    [
+        *(".json", ".jsonl", ".yaml", ".yml", ".csv", ".txt", ".md", ".log", ".xml", ".html", ".pdf", ".svg"),
+        *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+        *(".tar", ".npy", ".npz", ".safetensors", ".pt", ".pth", ".pt2", ".onnx"),
+    ]
 )
 """Endings of names that are not looked into as folders; in a bucket each look is a request."""
 
@@ -65,7 +68,8 @@ class Found:
 
 
 def find_parts(work: Location) -> Found:
-    """Looks into `MOST_FOLDERS` folders at most, those nearest to `work` first; never into a store or a folder of tars."""
+    """Looks into `MOST_FOLDERS` folders at most, those nearest to `work` first, and never into a store or a folder of
+    tars."""
     parts: list[Part] = []
     problems: list[str] = []
     waiting = deque([("", 0)])

@@ -53,7 +53,7 @@ def find_qualities(found: Found, models: Models) -> tuple[list[RankerQuality], l
             continue
         if SELECTED_BY in evaluation.qualities.get(RANKER, {}):
             evaluated.add(str(settings.get("ranker", "")).rstrip("/").rpartition("/")[2])
-            told = tuple(_sentences(evaluation.qualities, evaluation.advantages))
+            told = tuple(sentences_of(evaluation.qualities, evaluation.advantages))
             qualities.append(RankerQuality(part, evaluation.qualities, told, evaluation, evaluation.images))
     for part, checkpoint in models.rankers.items():
         if part.name.rpartition("/")[2] in evaluated:
@@ -65,12 +65,12 @@ def find_qualities(found: Found, models: Models) -> tuple[list[RankerQuality], l
             continue
         if facts is not None and SELECTED_BY in facts.validation.qualities.get(RANKER, {}):
             own = facts.validation.qualities
-            told = tuple(_sentences(own, {}))
+            told = tuple(sentences_of(own, {}))
             qualities.append(RankerQuality(part, own, told, None, own[RANKER][SELECTED_BY].n))
     return qualities, problems
 
 
-def _sentences(qualities: Qualities, advantages: Qualities) -> list[str]:
+def sentences_of(qualities: Qualities, advantages: Qualities) -> list[str]:
     """What a reader is to take away: against the strongest simple rule, and against the ceiling."""
     means = {name: each[SELECTED_BY].mean for name, each in qualities.items() if SELECTED_BY in each}
     rules = [name for name in SIMPLE if name in means]

@@ -9,7 +9,9 @@
     program.textContent = await new Response(unpacked).text();
     document.head.append(program);
   }
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  // Only what works in the page itself.
+  const buttons = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
+  const config = { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: buttons };
   for (const plot of plots) {
     const figure = JSON.parse(plot.parentElement.querySelector("script").textContent);
     const layout = {
