@@ -39,7 +39,7 @@ SAME_AS = {
     "random-fixed": "random",
 }
 """By other names."""
-SPARE = ("#3d5c1f", "#c2a500", "#e0567b", "#4b6584", "#2d9cdb", "#9b51e0")
+SPARE = ("#3d5c1f", "#c2a500", "#e0567b", "#4b6584", "#2d9cdb", "#9b51e0", "#16a34a", "#f97316")
 """For names that users give."""
 
 
@@ -59,8 +59,8 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _method(name: str) -> str | None:
-    """The name itself, or its first word, by the table."""
-    for each in (name, name.split(" ", maxsplit=1)[0]):
+    """The name itself, or without the selector that stands behind it, by the table."""
+    for each in (name, name.rpartition(" ")[0]):
         each = SAME_AS.get(each, each)
         if each in COLOURS:
             return each

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.comparison.comparison import Spread, TaskComparison
+from stages.comparison.error_bars import OVER_IMAGES, meaning_of
 from stages.comparison.method_coverage import DataSet, MethodComparison
 from stages.evaluate_ranker import AGREEMENT, Evaluation
 from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
@@ -23,7 +24,7 @@ ROW = 44
 """Pixels for each bar."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
 DASHES = ("solid", "dash", "dot", "dashdot")
-OVER_IMAGES = "error bars: 95% intervals over images"
+BARS = "error bars: "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +144,7 @@ def quality_chart(found: RankerQuality) -> Chart:
     layout["showlegend"] = False
     layout["bargap"] = 0.35
     title = f"Agreement with the MAE's scores inside held-out masks, {found.images:,} images"
-    return _chart(title, OVER_IMAGES, [trace], layout, 110 + ROW * len(names), is_bars=True)
+    return _chart(title, BARS + OVER_IMAGES, [trace], layout, 110 + ROW * len(names), is_bars=True)
 
 
 def agreement_chart(found: Evaluation) -> Chart | None:
@@ -179,7 +180,7 @@ def agreement_chart(found: Evaluation) -> Chart | None:
     ticks = sorted({x for trace in traces for x in trace["x"]})
     layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [str(each) for each in ticks]}
     layout["hovermode"] = "x unified"
-    return _chart("Agreement with the mean of so many masks", OVER_IMAGES, traces, layout)
+    return _chart("Agreement with the mean of so many masks", BARS + OVER_IMAGES, traces, layout)
 
 
 def loss_chart(name: str, log: EventLog) -> Chart | None:
@@ -267,12 +268,8 @@ def _asymmetric(above: Sequence[float], below: Sequence[float]) -> dict[str, Any
 
 
 def _meaning(spreads: Sequence[Spread]) -> str:
-    if any(spread.interval for spread in spreads):
-        return OVER_IMAGES
-    seeds = sorted({spread.n for spread in spreads if spread.std is not None})
-    if seeds:
-        return f"error bars: standard deviation over {' or '.join(map(str, seeds))} seeds"
-    return "no error bars: one run each"
+    meaning = meaning_of(spreads)
+    return "no error bars: one run each" if meaning is None else BARS + meaning
 
 
 def _styles(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
