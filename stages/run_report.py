@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from stages.reporting.charts import Chart, loss_chart, validation_chart
@@ -49,7 +50,8 @@ def make_report(config: ReportConfig, tell: Callable[[int, int], None]) -> bytes
     methods, wrong_methods = find_methods(found)
     problems += [*gallery.problems, *wrong_qualities, *wrong_outcomes, *wrong_methods]
     report = Report(
-        work=work.url,
+        work=config.work,
+        name=PurePosixPath(work.url).name or work.url,
         made_at=datetime.now(UTC),
         found=found,
         counts=counts,

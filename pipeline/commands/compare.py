@@ -54,7 +54,6 @@ def run_compare_command(results: Sequence[str], out: str, settings: Mapping[str,
     place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
     for table in tables.values():
         click.echo("\n".join([*table, ""]))
-    click.echo(
-        f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png, .svg and .pdf)"
-    )
+    files = "a table (.md) and a plot (.png, .svg and .pdf)"
+    click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} {files}")
     return 0

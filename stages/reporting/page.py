@@ -12,7 +12,6 @@ import gzip
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import PurePosixPath
 from typing import Any
 
 import matplotlib
@@ -46,6 +45,8 @@ class Report:
     """All that the page tells."""
 
     work: str
+    """As the user wrote it."""
+    name: str
     made_at: datetime
     found: Found
     counts: Sequence[Counts]
@@ -57,10 +58,6 @@ class Report:
     qualities: Sequence[RankerQuality]
     outcomes: Sequence[Outcome]
     methods: Sequence[tuple[Part, MethodComparison]]
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.work).name or self.work
 
     @property
     def begun_tasks(self) -> list[Part]:
@@ -150,7 +147,8 @@ def _tiles(report: Report) -> list[Tile]:
         means = {line: spread.mean for line, spread in least if spread}
         if means:
             line = max(means, key=means.__getitem__)
-            tiles.append(Tile(f"{means[line]:.2f}", f"{outcome.task}: {name} at keep ratio {smallest:g}, {line}"))
+            what = name if name == outcome.task else f"{outcome.task}: {name}"
+            tiles.append(Tile(f"{means[line]:.2f}", f"{what} at keep ratio {smallest:g}, {line}"))
     return tiles
 
 

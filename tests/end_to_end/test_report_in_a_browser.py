@@ -116,6 +116,7 @@ def test_images_are_found_by_key_kept_patches_follow_the_slider_and_one_is_looke
     )
     assert ask(browser, count) == 8
 
+    browser.execute_script("document.querySelector('.card').scrollIntoView({block: 'center', behavior: 'instant'})")
     browser.find_element("css selector", ".card").click()
     assert ask(browser, "document.getElementById('closer').open")
     assert ask(browser, "document.getElementById('key').textContent") == key
