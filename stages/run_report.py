@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from stages.reporting.charts import Chart, loss_chart, validation_chart
+from stages.reporting.chart import Chart
+from stages.reporting.charts import loss_chart, validation_chart
 from stages.reporting.concerns import find_concerns
 from stages.reporting.costs import find_costs
 from stages.reporting.counts import Counts, count_shards, count_store

@@ -1,11 +1,7 @@
-"""The plots of a report, as Plotly's figures. Colours of text, axes and grounds are the page's, which is light or dark;
-those of methods are in `stages.plots.colours`."""
+"""The plots of a report. Colours of methods are those of `stages.plots.colours`."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,27 +12,15 @@ from stages.evaluate_ranker import AGREEMENT, Evaluation
 from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
+from stages.reporting.chart import Chart, estimate_error, layout_of, make_chart, spread_error
 from stages.reporting.event_log import EventLog
 from stages.reporting.ranker_quality import RankerQuality
 
-HEIGHT = 380
 ROW = 44
 """Pixels for each bar."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
 DASHES = ("solid", "dash", "dot", "dashdot")
 BARS = "error bars: "
-
-
-@dataclasses.dataclass(frozen=True)
-class Chart:
-    title: str
-    bars: str
-    """What error bars and bands mean; "" without any."""
-    figure: dict[str, Any]
-    """Its data and layout, for Plotly.newPlot: JSON values."""
-    height: int
-    is_bars: bool = False
-    """Whether its error bars lie over bars of any colour."""
 
 
 def comparison_chart(found: TaskComparison, task: str) -> Chart:
@@ -65,7 +49,7 @@ def comparison_chart(found: TaskComparison, task: str) -> Chart:
                 "type": "scatter",
                 "x": [point.keep_ratio for point, _ in told],
                 "y": [spread.mean for _, spread in told],
-                "error_y": _error([spread for _, spread in told], colours[line]),
+                "error_y": spread_error([spread for _, spread in told], colours[line]),
                 "text": [f"{point.kept} of {found.patches} patches" for point, _ in told],
                 "mode": "lines+markers",
                 "name": line,
@@ -76,10 +60,10 @@ def comparison_chart(found: TaskComparison, task: str) -> Chart:
         )
     ratios = sorted(set(levels) | ({1.0} if found.full else set()))
     spreads = [spread for points in found.points.values() for point in points if (spread := point.metrics.get(name))]
-    layout = _layout("part of the patches that is kept", name)
+    layout = layout_of("part of the patches that is kept", name)
     layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
     layout["hovermode"] = "x unified"
-    return _chart(f"{task}: {name}, {found.images:,} images", _meaning(spreads), traces, layout)
+    return make_chart(f"{task}: {name}, {found.images:,} images", _meaning(spreads), traces, layout)
 
 
 def method_charts(found: MethodComparison) -> list[Chart]:
@@ -112,7 +96,7 @@ def _method_chart(found: MethodComparison, data: DataSet, colours: Mapping[str, 
                 "type": "scatter",
                 "x": [ratio for ratio, _ in told],
                 "y": [spread.mean for _, spread in told],
-                "error_y": _error([spread for _, spread in told], colours[line.name]),
+                "error_y": spread_error([spread for _, spread in told], colours[line.name]),
                 "mode": "lines+markers",
                 "name": line.name,
                 "line": {"color": colours[line.name], "dash": styles[line.name][1], "width": 2},
@@ -120,9 +104,9 @@ def _method_chart(found: MethodComparison, data: DataSet, colours: Mapping[str, 
                 "hovertemplate": "%{y:.3f}",
             }
         )
-    layout = _layout("part of the patches that is kept", "coverage")
+    layout = layout_of("part of the patches that is kept", "coverage")
     layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
-    return _chart(f"{data.name}: coverage of {data.truth}, {data.images:,} images", _meaning(every), traces, layout)
+    return make_chart(f"{data.name}: coverage of {data.truth}, {data.images:,} images", _meaning(every), traces, layout)
 
 
 def quality_chart(found: RankerQuality) -> Chart:
@@ -136,15 +120,15 @@ def quality_chart(found: RankerQuality) -> Chart:
         "y": names,
         "x": [shown[name].mean for name in names],
         "marker": {"color": [colours[name] for name in names]},
-        "error_x": _estimate_error([shown[name] for name in names]),
+        "error_x": estimate_error([shown[name] for name in names]),
         "hovertemplate": "%{x:.3f}<extra></extra>",
     }
-    layout = _layout("Kendall's tau", "")
+    layout = layout_of("Kendall's tau", "")
     layout["yaxis"] |= {"showgrid": False, "ticks": "", "automargin": True}
     layout["showlegend"] = False
     layout["bargap"] = 0.35
     title = f"Agreement with the MAE's scores inside held-out masks, {found.images:,} images"
-    return _chart(title, BARS + OVER_IMAGES, [trace], layout, 110 + ROW * len(names), is_bars=True)
+    return make_chart(title, BARS + OVER_IMAGES, [trace], layout, 110 + ROW * len(names), is_bars=True)
 
 
 def agreement_chart(found: Evaluation) -> Chart | None:
@@ -176,11 +160,11 @@ def agreement_chart(found: Evaluation) -> Chart | None:
                 "hovertemplate": "%{y:.3f}",
             }
         )
-    layout = _layout("masks averaged", "Spearman")
+    layout = layout_of("masks averaged", "Spearman")
     ticks = sorted({x for trace in traces for x in trace["x"]})
     layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [str(each) for each in ticks]}
     layout["hovermode"] = "x unified"
-    return _chart("Agreement with the mean of so many masks", BARS + OVER_IMAGES, traces, layout)
+    return make_chart("Agreement with the mean of so many masks", BARS + OVER_IMAGES, traces, layout)
 
 
 def loss_chart(name: str, log: EventLog) -> Chart | None:
@@ -195,7 +179,7 @@ def loss_chart(name: str, log: EventLog) -> Chart | None:
         "line": {"color": COLOURS["ltrp"], "width": 2},
         "hovertemplate": "step %{x}: %{y:.4f}<extra></extra>",
     }
-    return _chart(f"{name}: training loss", "", [trace], {**_layout("step", "loss"), "showlegend": False}, 300)
+    return make_chart(f"{name}: training loss", "", [trace], {**layout_of("step", "loss"), "showlegend": False}, 300)
 
 
 def validation_chart(name: str, log: EventLog) -> Chart | None:
@@ -221,9 +205,9 @@ def validation_chart(name: str, log: EventLog) -> Chart | None:
         }
         for own in names
     ]
-    layout = _layout("step", "Kendall's tau")
+    layout = layout_of("step", "Kendall's tau")
     layout["hovermode"] = "x unified"
-    return _chart(f"{name}: agreement inside held-out masks", "", traces, layout)
+    return make_chart(f"{name}: agreement inside held-out masks", "", traces, layout)
 
 
 def _estimate_line(name: str, points: Sequence[tuple[int, Estimate]], colour: str) -> dict[str, Any]:
@@ -231,39 +215,11 @@ def _estimate_line(name: str, points: Sequence[tuple[int, Estimate]], colour: st
         "type": "scatter",
         "x": [x for x, _ in points],
         "y": [each.mean for _, each in points],
-        "error_y": {**_estimate_error([each for _, each in points]), "color": colour},
+        "error_y": {**estimate_error([each for _, each in points]), "color": colour},
         "mode": "lines+markers",
         "name": name,
         "line": {"color": colour, "width": 2},
         "hovertemplate": "%{y:.3f}",
-    }
-
-
-def _estimate_error(each: Sequence[Estimate]) -> dict[str, Any]:
-    return _asymmetric([one.high - one.mean for one in each], [one.mean - one.low for one in each])
-
-
-def _error(spreads: Sequence[Spread], colour: str) -> dict[str, Any]:
-    above, below = [], []
-    for spread in spreads:
-        low, high = spread.interval or (spread.mean - (spread.std or 0.0), spread.mean + (spread.std or 0.0))
-        above.append(high - spread.mean)
-        below.append(spread.mean - low)
-    return {**_asymmetric(above, below), "color": colour, "visible": any(map(_has_ends, spreads))}
-
-
-def _has_ends(spread: Spread) -> bool:
-    return spread.interval is not None or spread.std is not None
-
-
-def _asymmetric(above: Sequence[float], below: Sequence[float]) -> dict[str, Any]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [max(0.0, each) for each in above],
-        "arrayminus": [max(0.0, each) for each in below],
-        "thickness": 1.5,
-        "width": 4,
     }
 
 
@@ -282,38 +238,3 @@ def _styles(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
         seen[colours[line]] = place + 1
         styles[line] = SYMBOLS[number % len(SYMBOLS)], DASHES[place % len(DASHES)]
     return styles
-
-
-def _layout(x: str, y: str) -> dict[str, Any]:
-    return {
-        "xaxis": {"title": {"text": x}, "zeroline": False, "automargin": True},
-        "yaxis": {"title": {"text": y}, "zeroline": False, "automargin": True},
-        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-    }
-
-
-def _chart(
-    title: str,
-    bars: str,
-    traces: Sequence[Mapping[str, Any]],
-    layout: Mapping[str, Any],
-    height: int = HEIGHT,
-    is_bars: bool = False,
-) -> Chart:
-    """Plotly's own classes refuse what is no figure."""
-    import plotly.graph_objects as go
-
-    figure = json.loads(go.Figure(data=list(traces), layout={**layout, "template": "none"}).to_json())
-    return Chart(title, bars, _plain({"data": figure["data"], "layout": figure["layout"]}), height, is_bars)
-
-
-def _plain(value: Any) -> Any:
-    """Names from files are text to Plotly, which otherwise takes them for HTML; numbers that JSON has none for become
-    null."""
-    if isinstance(value, dict):
-        return {name: each if name == "hovertemplate" else _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, str):
-        return value.replace("&", "&amp;").replace("<", "&lt;")
-    return None if isinstance(value, float) and not math.isfinite(value) else value

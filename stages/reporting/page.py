@@ -21,7 +21,8 @@ from matplotlib.colors import to_hex
 from ranker.selection import kept_count
 from stages.comparison.method_coverage import MethodComparison
 from stages.images.drawing import COLOURS
-from stages.reporting.charts import Chart, agreement_chart, comparison_chart, method_charts, quality_chart
+from stages.reporting.chart import Chart
+from stages.reporting.charts import agreement_chart, comparison_chart, method_charts, quality_chart
 from stages.reporting.concerns import Concern
 from stages.reporting.costs import Cost
 from stages.reporting.counts import Counts
