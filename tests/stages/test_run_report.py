@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import uuid
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from small_models import write_ranker
 from pipeline.cli import main
 from stages.run_report import make_report
 from stages.settings.report import ReportConfig
+from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.scores import CONTENT, patch_statistics, read_scores
 
@@ -58,7 +60,7 @@ class Page(HTMLParser):
         return next(each for each in self.data if "images" in each)
 
 
-def page_of(work: Path, images: int = 8) -> Page:
+def page_of(work: Path | str, images: int = 8) -> Page:
     return Page(make_report(ReportConfig(work=str(work), out="report.html", images=images), lambda *_: None))
 
 
@@ -170,6 +172,18 @@ def test_what_does_not_belong_together_is_told(tmp_path: Path) -> None:
     assert "ranker was trained on scores of other settings than those here." in text
     assert "scores was made with" not in text
     assert re.search(r"cannot be compared: recipe\.steps is 11 in the first and 12 in the second", text)
+
+
+def test_a_run_in_a_bucket_makes_the_same_page(tmp_path: Path) -> None:
+    pytest.importorskip("obstore")
+    bucket = locate(f"memory://{uuid.uuid4().hex}/run")
+    for file in EARLIER.rglob("*"):
+        if file.is_file():
+            bucket.write(str(file.relative_to(EARLIER)), file.read_bytes())
+    here, there = page_of(EARLIER), page_of(bucket.url)
+    assert there.gallery["images"] == here.gallery["images"] != []
+    start = there.text.index("Samples What was read")
+    assert there.text[start:] == here.text[here.text.index("Samples What was read") :]
 
 
 def test_tars_alone_make_a_page(scene_shards: Path) -> None:
