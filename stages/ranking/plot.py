@@ -64,7 +64,7 @@ def _draw_masks(axes: Axes, found: Evaluation) -> None:
     axes.set_xlabel("masks averaged")
     axes.set_ylabel("Spearman with the mean of so many masks")
     axes.set_ylim(bottom=min(0.0, *(1.1 * each.low for _, each in [*measured, *ranker])))
-    axes.legend(loc="best")
+    axes.legend(loc="best", title="bands: 95% intervals over images")
     cost = axes.secondary_xaxis("top")
     cost.set_xticks(ticks, [f"{each * found.flops_per_mask / 1e9:.3g}" for each in ticks])
     cost.set_xlabel("their cost, GFLOP an image")
