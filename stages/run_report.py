@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -41,7 +42,7 @@ def make_report(config: ReportConfig, tell: Callable[[int, int], None]) -> bytes
     if not found.parts:
         refuse_what_lies(work, "run", "a folder with shards, models, stores or results of this pipeline in it or below")
     problems = list(found.problems)
-    settings = {part: _tried(lambda part=part: read_settings(part), {}, problems) for part in found.parts}
+    settings = {part: _tried(partial(read_settings, part), {}, problems) for part in found.parts}
     logs = _read_logs(found, work, problems)
     counts = _count(found, problems)
     models = load_models(found)
@@ -77,7 +78,7 @@ def _tried(read: Callable[[], Any], otherwise: Any, problems: list[str]) -> Any:
 
 
 def _read_logs(found: Found, work: Location, problems: list[str]) -> dict[Part, EventLog]:
-    logs = {part: _tried(lambda part=part: read_event_log(part, work), None, problems) for part in found.parts}
+    logs = {part: _tried(partial(read_event_log, part, work), None, problems) for part in found.parts}
     return {part: log for part, log in logs.items() if log is not None}
 
 
@@ -85,7 +86,7 @@ def _count(found: Found, problems: list[str]) -> list[Counts]:
     counts = []
     for part in found.of("shards", "scores", "ranks"):
         count = count_shards if part.kind == "shards" else count_store
-        if (own := _tried(lambda count=count, part=part: count(part), None, problems)) is not None:
+        if (own := _tried(partial(count, part), None, problems)) is not None:
             counts.append(own)
     return counts
 

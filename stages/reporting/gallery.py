@@ -44,6 +44,8 @@ RECONSTRUCTED = 8
 """Images whose reconstructions are shown: an MAE may be large."""
 QUALITY = 85
 UNKNOWN = -1
+USUAL_GRID = 14
+"""Of the published models."""
 BRIGHTEST = 255
 
 
@@ -215,8 +217,11 @@ def _pick(store: PatchStore | None, entries: Sequence[ShardEntry], count: int, m
 
 def _usual_grid(models: Models) -> int:
     """Of images without scores: that of a model here, else of the published ones."""
-    configs = [*(each.config for each in models.rankers.values()), *(each.config for each in models.maes.values())]
-    return configs[0].grid if configs else 14
+    grids = [
+        *(each.config.grid for each in models.rankers.values()),
+        *(each.config.grid for each in models.maes.values()),
+    ]
+    return grids[0] if grids else USUAL_GRID
 
 
 def _view_of(dense: DenseScores, row: int) -> View:
