@@ -92,7 +92,7 @@ def main() -> None:
     tars     --rank-->          the ranker's scores, in a store too; status and verify say what is in stores
     ranks    --train-task-->    downstream models that see the best patches alone; coverage says what these show,
                                 compare puts results beside each other
-    all of it: run, with the settings in pipeline.yaml; to see it work: demo
+    all of it: run, with the settings in pipeline.yaml; to see it work: demo; a page about it: report
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 

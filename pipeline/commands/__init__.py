@@ -76,6 +76,7 @@ COMMANDS = {
         "stages.settings.evaluate_task:EvaluateTaskConfig",
     ),
     "compare": Row("Put the results of tasks into tables and plots."),
+    "report": Row("Make a page of a run: settings, counts, images, quality, results, cost."),
     "export": Row("Write a ranker as a program that runs without this project."),
     "push": Row("Put a ranker on the Hugging Face hub."),
     "run": Row("Run the stages that a pipeline.yaml has sections for."),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stages.ranking.choice_agreement import Point
 
 FIGURES_FILE = "calibration.json"
-PLOT_FILE = "calibration.png"
+PLOT = "calibration"
 
 
 @command(
@@ -45,6 +45,7 @@ def run_calibrate_command(config: CalibrateConfig) -> int:
     """Measures, whether or not it was done before; returns the exit status."""
     from pipeline.progress.display import Display
     from stages.calibrate import calibrate as measure
+    from stages.plots.files import write_plot
     from stages.ranking.choice_plot import draw_points
 
     with Display("calibrate", "images") as display:
@@ -52,10 +53,10 @@ def run_calibrate_command(config: CalibrateConfig) -> int:
     place = locate(config.out)
     figures = {**found.to_json(), "settings": config.model_dump()}
     place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
-    place.write(PLOT_FILE, draw_points(found.points, found.wanted, found.chosen))
+    write_plot(place, PLOT, draw_points(found.points, found.wanted, found.chosen), config.model_dump())
     for line in _lines(found, config):  # once all is kept: the reader may be gone
         click.echo(line)
-    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT_FILE}")
+    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT}.png, .svg and .pdf")
     return 0
 
 

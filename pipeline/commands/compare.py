@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 import cloup
@@ -33,9 +34,13 @@ def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
     ctx.exit(run_compare_command(results, out))
 
 
-def run_compare_command(results: Sequence[str], out: str) -> int:
-    """Compares, and returns the exit status; raises ValueError as `stages.comparison.comparison.compare` does."""
+def run_compare_command(results: Sequence[str], out: str, settings: Mapping[str, Any] | None = None) -> int:
+    """Compares, and returns the exit status. `settings` are noted in the plots.
+
+    Raises ValueError as `stages.comparison.comparison.compare` does.
+    """
     from stages.comparison.plot import draw_comparison
+    from stages.plots.files import write_plot
 
     found = compare_results(results)
     place = locate(out)
@@ -44,10 +49,11 @@ def run_compare_command(results: Sequence[str], out: str) -> int:
         heading, *lines = tables[task]
         document = [heading, "", f"![{comparison.metric_names[0]} against keep ratio]({task}.png)", *lines]
         place.write(f"{task}.md", ("\n".join(document) + "\n").encode())
-        place.write(f"{task}.png", draw_comparison(task, comparison))
+        write_plot(place, task, draw_comparison(task, comparison), settings or {"results": list(results)})
     figures = {task: dataclasses.asdict(comparison) for task, comparison in found.items()}
     place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
     for table in tables.values():
         click.echo("\n".join([*table, ""]))
-    click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)")
+    files = "a table (.md) and a plot (.png, .svg and .pdf)"
+    click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} {files}")
     return 0

@@ -20,7 +20,7 @@ from storage.locations import locate
 if TYPE_CHECKING:
     from pipeline.progress.display import Display
 
-TABLE_FILE, PLOT_FILE = "methods.md", "methods.png"
+TABLE_FILE, PLOT = "methods.md", "methods"
 
 
 @command(
@@ -52,6 +52,7 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
     from stages.comparison.method_coverage import gather
     from stages.comparison.method_plot import draw_methods
     from stages.comparison.method_table import method_table
+    from stages.plots.files import write_plot
 
     plan = plan_comparison(config)
     found, told = {}, set[str]()
@@ -81,12 +82,12 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
                     )
     compared = gather(plan.kept, [line.facts() for line in plan.lines], found)
     place, (heading, *rest) = locate(config.out), method_table(compared)
-    document = [heading, "", f"![coverage of each method]({PLOT_FILE})", *rest]
+    document = [heading, "", f"![coverage of each method]({PLOT}.png)", *rest]
     place.write(TABLE_FILE, ("\n".join(document) + "\n").encode())
-    place.write(PLOT_FILE, draw_methods(compared))
+    write_plot(place, PLOT, draw_methods(compared), config.model_dump())
     place.write(FIGURES_FILE, (json.dumps(dataclasses.asdict(compared), indent=1) + "\n").encode())
     click.echo("\n".join([heading, *rest, ""]))
-    click.echo(f"Written: {place.url}/{TABLE_FILE}, {PLOT_FILE} and {FIGURES_FILE}")
+    click.echo(f"Written: {place.url}/{TABLE_FILE}, {PLOT}.png, .svg and .pdf, and {FIGURES_FILE}")
     return 0
 
 

@@ -46,4 +46,6 @@ def run_coverage_command(config: CoverageConfig) -> int:
         )
     for run, result in found:
         place.write(f"{run.name}/{RESULT_FILE}", result.encode())
-    return run_compare_command([f"{place.url}/{run.name}/{RESULT_FILE}" for run, _ in found], place.url)
+    return run_compare_command(
+        [f"{place.url}/{run.name}/{RESULT_FILE}" for run, _ in found], place.url, config.model_dump()
+    )

@@ -82,6 +82,7 @@ Made in {out}/:
   coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
   *.events.jsonl            what happened when; ranker/tensorboard/ has the training's curves
 To prove that nothing is missing: {command_line("verify", f"{out}/scores")}
+All of it on one page: {command_line("report", out, "--out", f"{out}/report.html")}
 What it sees in your images: {show}
 What {DEFAULT_RANKER} sees in them: {command_line("show", "IMAGE")}""")
     if tasks:

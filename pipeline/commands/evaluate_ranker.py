@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stages.evaluate_ranker import Evaluation
 
 FIGURES_FILE = "evaluation.json"
-PLOT_FILE = "agreement.png"
+PLOT = "agreement"
 
 
 @command(
@@ -43,6 +43,7 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
     from pipeline.progress.display import Display
     from stages.evaluate_ranker import evaluate_ranker as evaluate
+    from stages.plots.files import write_plot
     from stages.ranking.plot import draw_agreement
 
     with Display("evaluate-ranker", "images") as display:
@@ -51,10 +52,10 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     place.write(
         FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
     )
-    place.write(PLOT_FILE, draw_agreement(found))
+    write_plot(place, PLOT, draw_agreement(found), config.model_dump())
     for line in _lines(found):  # once all is kept: the reader may be gone
         click.echo(line)
-    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT_FILE}")
+    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT}.png, .svg and .pdf")
     return 0
 
 

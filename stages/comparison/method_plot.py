@@ -3,27 +3,23 @@ method with what it covers of the classes that were learned and of the others.""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stages.comparison.comparison import Spread
 from stages.comparison.method_coverage import DataSet, Group, Line, MethodComparison
-from stages.comparison.plot import COLOURS
+from stages.plots.colours import colours_of
 
-MORE_COLOURS = ("#8c8c00", "#1b1b9c", "#b30059", "#00a3a3", "#595959", "#ff7f7f", "#3d5c1f", "#b38fdf")
-"""For as many methods again."""
 WHAT = {"all": ("all classes", "D"), "learned": ("classes learned", "o"), "not learned": ("classes not learned", "o")}
 LINE_INCHES, SPLIT_INCHES, TITLE_INCHES, PANEL_INCHES, NAMES_INCHES = 0.3, 0.22, 0.9, 3.2, 2.0
 BAND_WIDTH, BAR_WIDTH = 7.0, 1.2
 
 
-def draw_methods(found: MethodComparison) -> bytes:
-    """PNG. Bars are 95% intervals over images, bands the standard deviation over runs. A method has one colour in all
+def draw_methods(found: MethodComparison) -> Figure:
+    """Bars are 95% intervals over images, bands the standard deviation over runs. A method has one colour in all
     panels, and is drawn lower for each split of the classes that a data set has."""
     heights = [TITLE_INCHES + sum(_line_height(data) for _ in found.lines) for data in found.data]
     width = NAMES_INCHES + PANEL_INCHES * len(found.kept)
@@ -40,9 +36,7 @@ def draw_methods(found: MethodComparison) -> bytes:
         row[0].set_ylim(len(found.lines) - 0.4, -0.6)
     figure.suptitle("How much of each category the kept patches cover")
     figure.legend(handles=_legend(found), loc="outside lower center", ncols=3)
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+    return figure
 
 
 def _mark(line: Line, data: DataSet) -> str:
@@ -55,10 +49,10 @@ def _line_height(data: DataSet) -> float:
 
 def _draw(axes: Axes, found: MethodComparison, data: DataSet, ratio: float) -> None:
     axes.axvline(ratio, color="#808080", linestyle="--", linewidth=1)
-    colours = [*COLOURS, *MORE_COLOURS]
+    colours = colours_of(line.name for line in found.lines)
     drawn: Sequence[tuple[Group, ...]] = data.splits or [(group,) for group in data.groups[:1]]
     for number, line in enumerate(found.lines):
-        colour = colours[number % len(colours)]
+        colour = colours[line.name]
         for split, groups in enumerate(drawn):
             # Splits below each other; the two parts of one close together, so that bars do not hide each other.
             middle = number + 0.7 * ((split + 0.5) / len(drawn) - 0.5)

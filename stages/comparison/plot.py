@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from stages.comparison.comparison import Metrics, Point, Spread, TaskComparison
+from stages.comparison.error_bars import meaning_of
 from stages.comparison.result import FULL
+from stages.plots.colours import colours_of
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f4f24", "#6a3d9a")
-"""Those of Okabe and Ito, which the colour-blind tell apart, and two more."""
 MARKERS = "osD^vPX*"
+DASHES = ("-", "--", ":", "-.")
 FULL_COLOUR = "#404040"
 DODGE = 0.006
 """Of the width, between lines at the same ratio, so that their error bars do not cover each other."""
 
 
-def draw_comparison(task: str, found: TaskComparison) -> bytes:
-    """PNG: the first metric with its standard deviation over seeds, or its interval over images; beside it the same for
+def draw_comparison(task: str, found: TaskComparison) -> Figure:
+    """The first metric with its standard deviation over seeds, or its interval over images; beside it the same for
     the classes that are left, where all runs tell of them."""
     panels: list[tuple[str, Callable[[Point], Metrics]]] = [("all classes", lambda point: point.metrics)]
     if found.excluded is not None:
@@ -35,10 +34,11 @@ def draw_comparison(task: str, found: TaskComparison) -> bytes:
         _draw(axes, found, metrics_of)
         axes.set_title(title)
     figure.suptitle(f"{task}, {found.images} images")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2 * len(panels) + 1)
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+    handles = all_axes[0].get_legend_handles_labels()
+    meaning = meaning_of(point.metrics.get(found.metric_names[0]) for line in found.points.values() for point in line)
+    bars = f"error bars: {meaning}" if meaning else None
+    figure.legend(*handles, loc="outside lower center", ncols=2 * len(panels) + 1, title=bars)
+    return figure
 
 
 def _draw(axes: Axes, found: TaskComparison, metrics_of: Callable[[Point], Metrics]) -> None:
@@ -54,6 +54,8 @@ def _draw(axes: Axes, found: TaskComparison, metrics_of: Callable[[Point], Metri
     points = [point for line in found.lines.values() for point in line] or ([found.full] if found.full else [])
     kept = dict(sorted((point.keep_ratio, point.kept) for point in points))
     width = max(kept) - min(kept) or 1.0
+    colours = colours_of(found.lines)
+    drawn = list(colours.values())
     for number, (line, own) in enumerate(found.lines.items()):
         told = [(point.keep_ratio, spread) for point in own if (spread := spread_of(point))]
         shift = (number - (len(found.lines) - 1) / 2) * DODGE * width
@@ -61,9 +63,10 @@ def _draw(axes: Axes, found: TaskComparison, metrics_of: Callable[[Point], Metri
             [ratio + shift for ratio, _ in told],
             [spread.mean for _, spread in told],
             np.array([_below_and_above(spread) for _, spread in told]).reshape(-1, 2).T,
-            color=COLOURS[number % len(COLOURS)],
+            color=colours[line],
             marker=MARKERS[number % len(MARKERS)],
-            linestyle="-" if number < len(COLOURS) else ":",
+            # Selectors of one method, which share its colour.
+            linestyle=DASHES[drawn[:number].count(colours[line]) % len(DASHES)],
             capsize=3,
             label=line,
         )

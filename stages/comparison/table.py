@@ -56,7 +56,7 @@ def _tables(found: TaskComparison, metrics: Mapping[tuple[str, float], Metrics],
             continue
         is_even = len({spread.n for spread in spreads.values() if spread}) <= 1
         rows = [
-            [line, *(_spread_cell(spreads.get((line, ratio)), is_even) for ratio in ratios)] for line in found.points
+            [line, *(spread_cell(spreads.get((line, ratio)), is_even) for ratio in ratios)] for line in found.points
         ]
         yield ""
         yield f"## {name}{suffix}"
@@ -64,7 +64,7 @@ def _tables(found: TaskComparison, metrics: Mapping[tuple[str, float], Metrics],
         yield from markdown([["", *(f"{ratio:g}" for ratio in ratios)], *rows])
 
 
-def _spread_cell(spread: Spread | None, is_even: bool) -> str:
+def spread_cell(spread: Spread | None, is_even: bool) -> str:
     if spread is None:
         return NOTHING
     deviation = "" if spread.std is None else f" ± {spread.std:.3f}"
@@ -75,7 +75,7 @@ def _spread_cell(spread: Spread | None, is_even: bool) -> str:
 
 def _speed_table(found: TaskComparison) -> Iterator[str]:
     rows = [
-        [line, f"{point.keep_ratio:g}", *_speed_cells(point.speed)]
+        [line, f"{point.keep_ratio:g}", *speed_cells(point.speed)]
         for line, points in found.lines.items()
         for point in points
         if point.speed
@@ -85,7 +85,7 @@ def _speed_table(found: TaskComparison) -> Iterator[str]:
     yield ""
     yield "## Cost"
     yield ""
-    yield from markdown([["", "kept", *SPEEDS], [FULL, "1", *_speed_cells(found.full_speed)], *rows])
+    yield from markdown([["", "kept", *SPEEDS], [FULL, "1", *speed_cells(found.full_speed)], *rows])
     yield ""
     yield (
         f"Measured on {'; '.join(found.measured_on)}. In brackets: times the full model's, measured in turns with it. "
@@ -93,7 +93,7 @@ def _speed_table(found: TaskComparison) -> Iterator[str]:
     )
 
 
-def _speed_cells(speed: Speed) -> list[str]:
+def speed_cells(speed: Speed) -> list[str]:
     return [
         _relative_cell(speed.flops, 1e9),
         _relative_cell(speed.flops_with_selector, 1e9),

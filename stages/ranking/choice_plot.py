@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import groupby
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -21,8 +19,8 @@ COLOURS = {
 }
 
 
-def draw_points(points: Sequence[Point], wanted: float, chosen: Point | None) -> bytes:
-    """PNG"""
+def draw_points(points: Sequence[Point], wanted: float, chosen: Point | None) -> Figure:
+    """A line for each choice; the chosen point is ringed."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     for (choice, control), group in groupby(points, key=lambda each: (each.choice, each.control)):
@@ -49,6 +47,4 @@ def draw_points(points: Sequence[Point], wanted: float, chosen: Point | None) ->
     axes.set_xlabel("GFLOP an image")
     axes.set_ylabel("Spearman with the mean of other masks, scored exactly")
     axes.legend(loc="lower right", fontsize="small")
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+    return figure

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import io
-
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from stages.evaluate_ranker import AGREEMENT, Evaluation
+from stages.plots.colours import CONTROLLED, colours_of
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
 
-COLOURS = {RANKER: "#31688e", CEILING: "#35b779"}
-OTHER_COLOUR = "#b0b0b0"
-CONTROLLED_COLOUR = "#d95f02"
+COLOURS = colours_of([RANKER, CEILING])
 
 
-def draw_agreement(found: Evaluation) -> bytes:
-    """PNG"""
+def draw_agreement(found: Evaluation) -> Figure:
+    """Both beside each other."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_qualities(left, found)
     _draw_masks(right, found)
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()
+    return figure
 
 
 def _draw_qualities(axes: Axes, found: Evaluation) -> None:
     shown = {name: each[SELECTED_BY] for name, each in found.qualities.items() if SELECTED_BY in each}
+    colours = colours_of(shown)
     for place, (name, each) in enumerate(shown.items()):
-        axes.barh(place, each.mean, color=COLOURS.get(name, OTHER_COLOUR))
+        axes.barh(place, each.mean, color=colours[name])
         axes.plot([each.low, each.high], [place, place], color="black", linewidth=1.5)
     axes.set_yticks(range(len(shown)), list(shown))
     axes.invert_yaxis()
@@ -52,7 +47,7 @@ def _draw_masks(axes: Axes, found: Evaluation) -> None:
     lines = [
         ("another set of masks", measured, COLOURS[CEILING]),
         ("the ranker", ranker, COLOURS[RANKER]),
-        *([("another set, mask geometry controlled", controlled, CONTROLLED_COLOUR)] if controlled else []),
+        *([("another set, mask geometry controlled", controlled, CONTROLLED)] if controlled else []),
     ]
     for label, points, colour in lines:
         masks = [each for each, _ in points]
@@ -69,7 +64,7 @@ def _draw_masks(axes: Axes, found: Evaluation) -> None:
     axes.set_xlabel("masks averaged")
     axes.set_ylabel("Spearman with the mean of so many masks")
     axes.set_ylim(bottom=min(0.0, *(1.1 * each.low for _, each in [*measured, *ranker])))
-    axes.legend(loc="best")
+    axes.legend(loc="best", title="bands: 95% intervals over images")
     cost = axes.secondary_xaxis("top")
     cost.set_xticks(ticks, [f"{each * found.flops_per_mask / 1e9:.3g}" for each in ticks])
     cost.set_xlabel("their cost, GFLOP an image")

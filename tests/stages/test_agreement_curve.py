@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import scipy.stats
 from evaluations import TARS, assert_is_a_plot, call, evaluated, repeatable
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scored_stores import lonely_scoring, write_scored
 from small_models import SMALL
 
 from stages.density.cost import density_flops
 from stages.evaluate_ranker import Agreement, extrapolate
+from stages.plots.files import encoded_plot
 from stages.ranking.mask_agreement import spearman_brown, splits
 from stages.ranking.plot import draw_agreement
 from stages.ranking.quality import Estimate
@@ -131,22 +130,14 @@ def test_random_masks_of_which_few_show_a_patch_twice_gain_little_from_a_few_mor
 
 
 @pytest.mark.parametrize("mean", [0.4, -0.3])
-def test_the_plot_shows_what_is_below_zero_too(
-    mean: float, scored: Path, small_ranker: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    figures: list[Figure] = []
-
-    def noted(figure: Figure) -> FigureCanvasAgg:
-        figures.append(figure)
-        return FigureCanvasAgg(figure)
-
-    monkeypatch.setattr("stages.ranking.plot.FigureCanvasAgg", noted)
+def test_the_plot_shows_what_is_below_zero_too(mean: float, scored: Path, small_ranker: Path) -> None:
     agreements = [agreement(4, mean / 2), agreement(8, mean)]
     extrapolated, attainable = extrapolate(agreements, SETTINGS)
     found = dataclasses.replace(
         evaluated(scored, small_ranker), agreements=agreements, extrapolated=extrapolated, attainable=attainable
     )
-    assert_is_a_plot(draw_agreement(found))
-    bottom, top = figures[0].axes[1].get_ylim()
+    figure = draw_agreement(found)
+    assert_is_a_plot(encoded_plot(figure, "png", {}))
+    bottom, top = figure.axes[1].get_ylim()
     assert bottom <= min(0, mean - 0.1)
     assert top > max(mean, found.qualities["ranker"]["of mean: spearman"].mean)

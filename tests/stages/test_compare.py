@@ -224,10 +224,14 @@ def test_the_command_writes_a_table_and_a_plot_for_each_task_and_all_figures(tmp
     assert called.exit_code == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "classify.md",
+        "classify.pdf",
         "classify.png",
+        "classify.svg",
         "comparison.json",
         "segment.md",
+        "segment.pdf",
         "segment.png",
+        "segment.svg",
     ]
     document = (out / "classify.md").read_text()
     assert document.startswith("# classify\n\n![top-1 against keep ratio](classify.png)\n")

@@ -204,7 +204,7 @@ def test_the_command_writes_results_and_puts_them_into_a_table_and_a_plot(ranked
     assert rows[3][2].startswith(f"{found.metrics['coverage']:.3f}")
     assert found.excluded == ["disc", "star"]
     assert {path.name for path in Path("out").iterdir()} == {
-        *("coverage.md", "coverage.png", "comparison.json", "full-seed0", "full-seed1"),
+        *("coverage.md", "coverage.png", "coverage.svg", "coverage.pdf", "comparison.json", "full-seed0", "full-seed1"),
         *(f"{select}-{ratio}-seed{seed}" for select in ("topk", "random") for ratio in (0.25, 0.5) for seed in (0, 1)),
     }
 

@@ -1,0 +1,240 @@
+"""The plots of a report. Colours of methods are those of `stages.plots.colours`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.comparison.comparison import Spread, TaskComparison
+from stages.comparison.error_bars import OVER_IMAGES, meaning_of
+from stages.comparison.method_coverage import DataSet, MethodComparison
+from stages.evaluate_ranker import AGREEMENT, Evaluation
+from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
+from stages.ranking.quality import Estimate
+from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
+from stages.reporting.chart import Chart, estimate_error, layout_of, make_chart, spread_error
+from stages.reporting.event_log import EventLog
+from stages.reporting.ranker_quality import RankerQuality
+
+ROW = 44
+"""Pixels for each bar."""
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+DASHES = ("solid", "dash", "dot", "dashdot")
+BARS = "error bars: "
+
+
+def comparison_chart(found: TaskComparison, task: str) -> Chart:
+    """The first metric against the part of the patches that is kept."""
+    name = found.metric_names[0]
+    colours = colours_of(found.lines)
+    traces = []
+    levels = [each.keep_ratio for points in found.lines.values() for each in points]
+    if found.full and (level := found.full.metrics.get(name)):
+        ends = [min(levels, default=0.0), 1.0]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": ends,
+                "y": [level.mean] * 2,
+                "mode": "lines",
+                "name": "all patches",
+                "line": {"color": GREY, "dash": "dash", "width": 2},
+            }
+        )
+    styles = _styles(list(found.lines))
+    for line, points in found.lines.items():
+        told = [(point, spread) for point in points if (spread := point.metrics.get(name))]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [point.keep_ratio for point, _ in told],
+                "y": [spread.mean for _, spread in told],
+                "error_y": spread_error([spread for _, spread in told], colours[line]),
+                "text": [f"{point.kept} of {found.patches} patches" for point, _ in told],
+                "mode": "lines+markers",
+                "name": line,
+                "line": {"color": colours[line], "dash": styles[line][1], "width": 2},
+                "marker": {"size": 8, "symbol": styles[line][0], "color": colours[line]},
+                "hovertemplate": "%{y:.3f} with %{text}",
+            }
+        )
+    ratios = sorted(set(levels) | ({1.0} if found.full else set()))
+    spreads = [spread for points in found.points.values() for point in points if (spread := point.metrics.get(name))]
+    layout = layout_of("part of the patches that is kept", name)
+    layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
+    layout["hovermode"] = "x unified"
+    return make_chart(f"{task}: {name}, {found.images:,} images", _meaning(spreads), traces, layout)
+
+
+def method_charts(found: MethodComparison) -> list[Chart]:
+    """One for each data set: coverage of all its classes against the part of the patches that is kept."""
+    colours = colours_of(line.name for line in found.lines)
+    return [_method_chart(found, data, colours) for data in found.data]
+
+
+def _method_chart(found: MethodComparison, data: DataSet, colours: Mapping[str, str]) -> Chart:
+    group = data.groups[0].name
+    styles = _styles([line.name for line in found.lines])
+    ratios = list(found.kept)
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "x": ratios,
+            "y": ratios,
+            "mode": "lines",
+            "name": "as much as is kept",
+            "line": {"color": GREY, "dash": "dash", "width": 2},
+            "hoverinfo": "skip",
+        }
+    ]
+    every: list[Spread] = []
+    for line in found.lines:
+        told = [(ratio, spread) for ratio in ratios if (spread := data.coverage[line.name][group][ratio])]
+        every += [spread for _, spread in told]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [ratio for ratio, _ in told],
+                "y": [spread.mean for _, spread in told],
+                "error_y": spread_error([spread for _, spread in told], colours[line.name]),
+                "mode": "lines+markers",
+                "name": line.name,
+                "line": {"color": colours[line.name], "dash": styles[line.name][1], "width": 2},
+                "marker": {"size": 8, "symbol": styles[line.name][0]},
+                "hovertemplate": "%{y:.3f}",
+            }
+        )
+    layout = layout_of("part of the patches that is kept", "coverage")
+    layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
+    return make_chart(f"{data.name}: coverage of {data.truth}, {data.images:,} images", _meaning(every), traces, layout)
+
+
+def quality_chart(found: RankerQuality) -> Chart:
+    """The ranker beside what it is held against, the best at the top."""
+    shown = {name: each[SELECTED_BY] for name, each in found.qualities.items() if SELECTED_BY in each}
+    names = sorted(shown, key=lambda name: shown[name].mean)
+    colours = colours_of(names)
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [shown[name].mean for name in names],
+        "marker": {"color": [colours[name] for name in names]},
+        "error_x": estimate_error([shown[name] for name in names]),
+        "hovertemplate": "%{x:.3f}<extra></extra>",
+    }
+    layout = layout_of("Kendall's tau", "")
+    layout["yaxis"] |= {"showgrid": False, "ticks": "", "automargin": True}
+    layout["showlegend"] = False
+    layout["bargap"] = 0.35
+    title = f"Agreement with the MAE's scores inside held-out masks, {found.images:,} images"
+    return make_chart(title, BARS + OVER_IMAGES, [trace], layout, 110 + ROW * len(names), is_bars=True)
+
+
+def agreement_chart(found: Evaluation) -> Chart | None:
+    """What more masks are worth; None where no two sets of masks show the same patches."""
+    if not found.agreements:
+        return None
+    masks = [each.masks for each in found.agreements]
+    ranker = [*((each.masks, each.ranker) for each in found.agreements)]
+    ranker.append((found.masks, found.qualities[RANKER][AGREEMENT]))
+    lines = [
+        ("another set of masks", list(zip(masks, [each.agreement for each in found.agreements], strict=True)), CEILING),
+        ("the ranker", ranker, RANKER),
+    ]
+    colours = colours_of([CEILING, RANKER])
+    traces = [_estimate_line(name, points, colours[own]) for name, points, own in lines]
+    controlled = [(each.masks, each.controlled) for each in found.agreements if each.controlled is not None]
+    if controlled:
+        traces.append(_estimate_line("another set, mask geometry controlled", controlled, CONTROLLED))
+    if found.extrapolated:
+        further = [(masks[-1], found.agreements[-1].agreement.mean), *found.extrapolated]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [each for each, _ in further],
+                "y": [each for _, each in further],
+                "mode": "lines",
+                "name": "another set, expected (Spearman-Brown)",
+                "line": {"color": COLOURS["mae"], "dash": "dot", "width": 2},
+                "hovertemplate": "%{y:.3f}",
+            }
+        )
+    layout = layout_of("masks averaged", "Spearman")
+    ticks = sorted({x for trace in traces for x in trace["x"]})
+    layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [str(each) for each in ticks]}
+    layout["hovermode"] = "x unified"
+    return make_chart("Agreement with the mean of so many masks", BARS + OVER_IMAGES, traces, layout)
+
+
+def loss_chart(name: str, log: EventLog) -> Chart | None:
+    points = log.curve()
+    if len(points) < 2:
+        return None
+    trace = {
+        "type": "scatter",
+        "x": [step for step, _ in points],
+        "y": [loss for _, loss in points],
+        "mode": "lines",
+        "line": {"color": COLOURS["ltrp"], "width": 2},
+        "hovertemplate": "step %{x}: %{y:.4f}<extra></extra>",
+    }
+    return make_chart(f"{name}: training loss", "", [trace], {**layout_of("step", "loss"), "showlegend": False}, 300)
+
+
+def validation_chart(name: str, log: EventLog) -> Chart | None:
+    """The ranker on held-out images, beside what it is held against."""
+    if len(log.validations) < 2:
+        return None
+    steps = sorted(log.validations)
+    names = list(dict.fromkeys(each for step in steps for each in log.validations[step]))
+    colours = colours_of(names)
+    traces = [
+        {
+            "type": "scatter",
+            "x": [step for step in steps if own in log.validations[step]],
+            "y": [log.validations[step][own] for step in steps if own in log.validations[step]],
+            "mode": "lines+markers" if own == RANKER else "lines",
+            "name": own,
+            "line": {
+                "color": colours[own],
+                "width": 3 if own == RANKER else 1.5,
+                "dash": "solid" if own == RANKER else "dash",
+            },
+            "hovertemplate": "%{y:.3f}",
+        }
+        for own in names
+    ]
+    layout = layout_of("step", "Kendall's tau")
+    layout["hovermode"] = "x unified"
+    return make_chart(f"{name}: agreement inside held-out masks", "", traces, layout)
+
+
+def _estimate_line(name: str, points: Sequence[tuple[int, Estimate]], colour: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": [x for x, _ in points],
+        "y": [each.mean for _, each in points],
+        "error_y": {**estimate_error([each for _, each in points]), "color": colour},
+        "mode": "lines+markers",
+        "name": name,
+        "line": {"color": colour, "width": 2},
+        "hovertemplate": "%{y:.3f}",
+    }
+
+
+def _meaning(spreads: Sequence[Spread]) -> str:
+    meaning = meaning_of(spreads)
+    return "no error bars: one run each" if meaning is None else BARS + meaning
+
+
+def _styles(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A symbol for each line, and a dash that tells those of one colour apart."""
+    colours = colours_of(lines)
+    seen: dict[str, int] = {}
+    styles = {}
+    for number, line in enumerate(lines):
+        place = seen.get(colours[line], 0)
+        seen[colours[line]] = place + 1
+        styles[line] = SYMBOLS[number % len(SYMBOLS)], DASHES[place % len(DASHES)]
+    return styles
