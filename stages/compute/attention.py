@@ -14,4 +14,4 @@ def prefer_quick_attention(model: nn.Module, device: torch.device, precision: Pr
     if device.type == "cpu" and precision == "bf16":
         for module in model.modules():
             if hasattr(module, "fused_attn"):
-                module.fused_attn = False
+                module.fused_attn = False  # type: ignore[assignment]
