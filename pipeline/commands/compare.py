@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 import cloup
 
+from pipeline.answers import answer, json_option
 from pipeline.help import command
 from stages.comparison.comparison import compare as compare_results
 from stages.comparison.table import comparison_table
@@ -23,6 +24,7 @@ FIGURES_FILE = "comparison.json"
 )
 @cloup.argument("results", nargs=-1, required=True)
 @cloup.option("--out", required=True, help="Folder for TASK.md, TASK.png and comparison.json.")
+@json_option
 @click.pass_context
 def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
     """Lay RESULTS of tasks beside each other: one table and one plot a task.
@@ -47,7 +49,8 @@ def run_compare_command(results: Sequence[str], out: str) -> int:
         place.write(f"{task}.png", draw_comparison(task, comparison))
     figures = {task: dataclasses.asdict(comparison) for task, comparison in found.items()}
     place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
-    for table in tables.values():
-        click.echo("\n".join([*table, ""]))
-    click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)")
+    written = f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)"
+    lines = ["\n".join([*table, ""]) for table in tables.values()]
+    files = [FIGURES_FILE, *(f"{task}{ending}" for task in found for ending in (".md", ".png"))]
+    answer(found, [*lines, written], written=[f"{place.url}/{file}" for file in files])
     return 0

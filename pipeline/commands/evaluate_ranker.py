@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
@@ -27,6 +28,7 @@ PLOT_FILE = "agreement.png"
 )
 @config_option
 @options_of(EvaluateRankerConfig)
+@json_option
 @click.pass_context
 def evaluate_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Say how good a ranker is, and how good it could be.
@@ -52,13 +54,17 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
         FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
     )
     place.write(PLOT_FILE, draw_agreement(found))
-    for line in _lines(found):  # once all is kept: the reader may be gone
-        click.echo(line)
-    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT_FILE}")
+    written = [f"{place.url}/{file}" for file in (FIGURES_FILE, PLOT_FILE)]
+    answer(found, _lines(found, place.url), written=written)  # once all is kept: the reader may be gone
     return 0
 
 
-def _lines(found: Evaluation) -> Iterator[str]:
+def _lines(found: Evaluation, url: str) -> Iterator[str]:
+    yield from _findings(found)
+    yield f"\nWritten: {url}/{FIGURES_FILE} and {PLOT_FILE}"
+
+
+def _findings(found: Evaluation) -> Iterator[str]:
     from stages.ranking.table import quality_table
 
     yield f"On {found.images} images with {found.masks} masks each; 95% confidence intervals over images:\n"

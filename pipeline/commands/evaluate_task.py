@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
@@ -20,6 +21,7 @@ from storage.locations import locate
 )
 @config_option
 @options_of(EvaluateTaskConfig)
+@json_option
 @click.pass_context
 def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Say how good a downstream model is on kept patches, and what it costs.
@@ -53,7 +55,7 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
         )
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
-    click.echo(_line(result))
+    answer(result, [_line(result)], written=[f"{place.url}/{RESULT_FILE}"])
     for note in result.notes:
         click.echo(f"Note: {note}", err=True)
     click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
 from pipeline.hints import next_command, repeated
@@ -23,8 +24,9 @@ from storage.training_folder import sole_trainer
 )
 @config_option
 @options_of(TrainGfnetConfig, TrainingExecutionConfig)
+@plan_options
 @click.pass_context
-def train_gfnet(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def train_gfnet(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train Glance and Focus, which says where to look.
 
     Three steps, one after the other: networks, a policy by reinforcement, and the networks on what it chooses. What
@@ -33,6 +35,11 @@ def train_gfnet(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("train_gfnet", given(flags, TrainGfnetConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_gfnet
+
+        tell_plan(plan_gfnet(settings, execution))
+        return
     ctx.exit(run_train_gfnet_command(settings, execution))
 
 

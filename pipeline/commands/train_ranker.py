@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
 from pipeline.hints import next_command, repeated
@@ -22,8 +23,9 @@ from storage.training_folder import sole_trainer
 )
 @config_option
 @options_of(TrainRankerConfig, TrainingExecutionConfig)
+@plan_options
 @click.pass_context
-def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def train_ranker(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train a model that ranks patches from cached scores (stage two).
 
     Needs the shards and the store of their scores, and no MAE. After each epoch the ranker is held against images that
@@ -33,6 +35,11 @@ def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("train_ranker", given(flags, TrainRankerConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_ranker
+
+        tell_plan(plan_ranker(settings, execution))
+        return
     ctx.exit(run_train_ranker_command(settings, execution))
 
 

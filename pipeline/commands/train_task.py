@@ -8,6 +8,7 @@ from typing import Any
 import click
 import cloup
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.commands.compare import run_compare_command
 from pipeline.commands.evaluate_task import ranked_by, run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
@@ -33,8 +34,9 @@ EVALUATION_FILE = "evaluation.json"
 @cloup.argument("task", type=click.Choice(list(TASKS)), required=False)
 @config_option
 @options_of(TrainTaskConfig, TrainingExecutionConfig, without=("task",))
+@plan_options
 @click.pass_context
-def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def train_task(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train downstream models on kept patches, at several keep ratios.
 
     Trains a model for each --select, --keep-ratio and --seeds with one and the same recipe, judges each on
@@ -45,6 +47,11 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
         raise click.UsageError(f"TASK is missing: expected one of {', '.join(TASKS)}", ctx)
     settings = file.section("train_task", ranked_by(given(flags, TrainTaskConfig)))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_task
+
+        tell_plan(plan_task(settings, execution))
+        return
     ctx.exit(run_train_task_command(settings, execution))
 
 

@@ -26,6 +26,7 @@ from small_models import SMALL, write_ranker
 from task_runs import COLOURS, QUARTER, TARS, judge, painted, points_at_paint, summary_of, task_config, train_task
 
 from ranker import PatchRanker
+from stages.compute.flops import count_flops
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_checkpoints import save_mae
 from stages.images.decoding import decode_image
@@ -38,7 +39,7 @@ from stages.tasks.models import load_task
 from stages.tasks.recipes import PRESETS
 from stages.tasks.runs import TaskRun
 from stages.tasks.selector_cost import selector_cost
-from stages.tasks.throughput import ModelSpeed, count_flops
+from stages.tasks.throughput import ModelSpeed
 from stages.train_task import prepare_task, run_train_task
 from stages.training.loop import Training
 from stages.training.processes import SingleProcess
