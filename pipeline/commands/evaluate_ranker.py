@@ -11,6 +11,7 @@ import click
 from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
+from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.locations import locate
@@ -55,7 +56,9 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     )
     place.write(PLOT_FILE, draw_agreement(found))
     written = [f"{place.url}/{file}" for file in (FIGURES_FILE, PLOT_FILE)]
-    answer(found, _lines(found, place.url), written=written)  # once all is kept: the reader may be gone
+    ranks = beside(config.ranker, "ranks")
+    after = next_command("rank", *repeated("--shards", config.shards), "--ranker", config.ranker, "--out", ranks)
+    answer(found, [*_lines(found, place.url), after], written=written)  # once all is kept: the reader may be gone
     return 0
 
 

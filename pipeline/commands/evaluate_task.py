@@ -9,6 +9,7 @@ import click
 from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
+from pipeline.hints import beside, next_command
 from pipeline.options import given, options_of
 from stages.comparison.result import RESULT_FILE, TaskResult
 from stages.settings.evaluate_task import EvaluateTaskConfig
@@ -42,8 +43,9 @@ def ranked_by(flags: dict[str, Any]) -> dict[str, Any]:
     return flags
 
 
-def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
-    """Evaluates, whether or not it was done before; returns the exit status."""
+def run_evaluate_task_command(config: EvaluateTaskConfig, *, is_part: bool = False) -> int:
+    """Evaluates, whether or not it was done before; returns the exit status. Without a word of what comes next where it
+    `is_part` of another command."""
     from pipeline.progress.display import Display
     from stages.evaluate_task import evaluate_task as evaluate
 
@@ -55,7 +57,9 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
         )
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
-    answer(result, [_line(result)], written=[f"{place.url}/{RESULT_FILE}"])
+    results = config.out if config.out != config.model else beside(config.out, "").rstrip("/") or "."
+    after = next_command("compare", results, "--out", beside(results, "comparison"))
+    answer(result, [_line(result), *([] if is_part else [after])], written=[f"{place.url}/{RESULT_FILE}"])
     for note in result.notes:
         click.echo(f"Note: {note}", err=True)
     click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)

@@ -10,7 +10,7 @@ import click
 from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.pretrain_mae import PretrainMaeConfig
 from storage.locations import locate
@@ -57,7 +57,7 @@ def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecu
     click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
-    click.echo(next_command("score", *shards, "--mae", config.out, "--out", "SCORES"))
+    click.echo(next_command("score", *shards, "--mae", config.out, "--out", beside(config.out, "scores")))
     return 0
 
 

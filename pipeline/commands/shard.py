@@ -12,8 +12,9 @@ import cloup
 from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
-from pipeline.hints import command_line, next_command
+from pipeline.hints import beside, command_line, next_command
 from pipeline.options import given, options_of
+from stages.settings.choices import DEFAULT_MAE
 from stages.settings.shard import ShardConfig
 from storage.text import counted, printable
 
@@ -80,9 +81,10 @@ def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
         summary = run_shard(config, report, verify=verify)
     for line in (*_lines(summary), *_orientation_lines(summary, config.orientation == "apply")):
         click.echo(line)
-    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", "MAE"))
-    score = command_line("score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES")
-    click.echo(f"Or, with a published MAE: {score}")
+    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", beside(config.out, "mae")))
+    scores = beside(config.out, "scores")
+    score = command_line("score", "--shards", config.out, "--mae", DEFAULT_MAE, "--out", scores)
+    click.echo(f"Or, with the included MAE: {score}")
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.train_gfnet import TrainGfnetConfig
 from storage.locations import locate
@@ -62,6 +62,6 @@ def run_train_gfnet_command(config: TrainGfnetConfig, execution: TrainingExecuti
     if summary.accuracy:
         glance, *looks = (f"{part:.1%}" for part in summary.accuracy)
         click.echo(f"Right at a glance {glance}, after each look {', '.join(looks)}.")
-    shards = repeated("--shards", config.shards)
-    click.echo(next_command("rank", "--method", "gfnet", "--model", config.out, *shards, "--out", "RANKS"))
+    shards, ranks = repeated("--shards", config.shards), beside(config.out, "gfnet-ranks")
+    click.echo(next_command("rank", "--method", "gfnet", "--model", config.out, *shards, "--out", ranks))
     return 0

@@ -10,7 +10,7 @@ import click
 from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import beside, command_line, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.train_ranker import TrainRankerConfig
 from storage.locations import locate
@@ -63,5 +63,10 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
     click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
-    click.echo(next_command("rank", *shards, "--ranker", config.out, "--out", "RANKS"))
+    evaluation = beside(config.out, "evaluation")
+    evaluated = [*shards, "--scores", config.scores, "--ranker", config.out, "--out", evaluation]
+    control = ["--control", config.control] if config.control != "none" else []
+    click.echo(next_command("evaluate-ranker", *evaluated, *control))
+    ranks = command_line("rank", *shards, "--ranker", config.out, "--out", beside(config.out, "ranks"))
+    click.echo(f"Or at once: {ranks}")
     return 0

@@ -10,6 +10,7 @@ import cloup
 
 from pipeline.answers import answer, json_option
 from pipeline.help import command
+from pipeline.next_steps import after_store
 from storage.text import counted, printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def verify(ctx: click.Context, store: str) -> None:
 
     opened, content = open_any(store)
     found = _verify(opened, content)
-    answer(found, _lines(found, content))
+    after = [] if not found.is_whole else after_store(opened)
+    answer(found, [*_lines(found, content), *after])
     if not found.is_whole:
         ctx.exit(1)
 
