@@ -35,8 +35,9 @@ ltrp-pipeline status work/scores --json | python -c 'import json, sys; print(jso
   `plan`, where `--plan` is given: what is left to do, what it takes, and where it would run.
 
 Each is an object with four fields: `document`, its name; `version`, {VERSION}; `result`, which is told below; and
-`written`, the URLs of the files that the command wrote. Within a version no field goes or comes to mean something else; new ones
-may come. Where a number cannot be told it is `null`. Keys of objects are strings, those that are numbers too: `"0.25"`.
+`written`, the URLs of the files that the command wrote. Within a version no field goes or comes to mean something else;
+new ones may come. Where a number cannot be told it is `null`. Keys of objects are strings, those that are numbers too:
+`"0.25"`.
 
 This page is written from the code: `python tests/helpers/json_page.py > docs/json.md`.
 """

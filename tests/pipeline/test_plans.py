@@ -89,15 +89,8 @@ def test_rank_and_score(scene_shards: Path, small_mae: Path, small_ranker: Path,
 
 
 def test_compare_methods_ranks_what_is_not_ranked(scene_shards: Path, small_ranker: Path, tmp_path: Path) -> None:
-    words = (
-        "compare-methods",
-        "--data",
-        f"a={scene_shards}",
-        "--out",
-        tmp_path / "methods",
-        "--executor",
-        "in-process",
-    )
+    out = ("--out", tmp_path / "methods", "--executor", "in-process")
+    words = ("compare-methods", "--data", f"a={scene_shards}", *out)
     methods = ("--method", f"ltrp={small_ranker}", "--method", "random")
     found = parts(*words, *methods, "--seeds", "0,1")
     assert [(each["name"], each["total"], each["done"]) for each in found] == [
