@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import cloup
@@ -73,5 +73,5 @@ def _with_json(command: Command, *, needs_plan: bool) -> Command:
             return command(*args, **values)
 
     text = f"{'With --plan: answer' if needs_plan else 'Answer'} with one JSON document on standard output."
-    with_json: Command = cloup.option("--json", "as_json", is_flag=True, help=text)(answering)  # type: ignore[arg-type]
-    return with_json
+    with_json: Any = cloup.option("--json", "as_json", is_flag=True, help=text)(answering)
+    return cast(Command, with_json)

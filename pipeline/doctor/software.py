@@ -90,7 +90,7 @@ def _check_operators() -> Check:
     """What fails first where the two do not fit, whatever their versions say."""
     try:
         import torch
-        from torchvision.ops import nms
+        from torchvision.ops import nms  # type: ignore[import-untyped]
 
         nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     except (ImportError, RuntimeError, AttributeError) as error:
@@ -101,7 +101,8 @@ def _check_operators() -> Check:
 
 def _extras(needed: list[Requirement]) -> Check:
     """They are for those who use them."""
-    there, absent = [], []
+    there: list[str] = []
+    absent: list[str] = []
     for extra in EXTRAS:
         own = [each for each in needed if _asks(each, extra) and not _asks(each, "")]
         whole = all((version := installed_version(each.name)) and each.specifier.contains(version) for each in own)

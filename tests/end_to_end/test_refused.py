@@ -17,7 +17,6 @@ REFUSED = [
     "shard --images nowhere --out new/shards",
     "shard --images empty --out new/shards",
     "shard --images shards --out shards",
-    "shard --scenes 3 --out mae",
     "pretrain-mae --shards nowhere --out new/mae",
     "pretrain-mae --shards shards --out new/mae --mask-ratio 0.9999",
     "pretrain-mae --shards shards --out new/mae --batch-size 3 --accumulate 2",
