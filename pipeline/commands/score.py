@@ -85,14 +85,17 @@ def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | Non
     from stages.compute.devices import resolve_device
     from stages.density.mae_checkpoints import load_mae
     from stages.density.precision import fastest_trusted
+    from stages.score import score_settings
     from storage.patch_store import PatchStore
     from storage.scores import CONTENT
 
     shards = expand_shards(config.shards)
-    mae = load_mae(config.mae).config
+    checkpoint = load_mae(config.mae)
+    mae = checkpoint.config
     device = resolve_device(execution.device)
     stored = stored_precision(config.out, CONTENT)
     precision = (stored or fastest_trusted(torch.device(device))) if config.precision == "auto" else config.precision
     done = PatchStore.open(config.out, CONTENT).books.done() if stored else set()
+    score_settings(config, checkpoint, precision)  # refuses masks that do not fit
     part = plan_scores(config, mae, precision, device, shards, done, rate)
     tell_plan(Plan("score", place_of_shards(execution), (part,)))

@@ -10,7 +10,6 @@ import cloup
 
 from pipeline.answers import answer, json_option
 from pipeline.help import command
-from pipeline.next_steps import after_store
 from storage.text import counted, printable
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ def verify(ctx: click.Context, store: str) -> None:
     Checks every checksum, shape and count, and every shard against its tar's index. What is damaged is noted in the
     store, so that running `score` or `rank` again repairs just that. Exit status 1: something is damaged or missing.
     """
+    from pipeline.next_steps import after_store
     from storage.contents import open_any
 
     opened, content = open_any(store)

@@ -43,8 +43,7 @@ def visible_per_mask(n_patches: int, mask_ratio: float) -> int:
 def mask_sizes(masking: Masking, n_masks: int, n_patches: int, mask_ratio: float) -> list[int]:
     """Number of visible patches of each of `n_masks` masks.
 
-    Raises ValueError when rounds are asked for with fewer masks than cover the image, or of a single one, which would
-    leave nothing to reconstruct.
+    Raises ValueError when rounds are asked for with fewer masks than cover the image.
     """
     if masking == "random":
         return [visible_per_mask(n_patches, mask_ratio)] * n_masks
@@ -53,11 +52,6 @@ def mask_sizes(masking: Masking, n_masks: int, n_patches: int, mask_ratio: float
         raise ValueError(
             f"masks: {n_masks} cannot show each of {n_patches} patches once at mask_ratio {mask_ratio}: "
             f"expected at least {hands} with masking '{masking}', or masking 'random'"
-        )
-    if hands == 1:
-        raise ValueError(
-            f"mask_ratio {mask_ratio}: one mask would show all of {n_patches} patches: expected more than a third "
-            f"with masking '{masking}', or masking 'random'"
         )
     smaller, larger_hands = divmod(n_patches, hands)
     return [smaller + (number % hands < larger_hands) for number in range(n_masks)]

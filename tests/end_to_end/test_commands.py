@@ -192,6 +192,7 @@ def test_planned_bytes_are_near_those_that_the_store_takes(scene_shards: Path, s
     score(scene_shards, small_mae, "scores", "--masks", "80")
     chunks = [path for path in Path("scores/shards").rglob("*") if path.is_file() and path.name != "zarr.json"]
     stored = sum(path.stat().st_size for path in chunks) / 15
+    assert planned is not None
     assert 0.7 < planned / stored < 1.3
 
 

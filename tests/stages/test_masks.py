@@ -113,14 +113,6 @@ def test_every_patch_is_shown_about_equally_often_over_many_images(masking):
     assert np.abs(counts - expected).max() < 5 * expected**0.5
 
 
-def test_rounds_of_one_mask_which_would_hide_nothing_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"mask_ratio 0.1: one mask would show all of 16 patches: expected more than a"
-    ):
-        mask_sizes("partition", 2, 16, 0.1)
-    assert max(mask_sizes("partition", 2, 16, 0.4)) < 16
-
-
 def test_the_masks_are_those_of_all_runs_before():
     """Stores that are half done depend on it."""
     partition = draw_masks(0, "a", 0, masking="partition", n_masks=5, n_patches=16, mask_ratio=0.75)
