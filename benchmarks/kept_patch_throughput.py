@@ -31,9 +31,10 @@ from ranker.network import SIZES, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import RankerCheckpoint
 from ranker.selection import kept_count
 from stages.compute.autocast import autocast
+from stages.compute.flops import count_flops
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.tasks.throughput import count_flops, measure, time_in_turns
+from stages.tasks.throughput import measure, time_in_turns
 
 VIT_SIZES = {name: SIZES[name] for name in ("tiny", "small", "base")}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -271,17 +271,17 @@ class Soak:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file by its path, those of killed writers aside while a run may be under way."""
+    """Every file by its path; what happened when, and what killed writers left, aside."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".tmp")
+        if path.is_file() and path.name != "events.jsonl" and not path.name.endswith(".tmp")
     }
 
 
 def read_events(store: Path) -> list[dict[str, Any]]:
     """Lines that a killed driver wrote in part are left out."""
-    path = store.with_name(f"{store.name}.events.jsonl")
+    path = store / "books" / "events.jsonl"
     events = []
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):

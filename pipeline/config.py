@@ -60,7 +60,7 @@ class ExecutionConfig(BaseModel):
         description="An actor that makes no progress for this long is stopped, and its shard is retried elsewhere.",
     )
     events: str | None = Field(
-        None, description="File that receives one JSON line per event; by default OUT.events.jsonl."
+        None, description="File that receives one JSON line per event; by default OUT/books/events.jsonl."
     )
 
 
@@ -82,8 +82,15 @@ class TrainingExecutionConfig(BaseModel):
         3, ge=0, description="How often lost workers are replaced; training resumes from a checkpoint."
     )
     events: str | None = Field(
-        None, description="File that receives one JSON line per event; by default OUT.events.jsonl."
+        None, description="File that receives one JSON line per event; by default OUT/events.jsonl."
     )
+
+    @property
+    def chosen_executor(self) -> Literal["ray", "in-process"]:
+        """What 'auto' comes to."""
+        if self.executor != "auto":
+            return self.executor
+        return "ray" if self.workers > 1 or self.ray_address else "in-process"
 
 
 SECTIONS = {

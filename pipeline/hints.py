@@ -29,6 +29,12 @@ def next_command(*words: str) -> str:
     return f"Next: {command_line(*words, *(['--config', config] if config else []))}"
 
 
+def beside(path: str, name: str) -> str:
+    """Where what comes next goes: `name` in the folder that holds `path`."""
+    folder, slash, _ = path.rstrip("/").rpartition("/")
+    return f"{folder}{slash}{name}"
+
+
 def repeated(flag: str, values: list[str]) -> list[str]:
     """The words that give several values to an option, such as --shards A --shards B."""
     return [word for value in values for word in (flag, value)]

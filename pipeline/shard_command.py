@@ -41,6 +41,15 @@ def stored_precision(path: str, content: str) -> Precision | None:
     return found
 
 
+def is_begun(path: str, content: str) -> bool:
+    """Whether there is such a store. Raises ValueError when something else is there."""
+    try:
+        PatchStore.open(path, content)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def tell_outcome(outcome: Outcome, out: str) -> int:
     """Prints what was done and what comes next; returns the exit status."""
     for line in outcome.lines():

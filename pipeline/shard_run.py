@@ -13,19 +13,21 @@ from pipeline.config import ExecutionConfig
 from pipeline.execution.events import Event, ShardDone, ShardFailed
 from pipeline.execution.executor import Executor, InProcessExecutor, describe
 from pipeline.execution.schedule import Schedule
-from pipeline.progress.display import Display, EventFile, duration
+from pipeline.progress.display import Display, duration
+from pipeline.progress.event_file import EVENTS_FILE, EventFile, events_in
 from pipeline.progress.shards import ShardProgressDisplay
 from ranker.hub import is_on_hub
 from ranker.zoo import is_shipped
 from stages.density.zoo import is_shipped_mae
 from stages.stage import ShardStage
-from storage.books import Failure
+from storage.books import BOOKS, Failure
 from storage.driver_lock import DriverLock
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.reasons import add_reasons, most_frequent
 from storage.shard_index import ShardEntry
 from storage.text import counted, printable
+from storage.training_folder import remove_empty_folders
 
 NOTE_SECONDS = 1.0
 """Between two notes of what is running for the lock, which passes them on every few seconds."""
@@ -109,6 +111,7 @@ def _run_shards(
     config: ExecutionConfig,
 ) -> Outcome:
     with ExitStack() as stack:
+        stack.callback(remove_empty_folders, store.place.child(BOOKS))
         lock = stack.enter_context(DriverLock(store.place))
         store.sweep()
         done = store.books.open_for(shards)
@@ -166,10 +169,11 @@ def _holds_results(store: PatchStore, shards: set[str]) -> bool:
 
 
 def _default_event_file(store: PatchStore) -> str:
-    """Beside a local store; in the working directory for one in an object store, which cannot be appended to."""
+    """In the books of a local store; in the working directory for one in an object store, which cannot be appended
+    to."""
     local = store.place.local_path()
     name = store.place.url.rstrip("/").rpartition("/")[2]
-    return f"{local}.events.jsonl" if local else f"{name}.events.jsonl"
+    return events_in(local, BOOKS) if local else f"{name}.{EVENTS_FILE}"
 
 
 def absolute(path: str) -> str:

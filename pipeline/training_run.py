@@ -18,7 +18,8 @@ import torch
 from pydantic import BaseModel
 
 from pipeline.config import TrainingExecutionConfig
-from pipeline.progress.display import Display, EventFile
+from pipeline.progress.display import Display
+from pipeline.progress.event_file import EventFile, events_in
 from pipeline.progress.training import TrainingProgress
 from pipeline.shard_run import absolute
 from stages.compute.devices import resolve_device
@@ -37,12 +38,12 @@ PATHS = ("scores", "ranks", "ranker", "init", "teacher")
 def run_and_show(
     title: str, stage: TrainingFunction, execution: TrainingExecutionConfig, out: Location, lock: DriverLock
 ) -> Summary:
-    """Runs it where `execution` says, with a display, an event file and TensorBoard's curves beside and in `out`.
+    """Runs it where `execution` says, with a display, and an event file and TensorBoard's curves in `out`.
 
     Returns what the stage told last. `lock`: of who may write there. Raises ConnectionError when it is lost.
     """
     local = out.local_path()
-    events = EventFile(execution.events or (f"{local}.events.jsonl" if local else None))
+    events = EventFile(execution.events or (events_in(local) if local else None))
     summaries: list[Summary] = []
     with Display(title, "steps") as display:
         progress = TrainingProgress(display, events, local / "tensorboard" if local else None)
@@ -61,10 +62,7 @@ def run_and_show(
 
 def run_training(stage: TrainingFunction, execution: TrainingExecutionConfig, out: Location, tell: Tell) -> None:
     """Runs a stage that trains where `execution` says."""
-    executor = execution.executor
-    if executor == "auto":
-        executor = "ray" if execution.workers > 1 or execution.ray_address else "in-process"
-    if executor == "ray":
+    if execution.chosen_executor == "ray":
         from pipeline.ray.training import train_on_ray  # here, since importing Ray takes seconds
 
         train_on_ray(stage, execution, out, tell)

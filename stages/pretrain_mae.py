@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.compute.flops import PASSES, count_flops
 from stages.compute.randomness import draws_for
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_batches import MaeBatch, MaeBatches, mae_objective
@@ -23,6 +24,7 @@ from stages.report import Summary, Tell
 from stages.samples.stream import measured
 from stages.settings.choices import Precision
 from stages.settings.pretrain_mae import PretrainMaeConfig
+from stages.training.outlook import Outlook
 from stages.training.processes import Processes
 from stages.training.recipe import chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
@@ -87,6 +89,12 @@ class PretrainMae(TrainingStage[MaeBatch]):
         visible_per_mask(self._architecture.n_patches, config.mask_ratio)  # refuses what does not fit
         self._shards = measured(expand_shards(config.shards))
         self.settings = pretraining_settings(config, self._shards, precision)
+
+    def outlook(self) -> Outlook:
+        size, n_patches = self._architecture.image_size, self._architecture.n_patches
+        visible = torch.arange(visible_per_mask(n_patches, self._config.mask_ratio))[None]
+        forward = count_flops(MaskedAutoencoder(self._architecture), torch.zeros(1, 3, size, size), visible)
+        return Outlook(self._recipe, PASSES * forward)
 
     def prepare(self) -> Ingredients[MaeBatch]:
         config = self._config

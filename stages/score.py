@@ -33,7 +33,11 @@ def score_settings(config: ScoreConfig, checkpoint: MaeCheckpoint, precision: Pr
     """
     n_patches = checkpoint.config.n_patches
     n_masks = config.masks_for(n_patches)
-    mask_sizes(config.masking, n_masks, n_patches, config.mask_ratio)
+    if max(mask_sizes(config.masking, n_masks, n_patches, config.mask_ratio)) == n_patches:
+        raise ValueError(
+            f"mask_ratio {config.mask_ratio}: one mask would show all of {n_patches} patches, and nothing is left to "
+            "reconstruct: expected more than a third, or masking 'random'"
+        )
     return {
         "method": METHOD_VERSION,
         "mae.weights": checkpoint.sha256,

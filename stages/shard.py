@@ -28,13 +28,14 @@ from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, w
 from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
 from stages.sharding.tars import make_tars
 from stages.sources.sample_fields import PackedSample, sample_fields
-from stages.sources.source import Item, SkippedObject
+from stages.sources.source import Item, SkippedObject, Source
 from stages.sources.table import find_images
 from stages.sources.wording import some_of
 from storage.driver_lock import DriverLock
 from storage.locations import Location, is_temporary, locate
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes
 from storage.text import counted, printable
+from storage.training_folder import remove_empty_folders
 
 LEFT_OUT = "left_out.json"
 SKIPPED_OBJECTS = "skipped_objects.json"
@@ -64,6 +65,40 @@ class ShardSummary:
     skipped_objects: tuple[SkippedObject, ...] = ()
 
 
+@dataclass(frozen=True)
+class ShardPlan:
+    """What there is to pack, and how much of it is packed."""
+
+    tars: int
+    tars_done: int
+    images_to_pack: int
+    notes: tuple[str, ...]
+
+
+def plan_shard(config: ShardConfig) -> ShardPlan:
+    """Writes nothing. Raises ValueError as `run_shard`, before any image is opened."""
+    out = locate(config.out)
+    source, shards, settings, defaults = _planned(config)
+    begun = refuse_other_plan(out, source, settings, defaults)
+    done = read_receipts(out, shards, verify=False, report=lambda name, whole: None) if begun else {}
+    to_pack = sum(len(shard.images) for shard in shards if shard.name not in done)
+    return ShardPlan(len(shards), len(done), to_pack, tuple(source.notes))
+
+
+def _planned(config: ShardConfig) -> tuple[Source, list[PlannedShard], dict[str, Any], dict[str, Any]]:
+    """The source, which of its images goes to which tar, and the settings that decide it, as they are and by
+    default."""
+    out = locate(config.out)
+    folder = out.local_path()
+    if config.images is not None and folder and os.path.realpath(folder) == os.path.realpath(config.images):
+        raise ValueError(f"out: {config.out} is the folder of images; give another one")
+    source = find_images(config.model_dump())
+    name = config.name or _name_of(out)
+    shards = plan_shards(source, name, shard_size=config.shard_size, shuffle=config.shuffle, seed=config.seed)
+    settings = {**config.model_dump(exclude=NOT_IN_PLAN), "name": name}
+    return source, shards, settings, {name: field.default for name, field in ShardConfig.model_fields.items()}
+
+
 def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> ShardSummary:
     """Make the tars that are missing, then the list of what was skipped and the index. To `verify` reads the tars that
     are there, and makes again what is not as it was written.
@@ -74,15 +109,8 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
     settings or from other images, or is another run's at this moment.
     """
     out = locate(config.out)
-    folder = out.local_path()
-    if config.images is not None and folder and os.path.realpath(folder) == os.path.realpath(config.images):
-        raise ValueError(f"out: {config.out} is the folder of images; give another one")
-    source = find_images(config.model_dump())
-    name = config.name or _name_of(out)
+    source, shards, settings, defaults = _planned(config)
     classes = source.facts.get("classes", [])
-    shards = plan_shards(source, name, shard_size=config.shard_size, shuffle=config.shuffle, seed=config.seed)
-    settings = {**config.model_dump(exclude=NOT_IN_PLAN), "name": name}
-    defaults = {name: field.default for name, field in ShardConfig.model_fields.items()}
 
     def pack(item: Item) -> PackedSample:
         return sample_fields(
@@ -97,6 +125,7 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         )
 
     with ExitStack() as stack:
+        stack.callback(remove_empty_folders, out.child("sharding/books"))
         lock = DriverLock(out.child("sharding"))
         begun = refuse_other_plan(out, source, settings, defaults)
         is_finished = begun and not verify and out.exists(INDEX_NAME)  # as far as can be told without a receipt
@@ -143,7 +172,7 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         for path in out.walk() if missing or not is_finished else []:
             if is_temporary(path.rpartition("/")[2]):  # of a run that was killed
                 out.delete(path)
-        _write_if_new(out, INDEX_NAME, index_bytes(name, info, entries))
+        _write_if_new(out, INDEX_NAME, index_bytes(settings["name"], info, entries))
     return ShardSummary(
         out.url,
         len(source.items),

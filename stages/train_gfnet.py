@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from ranker.digest import weights_digest
+from stages.compute.flops import PASSES, count_flops
 from stages.glancing.accuracy import judge_looks
 from stages.glancing.batches import GlanceBatch, GlanceBatches, find_classes, glance_objective
 from stages.glancing.files import MODEL_FILE, SavedGlance, load_glance, save_glance
@@ -32,10 +33,11 @@ from stages.tasks.class_lists import (
     merge_lists,
     read_class_lists,
 )
-from stages.tasks.classes_file import read_classes
+from stages.tasks.classes_file import classes_for_plan, read_classes
 from stages.tasks.survey import choose_classes, refuse_unknown
 from stages.tasks.task import Classes, TaskOptions
 from stages.tasks.truths import TruthReader
+from stages.training.outlook import Outlook
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
@@ -125,11 +127,14 @@ class TrainGfnet(TrainingStage[GlanceBatch]):
     what = "GFNet"
     settings_file = SETTINGS_FILE
     finished_file = MODEL_FILE
+    is_next: bool
+    """Whether what it begins from is there; False only where it is `planned`."""
 
-    def __init__(self, config: TrainGfnetConfig, step: Step, processes: Processes) -> None:
+    def __init__(self, config: TrainGfnetConfig, step: Step, processes: Processes, *, planned: bool = False) -> None:
+        """`planned`: it will not be trained; what is not there yet, classes or networks, is made up."""
         self._config, self._step, self._processes = config, step, processes
         self.place = folder_of(config, step)
-        self._classes = read_classes(locate(config.out), CLASSES_FILE)
+        self._classes = (classes_for_plan if planned else read_classes)(locate(config.out), CLASSES_FILE)
         self._shards = measured(expand_shards(config.shards))
         self._n_images = sum(shard.nsamples or 0 for shard in self._shards)
         self._recipe = Recipe.of_epochs(
@@ -140,7 +145,8 @@ class TrainGfnet(TrainingStage[GlanceBatch]):
             precision=chosen_precision(config.precision, processes.device),
         )
         torch.manual_seed(config.seed)
-        self._network, start = self._begun()
+        self.is_next = not planned or self._has_start()
+        self._network, start = self._begun() if self.is_next else (self._new(), None)
         self.settings = self._settings(start)
 
     def _begun(self) -> tuple[GlanceAndFocus, str | None]:
@@ -149,13 +155,23 @@ class TrainGfnet(TrainingStage[GlanceBatch]):
         if before >= 0:
             _, network = load_glance(folder_of(self._config, STEPS[before]))
             return network, weights_digest(network.state_dict())
-        network = GlanceAndFocus(self._config.architecture(), len(self._classes))
+        network = self._new()
         if not self._config.pretrained:
             return network, None
         network.glance, network.focus = (
             build_backbone(self._config.backbone, len(self._classes), pretrained=True) for _ in range(2)
         )
         return network, weights_digest(network.state_dict())
+
+    def _new(self) -> GlanceAndFocus:
+        return GlanceAndFocus(self._config.architecture(), len(self._classes))
+
+    def _has_start(self) -> bool:
+        """Whether what this step begins from is there: networks of the step before; for the first one, its classes."""
+        before = STEPS.index(self._step) - 1
+        if before >= 0:
+            return folder_of(self._config, STEPS[before]).exists(MODEL_FILE)
+        return locate(self._config.out).exists(CLASSES_FILE)
 
     def _settings(self, start: str | None) -> Settings:
         config = self._config
@@ -179,6 +195,13 @@ class TrainGfnet(TrainingStage[GlanceBatch]):
         task = TASKS["classify"]
         lists = merge_lists(read_class_lists(task, self._shards))
         return TruthReader(task, TaskOptions(image_size=self._config.image_size), lists.numbers)
+
+    def outlook(self) -> Outlook:
+        """The policy's step learns next to nothing backward: it counts as a forward pass."""
+        size = self._config.image_size
+        model = GlanceTraining(self._network, self._step).eval()
+        image, classes = torch.zeros(1, 3, size, size), torch.zeros(1, dtype=torch.int64)
+        return Outlook(self._recipe, (1 if self._step == "policy" else PASSES) * count_flops(model, image, classes))
 
     def prepare(self) -> Ingredients[GlanceBatch]:
         config = self._config

@@ -12,6 +12,7 @@ from ranker.encoder_weights import load_encoder
 from ranker.losses import focused
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.pretrained import CONFIG_FILE
+from stages.compute.flops import PASSES, flops_of
 from stages.density.masks import mask_sizes
 from stages.ranking.best_ranker import BEST_FILES, BestRanker, read_report
 from stages.ranking.evaluation_images import evaluation_batches
@@ -25,6 +26,7 @@ from stages.settings.choices import Precision
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.tables import LOSSES
 from stages.training.encoders import Encoder, read_encoder
+from stages.training.outlook import Outlook
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision, epoch_end
 from stages.training.run import Done, Ingredients, TrainingStage, train
@@ -79,17 +81,31 @@ class TrainRanker(TrainingStage[ListBatch]):
             config, self._architecture, self._encoder, self._learnt_from, self._shards, self._split, self._precision
         )
 
+    def outlook(self) -> Outlook:
+        chosen, size = self._config.recipe(), self._architecture.image_size
+        known = survey(self._store, self._shards, self._split)
+        visible = None
+        if not chosen.symmetric:
+            longest = longest_list(self._store.settings)
+            visible = torch.arange(longest).expand(1, min(chosen.lists, self._store.settings["masks"]), longest)
+        network, image = PatchRankingTransformer(self._architecture), torch.zeros(1, 3, size, size)
+        forward = flops_of(lambda: network(image, visible))
+        return Outlook(self._optimisation(known.training.n_samples), PASSES * forward)
+
+    def _optimisation(self, n_images: int) -> Recipe:
+        return Recipe.of_epochs(
+            self._config.recipe(),
+            n_images,
+            processes=self._processes.count,
+            accumulate=self._config.accumulate,
+            precision=self._precision,
+        )
+
     def prepare(self) -> Ingredients[ListBatch]:
         config, chosen, device = self._config, self._config.recipe(), self._processes.device
         known = survey(self._store, self._shards, self._split)
         n_images = known.training.n_samples
-        recipe = Recipe.of_epochs(
-            chosen,
-            n_images,
-            processes=self._processes.count,
-            accumulate=config.accumulate,
-            precision=self._precision,
-        )
+        recipe = self._optimisation(n_images)
         torch.manual_seed(config.seed)
         model = PatchRankingTransformer(self._architecture)
         if self._encoder:

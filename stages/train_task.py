@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ranker.selection import kept_count
+from stages.compute.flops import PASSES, count_flops
 from stages.images.augmentation import ImageAugmentation
 from stages.report import Message, Summary, Tell
 from stages.samples.controlled import control_settings, with_control
@@ -29,7 +30,7 @@ from stages.tasks.class_lists import (
     named_by_file,
     read_class_lists,
 )
-from stages.tasks.classes_file import read_classes
+from stages.tasks.classes_file import classes_for_plan, read_classes
 from stages.tasks.encoders.teacher import Teacher
 from stages.tasks.excluded_classes import excluded_lines, read_excluded
 from stages.tasks.fresh_batches import FreshBatches
@@ -44,6 +45,7 @@ from stages.tasks.settings import FRESH_VIEWS, stored_views, task_settings
 from stages.tasks.survey import read_class_names
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
+from stages.training.outlook import Outlook
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe, chosen_precision
 from stages.training.run import Done, Ingredients, TrainingStage, train
@@ -157,7 +159,8 @@ class TrainTask(TrainingStage[TaskBatch]):
     settings_file = SETTINGS_FILE
     finished_file = MODEL_FILE
 
-    def __init__(self, config: TrainTaskConfig, run: TaskRun, processes: Processes) -> None:
+    def __init__(self, config: TrainTaskConfig, run: TaskRun, processes: Processes, *, planned: bool = False) -> None:
+        """`planned`: it will not be trained; classes that `prepare_task` has not noted yet are made up."""
         self._config, self._run, self._processes = config, run, processes
         self.place = locate(config.out).child(run.name)
         self._source = source = open_source(config, processes.device)
@@ -167,7 +170,7 @@ class TrainTask(TrainingStage[TaskBatch]):
         self._shards = source.join(given)
         self._lists = merge_lists(read_class_lists(TASKS[config.task], given))
         self._n_images = sum(shard.nsamples or 0 for shard in self._shards)
-        self._classes = read_classes(locate(config.out), CLASSES_FILE)
+        self._classes = (classes_for_plan if planned else read_classes)(locate(config.out), CLASSES_FILE)
         self._options = config.options(self._grid.image_size)
         recipe = config.recipe()
         optimisation = Recipe.of_epochs(
@@ -211,6 +214,12 @@ class TrainTask(TrainingStage[TaskBatch]):
         own = {**_scored_by(source), "select": run.select, "keep_ratio": run.keep_ratio}
         self._select_version = SELECTORS[run.select].noted_version
         self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
+
+    def outlook(self) -> Outlook:
+        """Of the model alone, without a teacher, or a ranker of fresh views."""
+        size, n_patches = self._grid.image_size, self._grid.n_patches
+        kept = torch.arange(kept_count(n_patches, self._run.keep_ratio))[None]
+        return Outlook(self._recipe, PASSES * count_flops(self._model.eval(), torch.zeros(1, 3, size, size), kept))
 
     def prepare(self) -> Ingredients[TaskBatch]:
         config, recipe = self._config, self._config.recipe()

@@ -7,6 +7,7 @@
     failures/SHARD.json    why a shard failed; withdrawn when it is done
     damaged/SHARD.json     what `verify` found wrong; withdrawn when it is done again
     drivers/               who works on the store (storage.driver_lock)
+    events.jsonl           what happened when, of a store on a disk: the one file that differs from run to run
 
 Which shards are done is one listing of `records/` and one of `damaged/`, whatever their number; no file is read.
 """
@@ -28,6 +29,8 @@ from storage.shard_index import Count, ShardEntry
 from storage.shard_names import refuse_names_alike
 from storage.text import printable
 
+BOOKS = "books"
+"""The folder in a store."""
 READERS = 64
 AT_A_TIME = 16
 """Records that a reader is given: on a local disk it takes less time to read one than to hand it over."""

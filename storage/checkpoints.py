@@ -49,6 +49,11 @@ def load_checkpoint(place: Location) -> tuple[int, bytes] | None:
     return None
 
 
+def newest_step(place: Location) -> int:
+    """Of the newest checkpoint, by its name alone; 0 without one."""
+    return max(map(_step, _newest_first(place)), default=0)
+
+
 def delete_checkpoints(place: Location) -> None:
     """Deletes all of them, once the training is finished."""
     for name in _newest_first(place):

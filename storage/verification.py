@@ -34,6 +34,27 @@ class ShardFindings:
     findings: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What a look at a whole store came to."""
+
+    store: str
+    content: str
+    """"scores" or "ranks"."""
+    shards: int
+    """That it should hold."""
+    whole: int
+    damaged: tuple[ShardFindings, ...]
+    missing: tuple[str, ...]
+    """Shards without a record."""
+    lists_shards: bool
+    """Whether the store says which shards it should hold; without, those with a record are believed to be all."""
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.damaged and not self.missing
+
+
 def verify_shards(store: PatchStore, check_arrays: CheckArrays) -> Iterator[ShardFindings]:
     """Looks at every shard that has a record, in order of name.
 

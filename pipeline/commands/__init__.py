@@ -83,6 +83,7 @@ COMMANDS = {
     "demo": Row("Run everything on built-in scenes."),
     "status": Row("Say what is done, running, failed and missing in a store."),
     "verify": Row("Prove that a store is whole, or say what is damaged."),
+    "doctor": Row("Say whether this machine is fit for it, and what to do."),
 }
 """In the order of the flow."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.answers import answer, plan_and_json_options, tell_plan
 from pipeline.commands.compare import FIGURES_FILE
 from pipeline.commands.rank import rank_shards
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
@@ -30,8 +31,9 @@ TABLE_FILE, PLOT = "methods.md", "methods"
 )
 @config_option
 @options_of(CompareMethodsConfig, ExecutionConfig)
+@plan_and_json_options
 @click.pass_context
-def compare_methods(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def compare_methods(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Say how much of each category the patches of different methods cover.
 
     Ranks each data set by each method, as `rank` does, and measures what the best patches show of its masks or boxes:
@@ -41,6 +43,11 @@ def compare_methods(ctx: click.Context, config: str | None, **flags: Any) -> Non
     file = PipelineFile.read(config)
     settings = file.section("compare_methods", given(flags, CompareMethodsConfig))
     execution = file.section("execution", given(flags, ExecutionConfig))
+    if plan:
+        from pipeline.planning.ranks import plan_method_ranks
+
+        tell_plan(plan_method_ranks(settings, execution))
+        return
     ctx.exit(run_compare_methods_command(settings, execution))
 
 
@@ -84,10 +91,11 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
     place, (heading, *rest) = locate(config.out), method_table(compared)
     document = [heading, "", f"![coverage of each method]({PLOT}.png)", *rest]
     place.write(TABLE_FILE, ("\n".join(document) + "\n").encode())
-    write_plot(place, PLOT, draw_methods(compared), config.model_dump())
+    plots = write_plot(place, PLOT, draw_methods(compared), config.model_dump())
     place.write(FIGURES_FILE, (json.dumps(dataclasses.asdict(compared), indent=1) + "\n").encode())
-    click.echo("\n".join([heading, *rest, ""]))
-    click.echo(f"Written: {place.url}/{TABLE_FILE}, {PLOT}.png, .svg and .pdf, and {FIGURES_FILE}")
+    told = f"Written: {place.url}/{TABLE_FILE}, {PLOT}.png, .svg and .pdf, and {FIGURES_FILE}"
+    written = [f"{place.url}/{TABLE_FILE}", *plots, f"{place.url}/{FIGURES_FILE}"]
+    answer(compared, [heading, *rest, "", told], written=written)
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline.answers import json_option
 from pipeline.commands.compare import run_compare_command
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
@@ -21,6 +22,7 @@ from storage.locations import locate
 )
 @config_option
 @options_of(CoverageConfig)
+@json_option
 @click.pass_context
 def coverage(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Say how much of each category the kept patches cover.

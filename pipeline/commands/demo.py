@@ -80,7 +80,7 @@ Made in {out}/:
   ranker/                   a model that ranks patches without the MAE; ranker.png shows scenes that it has not seen
   unseen/                   other scenes, and the ranker's score of each of their patches
   coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
-  *.events.jsonl            what happened when; ranker/tensorboard/ has the training's curves
+  events.jsonl              in each of these folders: what happened when; ranker/tensorboard/ has the training's curves
 To prove that nothing is missing: {command_line("verify", f"{out}/scores")}
 All of it on one page: {command_line("report", out, "--out", f"{out}/report.html")}
 What it sees in your images: {show}

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
+from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.locations import locate
@@ -27,6 +29,7 @@ PLOT = "agreement"
 )
 @config_option
 @options_of(EvaluateRankerConfig)
+@json_option
 @click.pass_context
 def evaluate_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Say how good a ranker is, and how good it could be.
@@ -52,14 +55,16 @@ def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     place.write(
         FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
     )
-    write_plot(place, PLOT, draw_agreement(found), config.model_dump())
-    for line in _lines(found):  # once all is kept: the reader may be gone
-        click.echo(line)
-    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT}.png, .svg and .pdf")
+    plots = write_plot(place, PLOT, draw_agreement(found), config.model_dump())
+    ranks = beside(config.ranker, "ranks")
+    after = next_command("rank", *repeated("--shards", config.shards), "--ranker", config.ranker, "--out", ranks)
+    told = f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT}.png, .svg and .pdf"
+    lines = [*_findings(found), told, after]
+    answer(found, lines, written=[f"{place.url}/{FIGURES_FILE}", *plots])  # once all is kept: the reader may be gone
     return 0
 
 
-def _lines(found: Evaluation) -> Iterator[str]:
+def _findings(found: Evaluation) -> Iterator[str]:
     from stages.ranking.table import quality_table
 
     yield f"On {found.images} images with {found.masks} masks each; 95% confidence intervals over images:\n"

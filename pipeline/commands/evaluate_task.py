@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
+from pipeline.hints import beside, next_command
 from pipeline.options import given, options_of
 from stages.comparison.result import RESULT_FILE, TaskResult
 from stages.settings.evaluate_task import EvaluateTaskConfig
@@ -20,6 +22,7 @@ from storage.locations import locate
 )
 @config_option
 @options_of(EvaluateTaskConfig)
+@json_option
 @click.pass_context
 def evaluate_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
     """Say how good a downstream model is on kept patches, and what it costs.
@@ -40,8 +43,9 @@ def ranked_by(flags: dict[str, Any]) -> dict[str, Any]:
     return flags
 
 
-def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
-    """Evaluates, whether or not it was done before; returns the exit status."""
+def run_evaluate_task_command(config: EvaluateTaskConfig, *, is_part: bool = False) -> int:
+    """Evaluates, whether or not it was done before; returns the exit status. Without a word of what comes next where it
+    `is_part` of another command."""
     from pipeline.progress.display import Display
     from stages.evaluate_task import evaluate_task as evaluate
 
@@ -53,7 +57,9 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
         )
     place = locate(config.out)
     place.write(RESULT_FILE, result.encode())
-    click.echo(_line(result))
+    results = config.out if config.out != config.model else beside(config.out, "").rstrip("/") or "."
+    after = next_command("compare", results, "--out", beside(results, "comparison"))
+    answer(result, [_line(result), *([] if is_part else [after])], written=[f"{place.url}/{RESULT_FILE}"])
     for note in result.notes:
         click.echo(f"Note: {note}", err=True)
     click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.pretrain_mae import PretrainMaeConfig
 from storage.locations import locate
@@ -22,8 +23,9 @@ from storage.training_folder import sole_trainer
 )
 @config_option
 @options_of(PretrainMaeConfig, TrainingExecutionConfig)
+@plan_options
 @click.pass_context
-def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def pretrain_mae(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train a masked autoencoder on shards.
 
     For images that no published MAE fits, or where none can be downloaded. Running again resumes from the last
@@ -32,6 +34,11 @@ def pretrain_mae(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("pretrain_mae", given(flags, PretrainMaeConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_mae
+
+        tell_plan(plan_mae(settings, _on_its_device(settings, execution)))
+        return
     ctx.exit(run_pretrain_mae_command(settings, execution))
 
 
@@ -40,8 +47,7 @@ def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecu
     from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
     from stages.pretrain_mae import PICTURE_FILE, PretrainMaeSummary, run_pretrain_mae
 
-    if config.device != "auto":  # this stage has a setting of its own for it
-        execution = execution.model_copy(update={"device": config.device})
+    execution = _on_its_device(config, execution)
     out = locate(config.out)
     train = partial(run_pretrain_mae, from_anywhere(config))
     with sole_trainer(out) as lock:
@@ -51,5 +57,10 @@ def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecu
     click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
-    click.echo(next_command("score", *shards, "--mae", config.out, "--out", "SCORES"))
+    click.echo(next_command("score", *shards, "--mae", config.out, "--out", beside(config.out, "scores")))
     return 0
+
+
+def _on_its_device(config: PretrainMaeConfig, execution: TrainingExecutionConfig) -> TrainingExecutionConfig:
+    """This stage has a setting of its own for it."""
+    return execution if config.device == "auto" else execution.model_copy(update={"device": config.device})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
@@ -28,8 +29,9 @@ DEFAULT = RankConfig.model_fields["method"].default
 )
 @config_option
 @options_of(RankConfig, ExecutionConfig)
+@plan_options
 @click.pass_context
-def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def rank(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Rank every patch of every image, with a trained ranker or by another method.
 
     Gives each patch a score, higher for what to keep first. Results go to a Zarr store as those of `score` do, shard by
@@ -38,6 +40,11 @@ def rank(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("rank", with_own_method(file.sections.get("rank", {}), given(flags, RankConfig)))
     execution = file.section("execution", given(flags, ExecutionConfig))
+    if plan:
+        from pipeline.planning.ranks import plan_ranks
+
+        tell_plan(plan_ranks(settings, execution))
+        return
     ctx.exit(run_rank_command(settings, execution))
 
 
@@ -60,7 +67,7 @@ def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
 
 def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callable[[], Executor]) -> Outcome:
     """Ranks what is not ranked yet, on an executor that starts when it is needed."""
-    from pipeline.shard_command import stored_precision
+    from pipeline.shard_command import is_begun, stored_precision
     from pipeline.shard_run import absolute, run_shards
     from stages.methods.load_method import load_method
     from stages.rank import RankStage, rank_settings
@@ -72,7 +79,9 @@ def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callab
     shards = expand_shards(config.shards)
     method = load_method(config.method, config)
     method.check_shards(shards)
-    precision = config.precision
+    precision, begun = config.precision, is_begun(config.out, CONTENT)
+    if not begun:
+        executor()  # before there is a store: nothing is left of a run that cannot begin
     if precision == "auto":
         stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
         precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 import cloup
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
@@ -21,10 +22,10 @@ from storage.text import counted
 )
 @config_option
 @options_of(ScoreConfig, ExecutionConfig)
-@cloup.option("--plan", is_flag=True, help="Say what is left to do and what it costs, and stop there.")
 @cloup.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="Samples a second to plan with.  [default: measured]"
 )
+@plan_options
 @click.pass_context
 def score(ctx: click.Context, config: str | None, plan: bool, rate: float | None, **flags: Any) -> None:
     """Score every patch of every image with a frozen MAE (stage one).
@@ -35,7 +36,10 @@ def score(ctx: click.Context, config: str | None, plan: bool, rate: float | None
     file = PipelineFile.read(config)
     settings = file.section("score", given(flags, ScoreConfig))
     execution = file.section("execution", given(flags, ExecutionConfig))
-    ctx.exit(show_plan(settings, execution, rate) if plan else run_score_command(settings, execution))
+    if plan:
+        show_plan(settings, execution, rate)
+        return
+    ctx.exit(run_score_command(settings, execution))
 
 
 def run_score_command(config: ScoreConfig, execution: ExecutionConfig) -> int:
@@ -54,9 +58,10 @@ def run_score_command(config: ScoreConfig, execution: ExecutionConfig) -> int:
     shards = expand_shards(config.shards)
     checkpoint = load_mae(config.mae)
     with executor_when_needed(execution) as executor:
-        precision = config.precision
+        precision, stored = config.precision, stored_precision(config.out, CONTENT)
+        if stored is None:
+            executor()  # before there is a store: nothing is left of a run that cannot begin
         if precision == "auto":
-            stored = stored_precision(config.out, CONTENT)
             precision = stored or fastest_trusted(torch.device(executor().device()))
         store = PatchStore.create_or_open(config.out, CONTENT, score_settings(config, checkpoint, precision))
         click.echo(
@@ -69,24 +74,28 @@ def run_score_command(config: ScoreConfig, execution: ExecutionConfig) -> int:
     return tell_outcome(outcome, config.out)
 
 
-def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | None) -> int:
-    """Prints the plan; returns the exit status."""
+def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | None) -> None:
+    """Prints the plan."""
     import torch
 
-    from pipeline.plan import plan_scores
+    from pipeline.planning.place_of_work import place_of_shards
+    from pipeline.planning.plan import Plan
+    from pipeline.planning.scores import plan_scores
     from pipeline.shard_command import stored_precision
     from stages.compute.devices import resolve_device
     from stages.density.mae_checkpoints import load_mae
     from stages.density.precision import fastest_trusted
+    from stages.score import score_settings
     from storage.patch_store import PatchStore
     from storage.scores import CONTENT
 
     shards = expand_shards(config.shards)
-    mae = load_mae(config.mae).config
+    checkpoint = load_mae(config.mae)
+    mae = checkpoint.config
     device = resolve_device(execution.device)
     stored = stored_precision(config.out, CONTENT)
     precision = (stored or fastest_trusted(torch.device(device))) if config.precision == "auto" else config.precision
     done = PatchStore.open(config.out, CONTENT).books.done() if stored else set()
-    for line in plan_scores(config, mae, precision, device, shards, done, rate).lines():
-        click.echo(line)
-    return 0
+    score_settings(config, checkpoint, precision)  # refuses masks that do not fit
+    part = plan_scores(config, mae, precision, device, shards, done, rate)
+    tell_plan(Plan("score", place_of_shards(execution), (part,)))

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
-from pipeline.hints import command_line, next_command
+from pipeline.hints import beside, command_line, next_command
 from pipeline.options import given, options_of
+from stages.settings.choices import DEFAULT_MAE
 from stages.settings.shard import ShardConfig
 from storage.text import counted, printable
 
@@ -29,8 +31,9 @@ MOST_REASONS = 5
 @config_option
 @options_of(ShardConfig)
 @cloup.option("--verify", is_flag=True, help="Read the existing tars, and make damaged ones again.")
+@plan_options
 @click.pass_context
-def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) -> None:
+def shard(ctx: click.Context, config: str | None, verify: bool, plan: bool, **flags: Any) -> None:
     """Pack images into webdataset tars with an index.
 
     Takes a folder of images (class folders give labels, or a CSV file), COCO annotations, Pascal VOC, pairs of images
@@ -43,7 +46,13 @@ def shard(ctx: click.Context, config: str | None, verify: bool, **flags: Any) ->
     if asked.keys() & {"images", "scenes", "voc"}:  # a source in the file is not meant beside one of the command line
         of_sources = [name for name in ShardConfig.model_fields if name.partition("_")[0] in SOURCES]
         asked = {**dict.fromkeys(of_sources), **asked}
-    ctx.exit(run_shard_command(PipelineFile.read(config).section("shard", asked), verify=verify))
+    settings = PipelineFile.read(config).section("shard", asked)
+    if plan:
+        from pipeline.planning.tars import plan_tars
+
+        tell_plan(plan_tars(settings))
+        return
+    ctx.exit(run_shard_command(settings, verify=verify))
 
 
 def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
@@ -72,9 +81,10 @@ def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
         summary = run_shard(config, report, verify=verify)
     for line in (*_lines(summary), *_orientation_lines(summary, config.orientation == "apply")):
         click.echo(line)
-    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", "MAE"))
-    score = command_line("score", "--shards", config.out, "--mae", "MAE", "--out", "SCORES")
-    click.echo(f"Or, with a published MAE: {score}")
+    click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", beside(config.out, "mae")))
+    scores = beside(config.out, "scores")
+    score = command_line("score", "--shards", config.out, "--mae", DEFAULT_MAE, "--out", scores)
+    click.echo(f"Or, with the included MAE: {score}")
     return 0
 
 

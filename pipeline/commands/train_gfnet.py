@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.train_gfnet import TrainGfnetConfig
 from storage.locations import locate
@@ -23,8 +24,9 @@ from storage.training_folder import sole_trainer
 )
 @config_option
 @options_of(TrainGfnetConfig, TrainingExecutionConfig)
+@plan_options
 @click.pass_context
-def train_gfnet(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def train_gfnet(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train Glance and Focus, which says where to look.
 
     Three steps, one after the other: networks, a policy by reinforcement, and the networks on what it chooses. What
@@ -33,6 +35,11 @@ def train_gfnet(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("train_gfnet", given(flags, TrainGfnetConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_gfnet
+
+        tell_plan(plan_gfnet(settings, execution))
+        return
     ctx.exit(run_train_gfnet_command(settings, execution))
 
 
@@ -55,6 +62,6 @@ def run_train_gfnet_command(config: TrainGfnetConfig, execution: TrainingExecuti
     if summary.accuracy:
         glance, *looks = (f"{part:.1%}" for part in summary.accuracy)
         click.echo(f"Right at a glance {glance}, after each look {', '.join(looks)}.")
-    shards = repeated("--shards", config.shards)
-    click.echo(next_command("rank", "--method", "gfnet", "--model", config.out, *shards, "--out", "RANKS"))
+    shards, ranks = repeated("--shards", config.shards), beside(config.out, "gfnet-ranks")
+    click.echo(next_command("rank", "--method", "gfnet", "--model", config.out, *shards, "--out", ranks))
     return 0

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import beside, command_line, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.train_ranker import TrainRankerConfig
 from storage.locations import locate
@@ -22,8 +23,9 @@ from storage.training_folder import sole_trainer
 )
 @config_option
 @options_of(TrainRankerConfig, TrainingExecutionConfig)
+@plan_options
 @click.pass_context
-def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def train_ranker(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train a model that ranks patches from cached scores (stage two).
 
     Needs the shards and the store of their scores, and no MAE. After each epoch the ranker is held against images that
@@ -33,6 +35,11 @@ def train_ranker(ctx: click.Context, config: str | None, **flags: Any) -> None:
     file = PipelineFile.read(config)
     settings = file.section("train_ranker", given(flags, TrainRankerConfig))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_ranker
+
+        tell_plan(plan_ranker(settings, execution))
+        return
     ctx.exit(run_train_ranker_command(settings, execution))
 
 
@@ -56,5 +63,10 @@ def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecu
     click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
-    click.echo(next_command("rank", *shards, "--ranker", config.out, "--out", "RANKS"))
+    evaluation = beside(config.out, "evaluation")
+    evaluated = [*shards, "--scores", config.scores, "--ranker", config.out, "--out", evaluation]
+    control = ["--control", config.control] if config.control != "none" else []
+    click.echo(next_command("evaluate-ranker", *evaluated, *control))
+    ranks = command_line("rank", *shards, "--ranker", config.out, "--out", beside(config.out, "ranks"))
+    click.echo(f"Or at once: {ranks}")
     return 0

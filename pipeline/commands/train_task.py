@@ -8,11 +8,12 @@ from typing import Any
 import click
 import cloup
 
+from pipeline.answers import plan_options, tell_plan
 from pipeline.commands.compare import run_compare_command
 from pipeline.commands.evaluate_task import ranked_by, run_evaluate_task_command
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command
+from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
 from stages.comparison.result import RESULT_FILE
 from stages.settings.evaluate_task import EvaluateTaskConfig
@@ -33,8 +34,9 @@ EVALUATION_FILE = "evaluation.json"
 @cloup.argument("task", type=click.Choice(list(TASKS)), required=False)
 @config_option
 @options_of(TrainTaskConfig, TrainingExecutionConfig, without=("task",))
+@plan_options
 @click.pass_context
-def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
+def train_task(ctx: click.Context, config: str | None, plan: bool, **flags: Any) -> None:
     """Train downstream models on kept patches, at several keep ratios.
 
     Trains a model for each --select, --keep-ratio and --seeds with one and the same recipe, judges each on
@@ -45,6 +47,11 @@ def train_task(ctx: click.Context, config: str | None, **flags: Any) -> None:
         raise click.UsageError(f"TASK is missing: expected one of {', '.join(TASKS)}", ctx)
     settings = file.section("train_task", ranked_by(given(flags, TrainTaskConfig)))
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
+    if plan:
+        from pipeline.planning.trainings import plan_task
+
+        tell_plan(plan_task(settings, execution))
+        return
     ctx.exit(run_train_task_command(settings, execution))
 
 
@@ -64,9 +71,12 @@ def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecution
                 _evaluate(_evaluation(config, run, execution))
         if config.eval_shards:
             return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
-    model = f"{config.out}/{runs[0].name}"
-    by = ("--ranks", "RANKS") if config.ranker is None else ("--ranker", config.ranker)
-    click.echo(next_command("evaluate-task", "--model", model, "--shards", "SHARDS", *by, "--out", "OUT"))
+    click.echo("Not judged yet. What follows judges on the images of the training: name others if you have some.")
+    shards = repeated("--shards", config.shards)
+    by = ["--ranks", config.ranks] if config.ranks is not None else ["--ranker", str(config.ranker)]
+    for run in runs:
+        model = f"{config.out.rstrip('/')}/{run.name}"
+        click.echo(next_command("evaluate-task", "--model", model, *shards, *by, "--out", model))
     return 0
 
 
@@ -77,7 +87,7 @@ def _evaluate(config: EvaluateTaskConfig) -> None:
     settings = config.model_dump_json(exclude=free, indent=1).encode()
     if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
         return
-    run_evaluate_task_command(config)
+    run_evaluate_task_command(config, is_part=True)
     place.write(EVALUATION_FILE, settings)
 
 

@@ -1,21 +1,18 @@
-"""How far it is: a bar on a terminal, plain lines with the same facts elsewhere, and JSON lines in a file."""
+"""How far it is: a bar on a terminal, plain lines with the same facts elsewhere."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pipeline.streams import reader_is_gone
-from storage.file_errors import naming
 from storage.text import printable
 
 LINE_SECONDS = 10.0
@@ -23,23 +20,6 @@ MOST_OF_A_LINE = 2000
 RATE_WINDOW_SECONDS = 120.0
 POINT_SECONDS = 2.0
 """Points of a pace that are closer are not worth their memory: at hundreds of shards a second they are many."""
-
-
-class EventFile:
-    """One JSON object in each line: `time`, `event` and its fields. Appended to, so that resumed runs follow."""
-
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-        self._has_folder = False
-
-    def write(self, event: str, **fields: Any) -> None:
-        if self._path is None:
-            return
-        if not self._has_folder:  # once: a folder that is deleted later is not to come back half empty
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-            self._has_folder = True
-        with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
 
 
 class Pace:

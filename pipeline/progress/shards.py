@@ -18,7 +18,8 @@ from pipeline.execution.events import (
     WorkerLost,
     WorkerReady,
 )
-from pipeline.progress.display import Display, EventFile
+from pipeline.progress.display import Display
+from pipeline.progress.event_file import EventFile
 from pipeline.progress.workers import WorkerPaces
 from storage.shard_index import ShardEntry
 

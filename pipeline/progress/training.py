@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from pipeline.progress.display import Display, EventFile
+from pipeline.progress.display import Display
+from pipeline.progress.event_file import EventFile
 from stages.report import Curves, Report
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import shutil
 import signal
 import tempfile
@@ -16,12 +15,11 @@ from pathlib import Path
 import ray
 
 from pipeline.execution.executor import describe
+from pipeline.ray.address import ADDRESS_VARIABLE, resolve_address
 from pipeline.ray.cluster import can_connect
 
 OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size goes through it
 CONNECTION_SECONDS = 10.0
-RAY_PORT = 6379
-ADDRESS_VARIABLE = "RAY_ADDRESS"
 TOKEN_ADVICE = "a cluster that wants a token needs RAY_AUTH_MODE=token here; one of another Ray version does not answer"
 
 
@@ -33,7 +31,7 @@ def ray_session(address: str | None) -> Iterator[str]:
 
     Raises ConnectionError when there is no Ray to be had.
     """
-    address = _resolve(address, os.environ.get(ADDRESS_VARIABLE, ""))
+    address = resolve_address(address, os.environ.get(ADDRESS_VARIABLE, ""))
     with ExitStack() as held:
         try:
             # Ray puts the driver's working directory first on every worker's `sys.path`: a user's own `storage/` or
@@ -69,30 +67,19 @@ def ray_session(address: str | None) -> Iterator[str]:
 
 def is_own_instance(address: str | None) -> bool:
     """Whether `ray_session` would bring up an instance of our own, which has what this machine has and never more."""
-    return _resolve(address, os.environ.get(ADDRESS_VARIABLE, "")) == "local"
-
-
-def _resolve(address: str | None, from_environment: str) -> str:
-    """ "local", "auto", "HOST:PORT" or "ray://HOST:PORT"."""
-    if from_environment.startswith(("http://", "https://")):
-        from_environment = ""  # where jobs are submitted, which is no place to connect a driver to
-    if address is None or address == "auto":
-        address = from_environment or address or "local"
-    if address in ("local", "auto") or "://" in address or re.search(r":\d+$", address):
-        return address
-    return f"{address}:{RAY_PORT}"
+    return resolve_address(address, os.environ.get(ADDRESS_VARIABLE, "")) == "local"
 
 
 def _refuse_unreachable(address: str) -> None:
     """Raises ConnectionError at once where Ray would try for minutes, and then end the process."""
-    known = _clusters_here() if address == "auto" else {address}
+    known = clusters_here() if address == "auto" else {address}
     errors = {each: can_connect(each, CONNECTION_SECONDS) for each in sorted(known)}
     if errors and None not in errors.values():
         refusals = "; ".join(f"{each}: {error}" for each, error in errors.items())
         raise ConnectionError(f"nobody answers ({refusals})")
 
 
-def _clusters_here() -> set[str]:
+def clusters_here() -> set[str]:
     """Where "auto" would look: Ray keeps the address of this machine's latest cluster after its end, too."""
     try:
         from ray._private.services import canonicalize_bootstrap_address, find_gcs_addresses

@@ -16,10 +16,11 @@ Ending = Literal["png", "svg", "pdf"]
 ENDINGS: tuple[Ending, ...] = ("png", "svg", "pdf")
 
 
-def write_plot(place: Location, name: str, figure: Figure, settings: Mapping[str, Any]) -> None:
-    """NAME.png, NAME.svg and NAME.pdf in `place`."""
+def write_plot(place: Location, name: str, figure: Figure, settings: Mapping[str, Any]) -> list[str]:
+    """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are."""
     for ending in ENDINGS:
         place.write(f"{name}.{ending}", encoded_plot(figure, ending, settings))
+    return [f"{place.url}/{name}.{ending}" for ending in ENDINGS]
 
 
 def encoded_plot(figure: Figure, ending: Ending, settings: Mapping[str, Any]) -> bytes:

@@ -32,3 +32,5 @@ CONTROL = (
 )
 DEFAULT_RANKER = "ltrp-small-112"
 """Of the package: `ranker.zoo` has it, and needs torch."""
+DEFAULT_MAE = "ltrp-mae-112"
+"""Of the package: `stages.density.zoo` has it."""

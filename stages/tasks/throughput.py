@@ -14,10 +14,9 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from stages.compute.autocast import autocast
+from stages.compute.flops import count_flops
 from stages.settings.choices import Precision
 from stages.tasks.task import Targets, TaskModel
 
@@ -76,14 +75,6 @@ def measure(
     return ModelSpeed(
         flops[0], flops[-1], *(len(images) / each for pair in (taken, trained) for each in (pair[0], pair[-1]))
     )
-
-
-def count_flops(model: nn.Module, *inputs: Tensor) -> float:
-    """Operations of the matrix products of one call, without gradients."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter, sdpa_kernel(SDPBackend.MATH):  # it does not know every fused attention
-        model(*inputs)
-    return float(counter.get_total_flops())
 
 
 def image_cost(

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from stages.report import Message, Report, Summary, Tell
 from stages.training.loop import Training
+from stages.training.outlook import Outlook
 from stages.training.processes import Processes
 from stages.training.recipe import Recipe
-from storage.checkpoints import delete_checkpoints, load_checkpoint, save_checkpoint
+from storage.checkpoints import delete_checkpoints, load_checkpoint, newest_step, save_checkpoint
 from storage.locations import Location
 from storage.patch_store import Settings
 from storage.training_folder import CHECKPOINTS_FOLDER, FOLDERS, begin_or_compare, compare, remove_empty_folders
@@ -83,6 +84,10 @@ class TrainingStage(ABC, Generic[Batch]):
     """Is written last: where it stands, the training is finished."""
     scratch: tuple[str, ...] = ()
     """Files in the folder that are needed until then."""
+
+    @abstractmethod
+    def outlook(self) -> Outlook:
+        """Writes nothing. Raises ValueError as `prepare`."""
 
     @abstractmethod
     def prepare(self) -> Ingredients[Batch]:
@@ -159,6 +164,15 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
         summary = stage.finish(Done(started_at, recipe.steps, seconds, left_out))
         _clean_up(stage)
         tell(summary)
+
+
+def steps_done(stage: TrainingStage[Any], steps: int) -> int:
+    """How many of its `steps` need not be done again. Writes nothing; raises ValueError when the folder was begun with
+    other settings."""
+    compare(stage.place, stage.settings_file, stage.finished_file, stage.settings)
+    if stage.place.exists(stage.finished_file):
+        return steps
+    return newest_step(stage.place.child(CHECKPOINTS_FOLDER))
 
 
 def _clean_up(stage: TrainingStage[Any]) -> None:

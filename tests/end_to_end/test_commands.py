@@ -16,7 +16,7 @@ from scoring import files_of, score_config
 from small_models import SMALL
 
 from pipeline.cli import main
-from pipeline.plan import plan_scores
+from pipeline.planning.scores import plan_scores
 from stages.density.mae import MaskedAutoencoder
 from storage.driver_lock import DriverLock
 from storage.locations import locate
@@ -58,7 +58,7 @@ def test_off_a_terminal_progress_is_plain_lines_and_every_event_is_a_json_line(
     result = score(scene_shards, small_mae)
     assert "score: 15/15 samples, 4/4 shards" in result.output
     assert "\x1b[" not in result.output
-    events = [json.loads(line) for line in Path("scores.events.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in Path("scores/books/events.jsonl").read_text().splitlines()]
     kinds = [event["event"] for event in events]
     assert kinds[0] == "run_started"
     assert kinds[-1] == "run_ended"
@@ -192,6 +192,7 @@ def test_planned_bytes_are_near_those_that_the_store_takes(scene_shards: Path, s
     score(scene_shards, small_mae, "scores", "--masks", "80")
     chunks = [path for path in Path("scores/shards").rglob("*") if path.is_file() and path.name != "zarr.json"]
     stored = sum(path.stat().st_size for path in chunks) / 15
+    assert planned is not None
     assert 0.7 < planned / stored < 1.3
 
 

@@ -142,7 +142,7 @@ def test_what_is_added_is_in_help_and_does_its_work(
     ranks = PatchStore.open(str(tmp_path / "ranks"), ranked.CONTENT)
     assert ranks.settings["method.name"] == selector
     assert ranks.read_shard(shard.name)["score"][0, 0].tolist() == list(range(16))
-    told = [json.loads(line) for line in (tmp_path / "ranker.events.jsonl").read_text().splitlines()]
+    told = [json.loads(line) for line in (tmp_path / "ranker/events.jsonl").read_text().splitlines()]
     assert {event["loss"] for event in told if "loss" in event} == {42.0}
 
 

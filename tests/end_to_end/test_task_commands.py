@@ -207,9 +207,9 @@ def test_settings_come_from_the_file_and_the_argument_wins(small_mae: Path) -> N
     }
 
 
-def test_each_step_is_a_json_line_beside_the_model(ranked: Path, small_mae: Path) -> None:
+def test_each_step_is_a_json_line_in_the_folder_of_the_model(ranked: Path, small_mae: Path) -> None:
     train(small_mae, "--keep-ratio", 0.25)
-    lines = (ranked / "out/topk-0.25-seed0.events.jsonl").read_text().splitlines()
+    lines = (ranked / "out/topk-0.25-seed0/events.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
     assert [(event["event"], event["step"], event["steps"]) for event in events] == [("step", 3, 3)]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import InProcessExecutor
+from pipeline.progress.event_file import EVENTS_FILE
 from pipeline.shard_run import Outcome, run_shards
 from stages.density.mae_checkpoints import load_mae
 from stages.score import ScoreStage, score_settings
@@ -34,5 +35,7 @@ def score_in_process(config: ScoreConfig, **execution: Any) -> tuple[PatchStore,
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` with its bytes: equal for stores that are the same bit for bit."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Every file below `folder` but what tells of runs, with its bytes: equal for stores that are the same bit for
+    bit."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != EVENTS_FILE]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -48,4 +48,4 @@ def test_what_shard_says_to_do_next_is_a_command(tmp_path: Path, monkeypatch: py
     result = CliRunner().invoke(main, ["shard", "--out", "my shards", "--config", "my file.yaml"])
     (line,) = [line for line in result.output.splitlines() if line.startswith("Next: ")]
     words = shlex.split(line.removeprefix("Next: ltrp-pipeline "))
-    assert words == ["pretrain-mae", "--shards", "my shards", "--out", "MAE", "--config", "my file.yaml"]
+    assert words == ["pretrain-mae", "--shards", "my shards", "--out", "mae", "--config", "my file.yaml"]

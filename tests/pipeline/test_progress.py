@@ -20,7 +20,8 @@ from pipeline.execution.events import (
     WorkerLost,
     WorkerReady,
 )
-from pipeline.progress.display import LINE_SECONDS, Display, EventFile, Pace, duration
+from pipeline.progress.display import LINE_SECONDS, Display, Pace, duration
+from pipeline.progress.event_file import EventFile
 from pipeline.progress.shards import ShardProgressDisplay
 from stages.stage import Receipt
 from storage.shard_index import ShardEntry

@@ -10,8 +10,8 @@ import pytest
 import ray
 
 from pipeline.ray import session as ray_session_module
+from pipeline.ray.address import resolve_address
 from pipeline.ray.cluster import HEAD_SECONDS, HeadWatch, Share, can_connect, choose_share, room_for, what_is_missing
-from pipeline.ray.session import _resolve
 
 
 class Clock:
@@ -140,7 +140,7 @@ def test_why_nobody_can_be_reached_is_returned(listener: socket.socket) -> None:
     ],
 )
 def test_which_cluster_is_meant(given: str | None, environment: str, expected: str) -> None:
-    assert _resolve(given, environment) == expected
+    assert resolve_address(given, environment) == expected
 
 
 def test_where_the_latest_cluster_of_this_machine_is_gone_auto_is_refused_at_once(

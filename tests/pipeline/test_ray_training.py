@@ -155,8 +155,8 @@ def test_the_command_trains_tells_and_names_the_next_one(scene_shards: Path, sco
     result = CliRunner().invoke(train_ranker, [*arguments, *small, "--batch-size", "4", "--split", "shard"])
     assert result.exit_code == 0, result.output
     assert "in mask: kendall" in result.output
-    assert "Next: ltrp-pipeline rank" in result.output
-    events = (tmp_path / "ranker.events.jsonl").read_text().splitlines()
+    assert "Next: ltrp-pipeline evaluate-ranker" in result.output
+    events = (tmp_path / "ranker/events.jsonl").read_text().splitlines()
     assert sum('"event": "validation"' in line for line in events) == 2
     assert list((tmp_path / "ranker/tensorboard").iterdir())
     again = CliRunner().invoke(train_ranker, [*arguments, *small, "--batch-size", "4", "--split", "shard"])

@@ -21,7 +21,8 @@ from benchmarks import scale
 from pipeline.execution.events import ShardDone
 from pipeline.execution.executor import InProcessExecutor
 from pipeline.execution.schedule import Schedule
-from pipeline.progress.display import Display, EventFile, Pace
+from pipeline.progress.display import Display, Pace
+from pipeline.progress.event_file import EventFile
 from pipeline.progress.shards import ShardProgressDisplay
 from pipeline.ray.cluster import Share
 from pipeline.ray.executor import _Run

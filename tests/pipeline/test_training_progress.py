@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from pipeline.progress.display import Display, EventFile
+from pipeline.progress.display import Display
+from pipeline.progress.event_file import EventFile
 from pipeline.progress.training import TrainingProgress
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import ValidationReport

@@ -19,7 +19,8 @@ from pipeline.execution.events import (
     WorkerLost,
     WorkerReady,
 )
-from pipeline.progress.display import Display, EventFile
+from pipeline.progress.display import Display
+from pipeline.progress.event_file import EventFile
 from pipeline.progress.shards import WORKERS_SECONDS, ShardProgressDisplay
 from pipeline.progress.workers import MOST_LISTED, WorkerPaces
 from stages.stage import Receipt

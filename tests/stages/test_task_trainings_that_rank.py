@@ -14,10 +14,11 @@ from small_models import write_ranker
 from task_runs import QUARTER, judge, summary_of, task_config, train_task
 
 from ranker import PatchRanker
+from stages.compute.flops import count_flops
 from stages.settings.train_task import TrainTaskConfig
 from stages.tasks.runs import TaskRun
 from stages.tasks.selector_cost import selector_cost
-from stages.tasks.throughput import ModelSpeed, count_flops
+from stages.tasks.throughput import ModelSpeed
 from stages.train_task import prepare_task
 
 pytestmark = pytest.mark.usefixtures("report_each_step")

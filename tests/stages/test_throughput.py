@@ -15,12 +15,13 @@ from repository import ROOT
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from stages.compute.flops import count_flops
 from stages.settings.choices import Precision
 from stages.tasks import throughput
 from stages.tasks.classify import Classifier
 from stages.tasks.kept_patches import KeptPatchEncoder
 from stages.tasks.task import TaskModel
-from stages.tasks.throughput import count_flops, image_cost, measure, time_in_turns
+from stages.tasks.throughput import image_cost, measure, time_in_turns
 
 CPU = torch.device("cpu")
 WIDTH, DEPTH, PATCHES, CLASSES = 16, 2, 16, 5

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.progress.display import EventFile
+from pipeline.progress.event_file import EventFile
 from storage.file_errors import NamedFile, naming
 from storage.locations import locate
 

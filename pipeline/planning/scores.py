@@ -1,15 +1,14 @@
-"""What is left to score, and what it will cost, told without starting anything."""
+"""What is left to score, and what it will cost: told without starting anything."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from pipeline.progress.display import duration
+from pipeline.planning.plan import Part
 from stages.density.cost import density_flops
 from stages.density.decoded import decoded_count
 from stages.density.mae import MaeConfig, MaskedAutoencoder
@@ -25,38 +24,6 @@ from storage.shard_index import ShardEntry
 SIZING_SAMPLES = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Figures for the shards that are not done; None where an index is needed to know."""
-
-    shards: int
-    shards_done: int
-    samples: int | None
-    """Still to score."""
-    masks: int
-    """For each sample, over all views."""
-    sample_flops: float
-    sample_bytes: float
-    samples_per_second: float
-    rate_source: str
-
-    def lines(self) -> list[str]:
-        """For people."""
-        lines = [
-            f"shards       {self.shards}, of which {self.shards_done} done and {self.shards - self.shards_done} to do",
-            f"samples      {'unknown: no index tells' if self.samples is None else f'{self.samples} to score'}",
-            f"masks        {self.masks} for each sample",
-            f"compute      {_si(self.sample_flops)}FLOP for each sample",
-            f"store        {self.sample_bytes:.0f} bytes for each sample",
-            f"rate         {self.samples_per_second:.3g} samples/s ({self.rate_source})",
-        ]
-        if self.samples is not None:
-            lines[3] += f", {_si(self.sample_flops * self.samples)}FLOP in all"
-            lines[4] += f", {_si(self.sample_bytes * self.samples)}B in all"
-            lines.append(f"time         {duration(self.samples / self.samples_per_second)}")
-        return lines
-
-
 def plan_scores(
     config: ScoreConfig,
     mae: MaeConfig,
@@ -65,8 +32,8 @@ def plan_scores(
     shards: Sequence[ShardEntry],
     done: set[str],
     rate: float | None,
-) -> Plan:
-    """Measures a rate on `device`, with a model of the same shape and random weights, unless one is given."""
+) -> Part:
+    """Measures a rate on `device` with a model of the same shape and random weights, unless one is given."""
     todo = [shard.nsamples for shard in shards if shard.name not in done]
     n_masks = config.masks_for(mae.n_patches)
     sizes = mask_sizes(config.masking, n_masks, mae.n_patches, config.mask_ratio)
@@ -75,9 +42,12 @@ def plan_scores(
     if rate is None:
         rate = 1 / _calibrate(config, mae, precision, device, sizes)
         source = f"measured here on {device} in {precision}, with random weights"
-    return Plan(
-        shards=len(shards),
-        shards_done=len(shards) - len(todo),
+    return Part(
+        name="score",
+        out=config.out,
+        unit="shards",
+        total=len(shards),
+        done=len(shards) - len(todo),
         samples=None if None in todo else sum(size for size in todo if size is not None),
         masks=n_masks * config.views,
         sample_flops=flops,
@@ -137,11 +107,3 @@ def _bytes_per_sample(config: ScoreConfig, mae: MaeConfig, n_masks: int) -> floa
         flip=box[..., 0] > 250,
     )
     return encoded_size(arrays.arrays()) / SIZING_SAMPLES
-
-
-def _si(value: float) -> str:
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if value < 1000:
-            return f"{value:.3g} {prefix}"
-        value /= 1000
-    return f"{value:.3g} E"

@@ -1,0 +1,64 @@
+"""What is left to rank, by one method and by several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from pipeline.config import ExecutionConfig
+from pipeline.planning.place_of_work import place_of_shards
+from pipeline.planning.plan import Part, Plan
+from stages.compare_methods import plan_comparison
+from stages.compute.flops import flops_of
+from stages.images.views import View
+from stages.methods.load_method import load_method
+from stages.methods.method import Method
+from stages.samples.sample_view import SampleView
+from stages.settings.compare_methods import CompareMethodsConfig
+from stages.settings.rank import RankConfig
+from storage.patch_store import PatchStore
+from storage.ranks import CONTENT
+from storage.shard_index import ShardEntry, expand_shards
+
+
+def plan_ranks(config: RankConfig, execution: ExecutionConfig) -> Plan:
+    """Raises FileNotFoundError or ValueError as `rank` does before it computes anything."""
+    return Plan("rank", place_of_shards(execution), (_part("rank", config),))
+
+
+def plan_method_ranks(config: CompareMethodsConfig, execution: ExecutionConfig) -> Plan:
+    """Of each method on each data set. Raises as `stages.compare_methods.plan_comparison`."""
+    found = plan_comparison(config)
+    runs = [(run, data) for line in found.lines for data in found.data for run in line.runs]
+    parts = [_part(f"{run.folder} on {data.name}", run.rank_config(config, data)) for run, data in runs]
+    note = "what the kept patches cover is measured afterwards, on one core, whether or not it was measured before"
+    return Plan("compare-methods", place_of_shards(execution), tuple(parts), (note,))
+
+
+def _part(name: str, config: RankConfig) -> Part:
+    shards = expand_shards(config.shards)
+    method = load_method(config.method, config)
+    method.check_shards(shards)
+    try:
+        done = PatchStore.open(config.out, CONTENT).books.done()
+    except FileNotFoundError:
+        done = set()
+    todo = [shard.nsamples for shard in shards if shard.name not in done]
+    return Part(
+        name=name,
+        out=config.out,
+        unit="shards",
+        total=len(shards),
+        done=len(shards) - len(todo),
+        samples=None if None in todo else sum(size or 0 for size in todo),
+        sample_flops=None if method.width is None else config.views * _view_flops(method, shards),
+    )
+
+
+def _view_flops(method: Method, shards: Sequence[ShardEntry]) -> float:
+    """Of one view, for which a grey one stands."""
+    size = method.grid.image_size
+    view = SampleView(shards[0].name, "planned", 0, View(0, 0, size, size))
+    image = torch.full((1, 3, size, size), 128, dtype=torch.uint8)
+    return flops_of(lambda: method.score(image, [view]))
