@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ranker.losses import RankingLoss
+    from stages.exporting.export import Format
     from stages.methods.method import Method
     from stages.selectors.selector import Selector
     from stages.tasks.kept_patches import KeptPatchEncoder
@@ -149,3 +150,16 @@ DISTANCES: Table[Callable[[Tensor, Tensor], Tensor]] = Table(
     _function,
 )
 """Between two reconstructions."""
+
+FORMATS: Table[Format] = Table(
+    "formats",
+    {
+        "parquet": "stages.exporting.parquet:to_parquet",
+        "csv": "stages.exporting.csv:to_csv",
+        "npz": "stages.exporting.npz:to_npz",
+        "coco": "stages.exporting.coco:to_coco",
+        "fiftyone": "stages.exporting.fiftyone:to_fiftyone",
+    },
+    _function,
+)
+"""That scores are exported to."""

@@ -27,12 +27,16 @@ MOST_PACKED = 2**15
 """Bytes that one byte of blosc can stand for: zeros take an eight thousandth."""
 
 
-def encode_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
-    """The files of a Zarr group with these arrays (n, ...), by path."""
+def encode_arrays(
+    arrays: Mapping[str, np.ndarray], dimensions: Mapping[str, tuple[str, ...]] | None = None
+) -> dict[str, bytes]:
+    """The files of a Zarr group with these arrays (n, ...), by path. `dimensions`: names of the axes of an array, which
+    are written where there is one for each axis."""
     buffers: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(buffers), zarr_format=3)
     for name, values in arrays.items():
         is_text = values.dtype.kind in "OTU"
+        axes = (dimensions or {}).get(name, ())
         array = group.create_array(
             name,
             shape=values.shape,
@@ -43,6 +47,7 @@ def encode_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
                 BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "bitshuffle"),
                 Crc32cCodec(),
             ],
+            dimension_names=axes if len(axes) == values.ndim else None,
             config={"write_empty_chunks": True},
         )
         array[...] = values

@@ -21,6 +21,7 @@ import numpy as np
 
 from storage.array_files import decode_arrays, encode_arrays
 from storage.books import Books, LeftOut, ShardRecord
+from storage.dimensions import dimensions_of
 from storage.json_files import read_json_object
 from storage.location import TEMPORARY_SUFFIX, Location
 from storage.locations import locate
@@ -140,7 +141,7 @@ class PatchStore:
         """
         rows = {len(array) for array in arrays.values()}
         assert len(rows) == 1, f"arrays of different length: {rows}"
-        files = encode_arrays(arrays)
+        files = encode_arrays(arrays, dimensions_of(self.content))
         record = ShardRecord(
             shard=shard,
             samples=samples,

@@ -78,6 +78,7 @@ COMMANDS = {
     "compare": Row("Put the results of tasks into tables and plots."),
     "report": Row("Make a page of a run: settings, counts, images, quality, results, cost."),
     "export": Row("Write a ranker as a program that runs without this project."),
+    "export-scores": Row("Write a store's scores as Parquet, CSV, NumPy, COCO or FiftyOne."),
     "push": Row("Put a ranker on the Hugging Face hub."),
     "run": Row("Run the stages that a pipeline.yaml has sections for."),
     "demo": Row("Run everything on built-in scenes."),

@@ -87,7 +87,7 @@ def test_defaults_are_those_of_the_presets() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["scores"], "Did you mean one of: 'compare', 'score'?"),
+        (["scores"], "Did you mean one of: 'compare', 'export-scores', 'score'?"),
         (["train-rankr"], "'train-ranker'"),
         (["verfy"], "Did you mean 'verify'?"),
         (["score", "--mask"], "'--masks'"),

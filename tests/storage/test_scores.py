@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import warnings
 from collections.abc import Callable
@@ -154,13 +155,15 @@ def test_the_examples_of_the_description_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     description = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
-    with_zarr, with_storage, as_dense = re.findall(r"```python\n(.*?)```", description, re.DOTALL)
+    with_zarr, by_name, with_storage, as_dense, *_ = re.findall(r"```python\n(.*?)```", description, re.DOTALL)
     store = PatchStore.create_or_open(str(tmp_path / "scores"), CONTENT, SETTINGS)
     store.write_shard("tar-0", some_scores().arrays(), samples=3, left_out=[], tar_bytes=1, tar_md5="")
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         exec(with_zarr, {})
+        if importlib.util.find_spec("xarray") and importlib.util.find_spec("dask"):
+            exec(by_name.replace("photos-000000", "tar-0"), {})
         exec(with_storage, {})
         names: dict[str, np.ndarray] = {}
         exec(as_dense, names)

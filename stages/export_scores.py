@@ -1,0 +1,47 @@
+"""`export-scores`: a store of scores or of ranks in a format that others read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from stages.exporting.export import Export
+from stages.settings.export_scores import ExportScoresConfig
+from stages.tables import FORMATS
+from storage.dense_scores import open_dense
+from storage.text import counted
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSummary:
+    """What was written."""
+
+    out: str
+    images: int
+    shards: int
+    not_done: int
+    """Shards that the store is to hold and does not: they are not in the export."""
+
+
+def export_scores(
+    config: ExportScoresConfig, through: Callable[[int, int | None], None] = lambda *_: None
+) -> ExportSummary:
+    """Writes what is done. `through` hears of how many images of how many.
+
+    Raises FileNotFoundError when there is no store, ValueError when nothing in it is done, for a format that is not
+    known, when something else lies at `out`, and naming the file that is not as it was recorded.
+    """
+    if config.to not in FORMATS:
+        raise ValueError(f"to: expected one of {', '.join(FORMATS)}, got {config.to!r}")
+    store = open_dense(config.store)
+    done = store.books.done()
+    if not done:
+        raise ValueError(f"{config.store}: expected a store with a shard that is done, got none")
+    missing = {entry.name for entry in store.books.shards()} - done
+    total = sum(record.scored for record in store.books.records(done))
+    written = 0
+    for written in FORMATS[config.to](Export(store, sorted(done), config.out, config.keep_ratio, config.shards)):
+        through(written, total)
+    if written != total:
+        raise ValueError(f"{config.out}: expected {counted(total, 'image')} by the store's records, wrote {written}")
+    return ExportSummary(config.out, written, len(done), len(missing))
