@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
 
 import click
 import cloup
 
 from pipeline.help import command
-from stages.comparison.comparison import compare as compare_results
-from stages.comparison.table import comparison_table
+from stages.comparison.comparison import Comparison
 from storage.locations import locate
-
-FIGURES_FILE = "comparison.json"
 
 
 @command(
@@ -35,19 +30,18 @@ def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
 
 def run_compare_command(results: Sequence[str], out: str) -> int:
     """Compares, and returns the exit status; raises ValueError as `stages.comparison.comparison.compare` does."""
-    from stages.comparison.plot import draw_comparison
+    from pipeline.runs.compare import run_compare
 
-    found = compare_results(results)
-    place = locate(out)
-    tables = {task: comparison_table(task, comparison) for task, comparison in found.items()}
+    return tell_comparison(run_compare(results, out), out)
+
+
+def tell_comparison(found: Comparison, out: str) -> int:
+    """Prints the tables, and what was written to `out`; returns the exit status."""
+    from pipeline.runs.compare import FIGURES_FILE
+    from stages.comparison.table import comparison_table
+
     for task, comparison in found.items():
-        heading, *lines = tables[task]
-        document = [heading, "", f"![{comparison.metric_names[0]} against keep ratio]({task}.png)", *lines]
-        place.write(f"{task}.md", ("\n".join(document) + "\n").encode())
-        place.write(f"{task}.png", draw_comparison(task, comparison))
-    figures = {task: dataclasses.asdict(comparison) for task, comparison in found.items()}
-    place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
-    for table in tables.values():
-        click.echo("\n".join([*table, ""]))
-    click.echo(f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)")
+        click.echo("\n".join([*comparison_table(task, comparison), ""]))
+    url = locate(out).url
+    click.echo(f"Written: {url}/{FIGURES_FILE}, and for {', '.join(found)} a table (.md) and a plot (.png)")
     return 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,12 +11,6 @@ from pipeline.help import command
 from pipeline.options import given, options_of
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.locations import locate
-
-if TYPE_CHECKING:
-    from stages.evaluate_ranker import Evaluation
-
-FIGURES_FILE = "evaluation.json"
-PLOT_FILE = "agreement.png"
 
 
 @command(
@@ -41,51 +33,11 @@ def evaluate_ranker(ctx: click.Context, config: str | None, **flags: Any) -> Non
 
 def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
-    from pipeline.progress.display import Display
-    from stages.evaluate_ranker import evaluate_ranker as evaluate
-    from stages.ranking.plot import draw_agreement
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.evaluate_ranker import FIGURES_FILE, PLOT_FILE, run_evaluate_ranker
 
-    with Display("evaluate-ranker", "images") as display:
-        found = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
-    place = locate(config.out)
-    place.write(
-        FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
-    )
-    place.write(PLOT_FILE, draw_agreement(found))
-    for line in _lines(found):  # once all is kept: the reader may be gone
+    found = run_evaluate_ranker(config, Watch())
+    for line in found.lines():  # once all is kept: the reader may be gone
         click.echo(line)
-    click.echo(f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT_FILE}")
+    click.echo(f"\nWritten: {locate(config.out).url}/{FIGURES_FILE} and {PLOT_FILE}")
     return 0
-
-
-def _lines(found: Evaluation) -> Iterator[str]:
-    from stages.ranking.table import quality_table
-
-    yield f"On {found.images} images with {found.masks} masks each; 95% confidence intervals over images:\n"
-    yield from quality_table(found.qualities, "how well it predicts the scores")
-    yield ""
-    yield from quality_table(found.advantages, "by how much the ranker is better")
-    if not found.agreements:
-        yield "\nNo two sets of masks show the same patches: the noise ceiling is unknown; score with more --masks."
-        return
-    yield "\nHow well the mean of one set of masks predicts that of another of the same images (Spearman):\n"
-    is_controlled = found.explained is not None
-    further, rule, empty = (" another set, controlled |", " --- |", " |") if is_controlled else ("", "", "")
-    yield f"| masks in a set | GFLOP an image | another set |{further} the ranker |"
-    yield f"| --- | --- | --- |{rule} --- |"
-    for each in found.agreements:
-        controlled = f" {each.controlled} |" if is_controlled else ""
-        yield f"| {each.masks} | {each.flops / 1e9:.3g} | {each.agreement} |{controlled} {each.ranker} |"
-    for masks, agreement in found.extrapolated:
-        flops = masks * found.flops_per_mask / 1e9
-        yield f"| {masks} | {flops:.3g} | about {agreement:.2f} (Spearman-Brown) |{empty} |"
-    if found.explained is not None:
-        yield (
-            f"\nControlled: without what the masks alone say of scores, which is {found.explained:.0%} of the variance "
-            "of their logarithms on images that were not fitted."
-        )
-    if found.attainable is not None:
-        yield (
-            f"\nAgainst the mean of all {found.masks} masks, a ranking by the true densities would reach "
-            f"about {found.attainable:.2f} (estimated from the agreement of the masks)."
-        )

@@ -9,9 +9,7 @@ import click
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
-from stages.comparison.result import RESULT_FILE, TaskResult
 from stages.settings.evaluate_task import EvaluateTaskConfig
-from storage.locations import locate
 
 
 @command(
@@ -42,32 +40,8 @@ def ranked_by(flags: dict[str, Any]) -> dict[str, Any]:
 
 def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
-    from pipeline.progress.display import Display
-    from stages.evaluate_task import evaluate_task as evaluate
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.evaluate_task import run_evaluate_task
 
-    with Display("evaluate-task", "images") as display:
-        result = evaluate(
-            config,
-            lambda through, total: display.show(through, total, last=through == total),
-            lambda text: click.echo(text, err=True),
-        )
-    place = locate(config.out)
-    place.write(RESULT_FILE, result.encode())
-    click.echo(_line(result))
-    for note in result.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
+    run_evaluate_task(config, Watch())
     return 0
-
-
-def _line(result: TaskResult) -> str:
-    metrics = ", ".join(f"{name} {_number(value)}" for name, value in result.metrics.items())
-    if result.left_metrics is not None:
-        left = ", ".join(f"{name} {_number(value)}" for name, value in result.left_metrics.items())
-        metrics += f"; without {len(result.excluded)} excluded classes {left}"
-    kept = f"{result.kept} of {result.patches} patches"
-    return f"{result.task}, {result.line}, {kept}, seed {result.seed}: {metrics} on {result.images} images"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from stages.evaluate_ranker import AGREEMENT, Evaluation
+from stages.evaluate_ranker import AGREEMENT
+from stages.ranking.evaluation import Evaluation
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
 
 COLOURS = {RANKER: "#31688e", CEILING: "#35b779"}
