@@ -68,7 +68,8 @@ def told(parameter: inspect.Parameter) -> str:
 def in_words(kind: Any) -> str:
     """A kind of value as a stub has it."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return " | ".join(map(in_words, typing.get_args(kind)))
+        parts = sorted(typing.get_args(kind), key=lambda part: part is type(None))
+        return " | ".join(map(in_words, parts))
     if kind is type(None):
         return "None"
     if typing.get_origin(kind) is Sequence:
