@@ -108,7 +108,7 @@ def _kind(info: FieldInfo) -> Any:
     if of is None:
         return info.annotation if is_chosen else _with_paths(info.annotation)
     item = _with_paths(of)
-    return Sequence[item] | item
+    return Sequence[item] | item  # type: ignore[valid-type]
 
 
 def _list_of(kind: Any) -> Any:

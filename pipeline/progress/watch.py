@@ -46,6 +46,6 @@ class Watch:
     """Hears every report of a training."""
 
 
-def counting(display: Shown) -> Callable[[int, int], None]:
+def counting(display: Shown) -> Callable[[int, int | None], None]:
     """For stages that say how many of how many are through, and no more."""
     return lambda through, total: display.show(through, total, last=through == total)
