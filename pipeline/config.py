@@ -137,7 +137,7 @@ class PipelineFile:
             raise ValueError(f"{self.path}: expected sections {', '.join(SECTIONS)}, got {type(content).__name__}")
         for name, section in content.items():
             if name not in SECTIONS:
-                raise ValueError(f"{self.path}: {_unknown(name, SECTIONS)}")
+                raise ValueError(f"{self.path}: {unknown(name, SECTIONS)}")
             if not isinstance(section, dict):
                 raise ValueError(f"{self.path}: {name}: expected settings, got {_short.repr(section)}")
             self._validate(name, section, {}, may_lack=True)
@@ -167,13 +167,18 @@ class PipelineFile:
         if problem["type"] == "missing":
             return f"{flag} is missing: give it, or {name}.{first} in {self.path}"
         if problem["type"] == "extra_forbidden":
-            return f"{self.path}: {name}: {_unknown(first, model.model_fields)}"
+            return f"{self.path}: {name}: {unknown(first, model.model_fields)}"
         if problem["type"] == "invalid_key":
             return f"{self.path}: {name}: expected names of settings, got {_short.repr(problem['input'])}"
-        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        if problem["type"] == "value_error":
-            return f"{place}: {message}" if path else f"{name}: {message}"
-        return f"{place}: expected {message}, got {_short.repr(problem['input'])}"
+        return explained(problem, name, place)
+
+
+def explained(problem: Mapping[str, Any], name: str, place: str) -> str:
+    """What is wrong with a value of section `name`, by pydantic; `place` is what users call the setting."""
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if problem["type"] == "value_error":
+        return f"{place}: {message}" if problem["loc"] else f"{name}: {message}"
+    return f"{place}: expected {message}, got {_short.repr(problem['input'])}"
 
 
 _short = reprlib.Repr()
@@ -181,7 +186,8 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 80
 
 
-def _unknown(name: object, known: Mapping[str, Any]) -> str:
+def unknown(name: object, known: Mapping[str, Any]) -> str:
+    """That no setting, or section, is called so, and which may be meant."""
     name = name if isinstance(name, str) else _short.repr(name)
     near = difflib.get_close_matches(name[:80], known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"

@@ -16,7 +16,7 @@ DOCUMENTS = {
     "status": "storage.store_status:StoreStatus",
     "verify": "storage.verification:Verification",
     PLAN: "pipeline.planning.plan:Plan",
-    "evaluate-ranker": "stages.evaluate_ranker:Evaluation",
+    "evaluate-ranker": "stages.ranking.evaluation:Evaluation",
     "evaluate-task": "stages.comparison.result:TaskResult",
     "coverage": "stages.comparison.comparison:Comparison",
     "compare": "stages.comparison.comparison:Comparison",

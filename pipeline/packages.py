@@ -1,4 +1,4 @@
-"""Whether our packages are our own. All four names are taken on PyPI, and pip puts one distribution's files in the
+"""Whether our packages are our own. Such names are taken on PyPI, and pip puts one distribution's files in the
 place of another's without a word."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 DISTRIBUTION = "ltrp-pipeline"
-PACKAGES = ("pipeline", "stages", "ranker", "storage")
+PACKAGES = ("ltrp", "pipeline", "stages", "ranker", "storage")
 MARK = '__distribution__ = "ltrp-pipeline"'
 """Stands in the `__init__.py` of each."""
 

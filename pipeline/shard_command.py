@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 import click
 
-from pipeline.config import ExecutionConfig
-from pipeline.execution.executor import Executor
 from pipeline.hints import next_command, same_command
-from pipeline.shard_run import Outcome, make_executor
-from stages.settings.choices import Precision
-from storage.patch_store import PatchStore
+from pipeline.shard_run import Outcome
 from storage.shard_files import NAMING
 from storage.text import counted
-
-
-@contextmanager
-def executor_when_needed(config: ExecutionConfig) -> Iterator[Callable[[], Executor]]:
-    """A function that starts the executor when it is first called; what was started ends with the block."""
-    with ExitStack() as stack:
-        started: list[Executor] = []
-
-        def executor() -> Executor:
-            if not started:
-                started.append(stack.enter_context(make_executor(config)))
-            return started[0]
-
-        yield executor
-
-
-def stored_precision(path: str, content: str) -> Precision | None:
-    """The precision of what is in the store; None without a store."""
-    try:
-        found: Precision = PatchStore.open(path, content).settings["precision"]
-    except FileNotFoundError:
-        return None
-    return found
-
-
-def is_begun(path: str, content: str) -> bool:
-    """Whether there is such a store. Raises ValueError when something else is there."""
-    try:
-        PatchStore.open(path, content)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def tell_outcome(outcome: Outcome, out: str) -> int:

@@ -6,20 +6,24 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
+from typing import Any
 
 from pipeline.config import ExecutionConfig
 from pipeline.execution.events import Event, ShardDone, ShardFailed
 from pipeline.execution.executor import Executor, InProcessExecutor, describe
 from pipeline.execution.schedule import Schedule
-from pipeline.progress.display import Display, duration
+from pipeline.progress.display import duration
 from pipeline.progress.event_file import EVENTS_FILE, EventFile, events_in
 from pipeline.progress.shards import ShardProgressDisplay
+from pipeline.progress.watch import Watch
 from ranker.hub import is_on_hub
 from ranker.zoo import is_shipped
 from stages.density.zoo import is_shipped_mae
+from stages.settings.choices import Precision
 from stages.stage import ShardStage
+from stages.tabular import Tabular
 from storage.books import BOOKS, Failure
 from storage.driver_lock import DriverLock
 from storage.locations import locate
@@ -33,8 +37,8 @@ NOTE_SECONDS = 1.0
 """Between two notes of what is running for the lock, which passes them on every few seconds."""
 
 
-@dataclasses.dataclass
-class Outcome:
+@dataclasses.dataclass(repr=False)
+class Outcome(Tabular):
     """What one run did."""
 
     shards: int
@@ -47,6 +51,8 @@ class Outcome:
     seconds: float = 0.0
     is_empty: bool = False
     """Whether the shards are done and not one sample of them could be used, in this run or before."""
+    out: str = ""
+    """The store."""
 
     def lines(self) -> list[str]:
         """The summary that a run ends with."""
@@ -62,6 +68,11 @@ class Outcome:
             attempts = counted(failure.attempts, "attempt")
             lines.append(f"shard {printable(failure.shard)} failed after {attempts}: {failure.reason}")
         return lines
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The one row of this run."""
+        counts = {name: getattr(self, name) for name in ("out", "shards", "done_before", "done", "samples", "scored")}
+        return [{**counts, "skipped": self.left_out.total(), "failed": len(self.failures), "seconds": self.seconds}]
 
 
 def make_executor(config: ExecutionConfig) -> Executor:
@@ -82,19 +93,52 @@ def make_executor(config: ExecutionConfig) -> Executor:
     )
 
 
+@contextmanager
+def executor_when_needed(config: ExecutionConfig) -> Iterator[Callable[[], Executor]]:
+    """A function that starts the executor when it is first called; what was started ends with the block."""
+    with ExitStack() as stack:
+        started: list[Executor] = []
+
+        def executor() -> Executor:
+            if not started:
+                started.append(stack.enter_context(make_executor(config)))
+            return started[0]
+
+        yield executor
+
+
+def stored_precision(path: str, content: str) -> Precision | None:
+    """The precision of what is in the store; None without a store."""
+    try:
+        found: Precision = PatchStore.open(path, content).settings["precision"]
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def is_begun(path: str, content: str) -> bool:
+    """Whether there is such a store. Raises ValueError when something else is there."""
+    try:
+        PatchStore.open(path, content)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def run_shards(
     stage: ShardStage,
     store: PatchStore,
     shards: Sequence[ShardEntry],
     start_executor: Callable[[], Executor],
     config: ExecutionConfig,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Processes every shard that has no record yet. Raises StoreBusy when another driver is at it.
 
     `start_executor` is not called when there is nothing to do. FileNotFoundError when the store vanishes meanwhile.
     """
     try:
-        outcome = _run_shards(stage, store, shards, start_executor, config)
+        outcome = _run_shards(stage, store, shards, start_executor, config, watch or Watch())
     except OSError:
         store.refuse_vanished()  # which is why whatever it was went wrong
         raise
@@ -109,6 +153,7 @@ def _run_shards(
     shards: Sequence[ShardEntry],
     start_executor: Callable[[], Executor],
     config: ExecutionConfig,
+    watch: Watch,
 ) -> Outcome:
     with ExitStack() as stack:
         stack.callback(remove_empty_folders, store.place.child(BOOKS))
@@ -116,14 +161,14 @@ def _run_shards(
         store.sweep()
         done = store.books.open_for(shards)
         todo = [shard for shard in shards if shard.name not in done]
-        outcome = Outcome(len(shards), len(shards) - len(todo))
+        outcome = Outcome(len(shards), len(shards) - len(todo), out=store.place.url)
         if not todo:
             return outcome
         executor = start_executor()
         schedule = Schedule(todo, config.max_attempts)
         events = EventFile(config.events or _default_event_file(store))
         events.write("run_started", stage=stage.name, store=store.place.url, shards=len(shards), to_do=len(todo))
-        progress = ShardProgressDisplay(todo, stack.enter_context(Display(stage.name, "samples")), events)
+        progress = ShardProgressDisplay(todo, stack.enter_context(watch.display(stage.name, "samples")), events)
         started = time.monotonic()
         noted = started - NOTE_SECONDS
         for event in _told_of_its_end(executor.run(stage, schedule), events):

@@ -2,8 +2,9 @@
 
 The shared half of the commands that train:
 
+    stage = partial(run_train_ranker, from_anywhere(config))
     with sole_trainer(out) as lock:
-        summary = run_and_show("train-ranker", partial(run_train_ranker, from_anywhere(config)), execution, out, lock)
+        summary = run_and_show("train-ranker", stage, execution, out, lock, watch)
     tell_left_out(summary)
 """
 
@@ -18,9 +19,9 @@ import torch
 from pydantic import BaseModel
 
 from pipeline.config import TrainingExecutionConfig
-from pipeline.progress.display import Display
 from pipeline.progress.event_file import EventFile, events_in
 from pipeline.progress.training import TrainingProgress
+from pipeline.progress.watch import Watch
 from pipeline.shard_run import absolute
 from stages.compute.devices import resolve_device
 from stages.report import Report, Summary, Tell
@@ -36,7 +37,12 @@ PATHS = ("scores", "ranks", "ranker", "init", "teacher")
 
 
 def run_and_show(
-    title: str, stage: TrainingFunction, execution: TrainingExecutionConfig, out: Location, lock: DriverLock
+    title: str,
+    stage: TrainingFunction,
+    execution: TrainingExecutionConfig,
+    out: Location,
+    lock: DriverLock,
+    watch: Watch,
 ) -> Summary:
     """Runs it where `execution` says, with a display, and an event file and TensorBoard's curves in `out`.
 
@@ -45,8 +51,8 @@ def run_and_show(
     local = out.local_path()
     events = EventFile(execution.events or (events_in(local) if local else None))
     summaries: list[Summary] = []
-    with Display(title, "steps") as display:
-        progress = TrainingProgress(display, events, local / "tensorboard" if local else None)
+    with watch.display(title, "steps") as display:
+        progress = TrainingProgress(display, events, local / "tensorboard" if local else None, watch.report)
 
         def tell(report: Report) -> None:
             if lock.lost:
@@ -89,6 +95,11 @@ def from_anywhere(config: Config) -> Config:
 def tell_left_out(summary: Summary) -> None:
     """Says which samples could not be used, if any."""
     if summary.left_out:
-        number = len(summary.left_out)
-        key, reason = next(iter(summary.left_out.items()))
-        click.echo(f"{number} {'sample' if number == 1 else 'samples'} could not be used, the first: {key}: {reason}")
+        click.echo(left_out_line(summary))
+
+
+def left_out_line(summary: Summary) -> str:
+    """Of a training that could not use some samples."""
+    number = len(summary.left_out)
+    key, reason = next(iter(summary.left_out.items()))
+    return f"{number} {'sample' if number == 1 else 'samples'} could not be used, the first: {key}: {reason}"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +14,12 @@ from ranker.network import RankerConfig
 from ranker.pretrained import CONFIG_FILE
 from stages.compute.devices import resolve_device
 from stages.density.control import GeometryControl
+from stages.ranking.evaluation import Agreement, Evaluation
 from stages.ranking.evaluation_images import EvaluationBatch, evaluation_batches
 from stages.ranking.facts import RankerFacts, read_facts
 from stages.ranking.load_ranker import load_ranker
 from stages.ranking.mask_agreement import mask_flops, scores_per_patch, spearman_brown, splits
-from stages.ranking.quality import Densities, Estimate, estimate, mean_of_numbers, quality, rank_agreement
+from stages.ranking.quality import Densities, estimate, mean_of_numbers, quality, rank_agreement
 from stages.ranking.validation import RANKER, SELECTED_BY, Comparison, add_comparators, rank_images
 from stages.samples.controlled import ControlledStore, with_control
 from stages.samples.scored import Split, SplitShards, held_out, join_scores
@@ -31,47 +31,6 @@ from storage.shard_index import expand_shards
 AGREEMENT = "of mean: spearman"
 EXTRAPOLATED = (2, 4, 8)
 """Times as many masks as were measured."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """Two disjoint sets of `masks` masks of the same images, and the ranker against one of them."""
-
-    masks: int
-    flops: float
-    """That one set costs for an image."""
-    agreement: Estimate
-    """Spearman between the mean densities of the two sets."""
-    ranker: Estimate
-    """Spearman between the ranker and the mean density of one set."""
-    controlled: Estimate | None = None
-    """Spearman between the mean densities of the two sets, one of them with the geometry of its masks controlled."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate_ranker` found on `images` images."""
-
-    images: int
-    masks: int
-    """Of each image, in the store."""
-    qualities: dict[str, dict[str, Estimate]]
-    """Scoring → metric → mean over images."""
-    advantages: dict[str, dict[str, Estimate]]
-    """Scoring → metric → by how much the ranker is better, image by image."""
-    agreements: list[Agreement]
-    """By growing number of masks; empty when no two sets of masks show the same patches."""
-    extrapolated: list[tuple[int, float]]
-    """Numbers of masks beyond the measured ones, and the agreement that Spearman and Brown's formula expects."""
-    attainable: float | None
-    """Spearman against the mean over all masks of a ranking by the true densities, estimated from the agreement of the
-    masks (their errors taken as independent); None when it is unknown."""
-    flops_per_mask: float
-    explained: float | None = None
-    """Share of the variance of the logarithms of scores that the masks alone explain on images that were not fitted."""
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 def evaluate_ranker(config: EvaluateRankerConfig, tell: Callable[[int, int], None]) -> Evaluation:

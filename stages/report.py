@@ -70,6 +70,22 @@ class Message(Report):
 
 
 @dataclasses.dataclass(frozen=True)
+class Progress(Report):
+    """How far a stage is that reports nothing of its own."""
+
+    title: str
+    done: int
+    total: int | None
+    """None while it is unknown."""
+    unit: str
+    """What is counted, such as "images"."""
+
+    @property
+    def position(self) -> Position | None:
+        return None if self.total is None else Position(self.done, self.total)
+
+
+@dataclasses.dataclass(frozen=True)
 class Summary(Report):
     """What a training did, told last: nothing if `started_at` is `steps`."""
 

@@ -31,6 +31,7 @@ from stages.sources.sample_fields import PackedSample, sample_fields
 from stages.sources.source import Item, SkippedObject, Source
 from stages.sources.table import find_images
 from stages.sources.wording import some_of
+from stages.tabular import Tabular
 from storage.driver_lock import DriverLock
 from storage.locations import Location, is_temporary, locate
 from storage.shard_index import INDEX_NAME, ShardEntry, index_bytes
@@ -45,8 +46,8 @@ NOT_IN_PLAN = {"out", "workers", "images", "coco", "masks", "csv", "voc"}
 Report = Callable[[str, dict[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class ShardSummary:
+@dataclass(frozen=True, repr=False)
+class ShardSummary(Tabular):
     """`images` = `samples` + the number `left_out`. `ignored` files are no images by their names. `written`
     tars were made by this run; the others were there. `notes` are lines for people: what the source is, and what is odd
     about it. `orientation`: how many images in tars have which by their EXIF, 1 excepted; in `unoriented` tars, of an
@@ -63,6 +64,17 @@ class ShardSummary:
     unoriented: int
     notes: tuple[str, ...] = ()
     skipped_objects: tuple[SkippedObject, ...] = ()
+
+    def lines(self) -> list[str]:
+        tars, skipped = counted(len(self.shards), "tar"), counted(len(self.left_out), "image")
+        return [
+            f"{self.samples} of {counted(self.images, 'image')} in {tars} ({self.written} new) in {self.out}; "
+            f"{skipped} skipped."
+        ]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each tar, as the index has it."""
+        return [asdict(shard) for shard in self.shards]
 
 
 @dataclass(frozen=True)

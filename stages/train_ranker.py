@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from stages.ranking.best_ranker import BEST_FILES, BestRanker, read_report
 from stages.ranking.evaluation_images import evaluation_batches
 from stages.ranking.facts import RankerFacts
 from stages.ranking.lists import ListBatch, RankerLists, ranker_objective
+from stages.ranking.table import quality_rows, quality_table
 from stages.ranking.validation import RankerValidation, ValidationReport
 from stages.report import Summary, Tell
 from stages.samples.controlled import control_settings, with_control
@@ -25,6 +27,7 @@ from stages.samples.scored import Split, Survey, join_scores, survey
 from stages.settings.choices import Precision
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.tables import LOSSES
+from stages.tabular import Tabular
 from stages.training.encoders import Encoder, read_encoder
 from stages.training.outlook import Outlook
 from stages.training.processes import Processes
@@ -42,11 +45,19 @@ SETTINGS_FILE = "training.json"
 REPORT_EVERY = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainRankerSummary(Summary):
+@dataclasses.dataclass(frozen=True, repr=False)
+class TrainRankerSummary(Tabular, Summary):
     """What `run_train_ranker` did."""
 
     best: ValidationReport
+
+    def lines(self) -> list[str]:
+        own = f"Ranker after epoch {self.best.epoch}, the best by validation, in {self.out}."
+        return [*quality_table(self.best.qualities, "on held-out images"), "", own]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each scoring and metric: the mean on held-out images, its interval and their number."""
+        return quality_rows(self.best.qualities)
 
 
 def run_train_ranker(config: TrainRankerConfig, processes: Processes, tell: Tell) -> None:

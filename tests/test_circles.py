@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("pipeline", "stages", "ranker", "storage")
+PACKAGES = ("ltrp", "pipeline", "stages", "ranker", "storage")
 
 
 def imports_of(root: Path, packages: tuple[str, ...] = PACKAGES) -> dict[str, set[str]]:

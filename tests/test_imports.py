@@ -13,6 +13,7 @@ from pipeline.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
+    "ltrp": {"ltrp", "pipeline", "stages", "ranker", "storage"},
     "pipeline": {"pipeline", "stages", "ranker", "storage"},
     "stages": {"stages", "ranker", "storage"},
     "ranker": {"ranker"},
@@ -44,7 +45,7 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
         assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours - MAY_IMPORT[package]}"
 
 
-@pytest.mark.parametrize("package", ["stages", "ranker", "storage"])
+@pytest.mark.parametrize("package", ["ltrp", "stages", "ranker", "storage"])
 def test_ray_and_click_are_imported_in_pipeline_alone(package: str) -> None:
     for file in (ROOT / package).rglob("*.py"):
         assert not imported(file) & ONLY_IN_PIPELINE, file.relative_to(ROOT)
@@ -71,6 +72,8 @@ def test_ray_is_imported_where_it_is_used_alone() -> None:
         ("import stages.train_ranker, stages.rank", ["ray", "click"]),
         ("import ranker", ["ray", "click", "zarr", "webdataset", "pydantic", "stages", "storage"]),
         ("import storage.scores, storage.verification", ["torch", "ray", "click"]),
+        ("import ltrp; dir(ltrp)", [*HEAVY, "pydantic", "click", "pandas", "pipeline", "stages"]),
+        ("import ltrp; ltrp.score; ltrp.train_task", [*HEAVY, "pandas"]),
         ("import pipeline.cli", [*HEAVY, "pydantic"]),
         ("import pipeline.ray.worker", ["torch", "zarr", "click"]),
     ],

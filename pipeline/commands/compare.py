@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 import cloup
 
 from pipeline.answers import answer, json_option
 from pipeline.help import command
-from stages.comparison.comparison import compare as compare_results
-from stages.comparison.table import comparison_table
+from stages.comparison.comparison import Comparison
 from storage.locations import locate
-
-FIGURES_FILE = "comparison.json"
 
 
 @command(
@@ -36,27 +30,20 @@ def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:
     ctx.exit(run_compare_command(results, out))
 
 
-def run_compare_command(results: Sequence[str], out: str, settings: Mapping[str, Any] | None = None) -> int:
-    """Compares, and returns the exit status. `settings` are noted in the plots.
+def run_compare_command(results: Sequence[str], out: str) -> int:
+    """Compares, and returns the exit status; raises ValueError as `stages.comparison.comparison.compare` does."""
+    from pipeline.runs.compare import run_compare
 
-    Raises ValueError as `stages.comparison.comparison.compare` does.
-    """
-    from stages.comparison.plot import draw_comparison
-    from stages.plots.files import write_plot
+    return tell_comparison(run_compare(results, out), out)
 
-    found = compare_results(results)
-    place = locate(out)
-    tables = {task: comparison_table(task, comparison) for task, comparison in found.items()}
-    written = [f"{place.url}/{FIGURES_FILE}"]
-    for task, comparison in found.items():
-        heading, *lines = tables[task]
-        document = [heading, "", f"![{comparison.metric_names[0]} against keep ratio]({task}.png)", *lines]
-        place.write(f"{task}.md", ("\n".join(document) + "\n").encode())
-        plots = write_plot(place, task, draw_comparison(task, comparison), settings or {"results": list(results)})
-        written += [f"{place.url}/{task}.md", *plots]
-    figures = {task: dataclasses.asdict(comparison) for task, comparison in found.items()}
-    place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
+
+def tell_comparison(found: Comparison, out: str) -> int:
+    """Answers with it, and with what was written to `out`; returns the exit status."""
+    from pipeline.runs.compare import FIGURES_FILE, compared_files
+    from stages.comparison.table import comparison_table
+
+    tables = ["\n".join([*comparison_table(task, comparison), ""]) for task, comparison in found.items()]
     files = "a table (.md) and a plot (.png, .svg and .pdf)"
-    told = f"Written: {place.url}/{FIGURES_FILE}, and for {', '.join(found)} {files}"
-    answer(found, [*("\n".join([*table, ""]) for table in tables.values()), told], written=written)
+    told = f"Written: {locate(out).url}/{FIGURES_FILE}, and for {', '.join(found)} {files}"
+    answer(found, [*tables, told], written=compared_files(found, out))
     return 0

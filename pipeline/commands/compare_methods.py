@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.answers import answer, plan_and_json_options, tell_plan
-from pipeline.commands.compare import FIGURES_FILE
-from pipeline.commands.rank import rank_shards
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
@@ -54,7 +52,11 @@ def compare_methods(ctx: click.Context, config: str | None, plan: bool, **flags:
 def run_compare_methods_command(config: CompareMethodsConfig, execution: ExecutionConfig) -> int:
     """Ranks what is not ranked yet, measures all of it; returns the exit status."""
     from pipeline.progress.display import Display
-    from pipeline.shard_command import executor_when_needed, tell_outcome
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.compare import FIGURES_FILE
+    from pipeline.runs.rank import rank_shards
+    from pipeline.shard_command import tell_outcome
+    from pipeline.shard_run import executor_when_needed
     from stages.compare_methods import measure_line, plan_comparison
     from stages.comparison.method_coverage import gather
     from stages.comparison.method_plot import draw_methods
@@ -76,7 +78,7 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
             for data in plan.data:
                 for run in line.runs:
                     ranking = run.rank_config(config, data)
-                    outcome = rank_shards(ranking, execution, executor)
+                    outcome = rank_shards(ranking, execution, executor, Watch())
                     if outcome.failures or outcome.is_empty:
                         return tell_outcome(outcome, ranking.out)
                 with Display(f"{line.name}, {data.name}", "images") as display:

@@ -7,13 +7,11 @@ from typing import Any
 import click
 
 from pipeline.answers import json_option
-from pipeline.commands.compare import run_compare_command
+from pipeline.commands.compare import tell_comparison
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
 from pipeline.options import given, options_of
-from stages.comparison.result import RESULT_FILE
 from stages.settings.coverage import CoverageConfig
-from storage.locations import locate
 
 
 @command(
@@ -36,18 +34,8 @@ def coverage(ctx: click.Context, config: str | None, **flags: Any) -> None:
 
 def run_coverage_command(config: CoverageConfig) -> int:
     """Measures, whether or not it was done before; returns the exit status."""
-    from pipeline.progress.display import Display
-    from stages.coverage import measure_coverage
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.coverage import run_coverage
 
-    place = locate(config.out)
-    with Display("coverage", "images") as display:
-        found = measure_coverage(
-            config,
-            lambda through, total: display.show(through, total, last=through == total),
-            lambda text: click.echo(text, err=True),
-        )
-    for run, result in found:
-        place.write(f"{run.name}/{RESULT_FILE}", result.encode())
-    return run_compare_command(
-        [f"{place.url}/{run.name}/{RESULT_FILE}" for run, _ in found], place.url, config.model_dump()
-    )
+    found = run_coverage(config, Watch())
+    return tell_comparison(found.comparison, found.out)

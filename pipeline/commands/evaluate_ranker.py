@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,12 +13,6 @@ from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.locations import locate
-
-if TYPE_CHECKING:
-    from stages.evaluate_ranker import Evaluation
-
-FIGURES_FILE = "evaluation.json"
-PLOT = "agreement"
 
 
 @command(
@@ -44,54 +36,14 @@ def evaluate_ranker(ctx: click.Context, config: str | None, **flags: Any) -> Non
 
 def run_evaluate_ranker_command(config: EvaluateRankerConfig) -> int:
     """Evaluates, whether or not it was done before; returns the exit status."""
-    from pipeline.progress.display import Display
-    from stages.evaluate_ranker import evaluate_ranker as evaluate
-    from stages.plots.files import write_plot
-    from stages.ranking.plot import draw_agreement
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.evaluate_ranker import FIGURES_FILE, PLOT, run_evaluate_ranker
+    from stages.plots.files import plot_urls
 
-    with Display("evaluate-ranker", "images") as display:
-        found = evaluate(config, lambda through, total: display.show(through, total, last=through == total))
-    place = locate(config.out)
-    place.write(
-        FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
-    )
-    plots = write_plot(place, PLOT, draw_agreement(found), config.model_dump())
-    ranks = beside(config.ranker, "ranks")
+    found = run_evaluate_ranker(config, Watch())
+    place, ranks = locate(config.out), beside(config.ranker, "ranks")
     after = next_command("rank", *repeated("--shards", config.shards), "--ranker", config.ranker, "--out", ranks)
     told = f"\nWritten: {place.url}/{FIGURES_FILE} and {PLOT}.png, .svg and .pdf"
-    lines = [*_findings(found), told, after]
-    answer(found, lines, written=[f"{place.url}/{FIGURES_FILE}", *plots])  # once all is kept: the reader may be gone
+    written = [f"{place.url}/{FIGURES_FILE}", *plot_urls(place, PLOT)]
+    answer(found, [*found.lines(), told, after], written=written)  # once all is kept: the reader may be gone
     return 0
-
-
-def _findings(found: Evaluation) -> Iterator[str]:
-    from stages.ranking.table import quality_table
-
-    yield f"On {found.images} images with {found.masks} masks each; 95% confidence intervals over images:\n"
-    yield from quality_table(found.qualities, "how well it predicts the scores")
-    yield ""
-    yield from quality_table(found.advantages, "by how much the ranker is better")
-    if not found.agreements:
-        yield "\nNo two sets of masks show the same patches: the noise ceiling is unknown; score with more --masks."
-        return
-    yield "\nHow well the mean of one set of masks predicts that of another of the same images (Spearman):\n"
-    is_controlled = found.explained is not None
-    further, rule, empty = (" another set, controlled |", " --- |", " |") if is_controlled else ("", "", "")
-    yield f"| masks in a set | GFLOP an image | another set |{further} the ranker |"
-    yield f"| --- | --- | --- |{rule} --- |"
-    for each in found.agreements:
-        controlled = f" {each.controlled} |" if is_controlled else ""
-        yield f"| {each.masks} | {each.flops / 1e9:.3g} | {each.agreement} |{controlled} {each.ranker} |"
-    for masks, agreement in found.extrapolated:
-        flops = masks * found.flops_per_mask / 1e9
-        yield f"| {masks} | {flops:.3g} | about {agreement:.2f} (Spearman-Brown) |{empty} |"
-    if found.explained is not None:
-        yield (
-            f"\nControlled: without what the masks alone say of scores, which is {found.explained:.0%} of the variance "
-            "of their logarithms on images that were not fitted."
-        )
-    if found.attainable is not None:
-        yield (
-            f"\nAgainst the mean of all {found.masks} masks, a ranking by the true densities would reach "
-            f"about {found.attainable:.2f} (estimated from the agreement of the masks)."
-        )

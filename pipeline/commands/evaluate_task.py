@@ -11,7 +11,6 @@ from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
 from pipeline.hints import beside, next_command
 from pipeline.options import given, options_of
-from stages.comparison.result import RESULT_FILE, TaskResult
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from storage.locations import locate
 
@@ -43,37 +42,14 @@ def ranked_by(flags: dict[str, Any]) -> dict[str, Any]:
     return flags
 
 
-def run_evaluate_task_command(config: EvaluateTaskConfig, *, is_part: bool = False) -> int:
-    """Evaluates, whether or not it was done before; returns the exit status. Without a word of what comes next where it
-    `is_part` of another command."""
-    from pipeline.progress.display import Display
-    from stages.evaluate_task import evaluate_task as evaluate
+def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
+    """Evaluates, whether or not it was done before; returns the exit status."""
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.evaluate_task import run_evaluate_task
+    from stages.comparison.result import RESULT_FILE
 
-    with Display("evaluate-task", "images") as display:
-        result = evaluate(
-            config,
-            lambda through, total: display.show(through, total, last=through == total),
-            lambda text: click.echo(text, err=True),
-        )
-    place = locate(config.out)
-    place.write(RESULT_FILE, result.encode())
+    result = run_evaluate_task(config, Watch())
     results = config.out if config.out != config.model else beside(config.out, "").rstrip("/") or "."
     after = next_command("compare", results, "--out", beside(results, "comparison"))
-    answer(result, [_line(result), *([] if is_part else [after])], written=[f"{place.url}/{RESULT_FILE}"])
-    for note in result.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(f"Written: {place.url}/{RESULT_FILE}", err=True)
+    answer(result, [after], written=[f"{locate(config.out).url}/{RESULT_FILE}"])
     return 0
-
-
-def _line(result: TaskResult) -> str:
-    metrics = ", ".join(f"{name} {_number(value)}" for name, value in result.metrics.items())
-    if result.left_metrics is not None:
-        left = ", ".join(f"{name} {_number(value)}" for name, value in result.left_metrics.items())
-        metrics += f"; without {len(result.excluded)} excluded classes {left}"
-    kept = f"{result.kept} of {result.patches} patches"
-    return f"{result.task}, {result.line}, {kept}, seed {result.seed}: {metrics} on {result.images} images"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
@@ -13,8 +12,6 @@ from pipeline.help import command
 from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.pretrain_mae import PretrainMaeConfig
-from storage.locations import locate
-from storage.training_folder import sole_trainer
 
 
 @command(
@@ -36,31 +33,24 @@ def pretrain_mae(ctx: click.Context, config: str | None, plan: bool, **flags: An
     execution = file.section("training_execution", given(flags, TrainingExecutionConfig))
     if plan:
         from pipeline.planning.trainings import plan_mae
+        from pipeline.runs.pretrain_mae import on_its_device
 
-        tell_plan(plan_mae(settings, _on_its_device(settings, execution)))
+        tell_plan(plan_mae(settings, on_its_device(settings, execution)))
         return
     ctx.exit(run_pretrain_mae_command(settings, execution))
 
 
 def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecutionConfig) -> int:
     """Trains what is not trained yet; returns the exit status."""
-    from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-    from stages.pretrain_mae import PICTURE_FILE, PretrainMaeSummary, run_pretrain_mae
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.pretrain_mae import run_pretrain_mae
+    from pipeline.training_run import tell_left_out
+    from stages.pretrain_mae import PICTURE_FILE
 
-    execution = _on_its_device(config, execution)
-    out = locate(config.out)
-    train = partial(run_pretrain_mae, from_anywhere(config))
-    with sole_trainer(out) as lock:
-        summary = run_and_show("pretrain-mae", train, execution, out, lock)
-    assert isinstance(summary, PretrainMaeSummary)
+    summary = run_pretrain_mae(config, execution, Watch())
     click.echo(f"MAE of {summary.steps} steps in {summary.out}, loss on held-out images {summary.held_out_loss:.4f}.")
     click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
     click.echo(next_command("score", *shards, "--mae", config.out, "--out", beside(config.out, "scores")))
     return 0
-
-
-def _on_its_device(config: PretrainMaeConfig, execution: TrainingExecutionConfig) -> TrainingExecutionConfig:
-    """This stage has a setting of its own for it."""
-    return execution if config.device == "auto" else execution.model_copy(update={"device": config.device})

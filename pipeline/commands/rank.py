@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,12 +12,6 @@ from pipeline.help import command
 from pipeline.options import given, options_of
 from stages.methods.inputs import INPUTS
 from stages.settings.rank import RankConfig
-from storage.shard_index import expand_shards
-from storage.text import counted
-
-if TYPE_CHECKING:
-    from pipeline.execution.executor import Executor
-    from pipeline.shard_run import Outcome
 
 DEFAULT = RankConfig.model_fields["method"].default
 
@@ -57,37 +50,9 @@ def with_own_method(section: dict[str, Any], flags: dict[str, Any]) -> dict[str,
 
 def run_rank_command(config: RankConfig, execution: ExecutionConfig) -> int:
     """Ranks what is not ranked yet; returns the exit status."""
-    from pipeline.shard_command import executor_when_needed, tell_outcome
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.rank import run_rank
+    from pipeline.shard_command import tell_outcome
     from pipeline.shard_run import absolute
 
-    with executor_when_needed(execution) as executor:
-        outcome = rank_shards(config, execution, executor)
-    return tell_outcome(outcome, absolute(config.out))
-
-
-def rank_shards(config: RankConfig, execution: ExecutionConfig, executor: Callable[[], Executor]) -> Outcome:
-    """Ranks what is not ranked yet, on an executor that starts when it is needed."""
-    from pipeline.shard_command import is_begun, stored_precision
-    from pipeline.shard_run import absolute, run_shards
-    from stages.methods.load_method import load_method
-    from stages.rank import RankStage, rank_settings
-    from storage.patch_store import PatchStore
-    from storage.ranks import CONTENT
-
-    places = {name: getattr(config, name) for name in ("ranker", "model", "scores", "out")}
-    config = config.model_copy(update={name: absolute(path) for name, path in places.items() if path is not None})
-    shards = expand_shards(config.shards)
-    method = load_method(config.method, config)
-    method.check_shards(shards)
-    precision, begun = config.precision, is_begun(config.out, CONTENT)
-    if not begun:
-        executor()  # before there is a store: nothing is left of a run that cannot begin
-    if precision == "auto":
-        stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
-        precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
-    store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
-    name = [] if config.method == DEFAULT else [config.method]
-    arithmetic = [] if method.width is None else [precision]
-    told = [counted(len(shards), "shard"), *name, method.described, *arithmetic, counted(config.views, "view")]
-    click.echo(f"{', '.join(told)} → {config.out}", err=True)
-    return run_shards(RankStage(config, precision), store, shards, executor, execution)
+    return tell_outcome(run_rank(config, execution, Watch()), absolute(config.out))

@@ -13,7 +13,6 @@ from pipeline.help import command
 from pipeline.options import given, options_of
 from stages.settings.score import ScoreConfig
 from storage.shard_index import expand_shards
-from storage.text import counted
 
 
 @command(
@@ -44,34 +43,12 @@ def score(ctx: click.Context, config: str | None, plan: bool, rate: float | None
 
 def run_score_command(config: ScoreConfig, execution: ExecutionConfig) -> int:
     """Scores what is not scored yet; returns the exit status."""
-    import torch
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.score import run_score
+    from pipeline.shard_command import tell_outcome
+    from pipeline.shard_run import absolute
 
-    from pipeline.shard_command import executor_when_needed, stored_precision, tell_outcome
-    from pipeline.shard_run import absolute, run_shards
-    from stages.density.mae_checkpoints import load_mae
-    from stages.density.precision import fastest_trusted
-    from stages.score import ScoreStage, score_settings
-    from storage.patch_store import PatchStore
-    from storage.scores import CONTENT
-
-    config = config.model_copy(update={"mae": absolute(config.mae), "out": absolute(config.out)})
-    shards = expand_shards(config.shards)
-    checkpoint = load_mae(config.mae)
-    with executor_when_needed(execution) as executor:
-        precision, stored = config.precision, stored_precision(config.out, CONTENT)
-        if stored is None:
-            executor()  # before there is a store: nothing is left of a run that cannot begin
-        if precision == "auto":
-            precision = stored or fastest_trusted(torch.device(executor().device()))
-        store = PatchStore.create_or_open(config.out, CONTENT, score_settings(config, checkpoint, precision))
-        click.echo(
-            f"{counted(len(shards), 'shard')}, MAE of {checkpoint.config.n_patches} patches ({checkpoint.family}), "
-            f"{precision}, {config.masks_for(checkpoint.config.n_patches)} masks for each of "
-            f"{counted(config.views, 'view')} → {config.out}",
-            err=True,
-        )
-        outcome = run_shards(ScoreStage(config, precision), store, shards, executor, execution)
-    return tell_outcome(outcome, config.out)
+    return tell_outcome(run_score(config, execution, Watch()), absolute(config.out))
 
 
 def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | None) -> None:
@@ -81,7 +58,7 @@ def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | Non
     from pipeline.planning.place_of_work import place_of_shards
     from pipeline.planning.plan import Plan
     from pipeline.planning.scores import plan_scores
-    from pipeline.shard_command import stored_precision
+    from pipeline.shard_run import stored_precision
     from stages.compute.devices import resolve_device
     from stages.density.mae_checkpoints import load_mae
     from stages.density.precision import fastest_trusted

@@ -57,28 +57,10 @@ def shard(ctx: click.Context, config: str | None, verify: bool, plan: bool, **fl
 
 def run_shard_command(config: ShardConfig, *, verify: bool = False) -> int:
     """Makes the tars that are missing; returns the exit status."""
-    from pipeline.progress.display import Display
-    from stages.shard import run_shard
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.shard import run_shard
 
-    with Display("shard", "shards") as display:
-        done = total = 0
-
-        def report(event: str, facts: dict[str, Any]) -> None:
-            nonlocal done, total
-            if event == "verified" and not facts["whole"]:
-                display.say(f"{facts['name']} is damaged: its bytes are not those that its receipt tells of")
-            elif event == "plan":
-                done, total = facts["done"], facts["shards"]
-                for note in facts["notes"]:
-                    display.say(note)
-                written = "already written" if done == total else f"{done} already written" if done else "to write"
-                display.say(f"{counted(facts['images'], 'image')}; {counted(total, 'shard')}, {written}")
-                display.show(done, total)
-            elif event == "shard":
-                done += 1
-                display.show(done, total, last=done == total)
-
-        summary = run_shard(config, report, verify=verify)
+    summary = run_shard(config, Watch(), verify=verify)
     for line in (*_lines(summary), *_orientation_lines(summary, config.orientation == "apply")):
         click.echo(line)
     click.echo(next_command("pretrain-mae", "--shards", config.out, "--out", beside(config.out, "mae")))

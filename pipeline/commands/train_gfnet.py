@@ -45,6 +45,7 @@ def train_gfnet(ctx: click.Context, config: str | None, plan: bool, **flags: Any
 
 def run_train_gfnet_command(config: TrainGfnetConfig, execution: TrainingExecutionConfig) -> int:
     """Trains what is not trained yet; returns the exit status."""
+    from pipeline.progress.watch import Watch
     from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
     from stages.glancing.learning import STEPS
     from stages.train_gfnet import FOLDERS, TrainGfnetSummary, folder_of, prepare_gfnet, run_train_gfnet
@@ -56,7 +57,7 @@ def run_train_gfnet_command(config: TrainGfnetConfig, execution: TrainingExecuti
         elsewhere = from_anywhere(config).model_copy(update={"eval_shards": judged_on})
         for number, step in enumerate(STEPS, start=1):
             title, train = f"gfnet {number}/{len(STEPS)}", partial(run_train_gfnet, elsewhere, step)
-            summary = run_and_show(title, train, execution, folder_of(config, step), lock)
+            summary = run_and_show(title, train, execution, folder_of(config, step), lock, Watch())
             tell_left_out(summary)
     assert isinstance(summary, TrainGfnetSummary)
     if summary.accuracy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
@@ -13,8 +12,6 @@ from pipeline.help import command
 from pipeline.hints import beside, command_line, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.train_ranker import TrainRankerConfig
-from storage.locations import locate
-from storage.training_folder import sole_trainer
 
 
 @command(
@@ -45,19 +42,12 @@ def train_ranker(ctx: click.Context, config: str | None, plan: bool, **flags: An
 
 def run_train_ranker_command(config: TrainRankerConfig, execution: TrainingExecutionConfig) -> int:
     """Trains what is not trained yet; returns the exit status."""
-    from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.train_ranker import run_train_ranker
+    from pipeline.training_run import tell_left_out
     from stages.ranking.table import quality_table
-    from stages.samples.controlled import with_control
-    from stages.train_ranker import TrainRankerSummary, run_train_ranker
-    from storage.patch_store import PatchStore
-    from storage.scores import CONTENT
 
-    out = locate(config.out)
-    train = partial(run_train_ranker, from_anywhere(config))
-    with sole_trainer(out) as lock:
-        with_control(PatchStore.open(config.scores, CONTENT), config.control)  # fitted once, not by every worker
-        summary = run_and_show("train-ranker", train, execution, out, lock)
-    assert isinstance(summary, TrainRankerSummary)
+    summary = run_train_ranker(config, execution, Watch())
     for line in quality_table(summary.best.qualities, "on held-out images"):
         click.echo(line)
     click.echo(f"Ranker after epoch {summary.best.epoch}, the best by validation, in {summary.out}.")

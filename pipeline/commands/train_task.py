@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 import cloup
 
 from pipeline.answers import plan_options, tell_plan
-from pipeline.commands.compare import run_compare_command
-from pipeline.commands.evaluate_task import ranked_by, run_evaluate_task_command
+from pipeline.commands.compare import tell_comparison
+from pipeline.commands.evaluate_task import ranked_by
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
 from pipeline.hints import next_command, repeated
 from pipeline.options import given, options_of
-from stages.comparison.result import RESULT_FILE
-from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import TASKS
-from stages.tasks.runs import TaskRun, plan_runs
-from storage.locations import locate
-from storage.training_folder import sole_trainer
-
-EVALUATION_FILE = "evaluation.json"
-"""What a run's result was asked for with: another evaluation is made anew."""
+from stages.tasks.runs import plan_runs
 
 
 @command(
@@ -57,57 +49,16 @@ def train_task(ctx: click.Context, config: str | None, plan: bool, **flags: Any)
 
 def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecutionConfig) -> int:
     """Trains and judges what is not yet; returns the exit status."""
-    from pipeline.training_run import from_anywhere, run_and_show, tell_left_out
-    from stages.train_task import prepare_task, run_train_task
+    from pipeline.progress.watch import Watch
+    from pipeline.runs.train_task import run_train_task
 
-    out, runs = locate(config.out), list(plan_runs(config.select, config.keep_ratio, config.seeds))
-    with sole_trainer(out, [run.name for run in runs]) as lock:
-        prepare_task(config, lambda report: click.echo(report.line, err=True))
-        elsewhere = from_anywhere(config)
-        for number, run in enumerate(runs, start=1):
-            title, train = f"{config.task} {number}/{len(runs)}", partial(run_train_task, elsewhere, run)
-            tell_left_out(run_and_show(title, train, execution, out.child(run.name), lock))
-            if config.eval_shards:
-                _evaluate(_evaluation(config, run, execution))
-        if config.eval_shards:
-            return run_compare_command([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
+    found = run_train_task(config, execution, Watch())
+    if found.results:
+        return tell_comparison(found.comparison, found.out)
     click.echo("Not judged yet. What follows judges on the images of the training: name others if you have some.")
     shards = repeated("--shards", config.shards)
     by = ["--ranks", config.ranks] if config.ranks is not None else ["--ranker", str(config.ranker)]
-    for run in runs:
+    for run in plan_runs(config.select, config.keep_ratio, config.seeds):
         model = f"{config.out.rstrip('/')}/{run.name}"
         click.echo(next_command("evaluate-task", "--model", model, *shards, *by, "--out", model))
     return 0
-
-
-def _evaluate(config: EvaluateTaskConfig) -> None:
-    """Unless that was done with the same settings before."""
-    place = locate(config.out)
-    free = {"device", "decode_threads"} | (set() if config.ranker else {"ranker", "crop"})
-    settings = config.model_dump_json(exclude=free, indent=1).encode()
-    if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
-        return
-    run_evaluate_task_command(config, is_part=True)
-    place.write(EVALUATION_FILE, settings)
-
-
-def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig) -> EvaluateTaskConfig:
-    out = f"{locate(config.out).url}/{run.name}"
-    return EvaluateTaskConfig(
-        model=out,
-        shards=config.eval_shards,
-        ranks=config.eval_ranks,
-        ranker=config.ranker if config.eval_ranks is None else None,
-        crop=config.crop,
-        out=out,
-        select=None,
-        keep_ratio=None,
-        batch_size=64,
-        class_names=None,  # names of the training shards are not those of others
-        mask_values=config.mask_values,
-        exclude_classes=config.exclude_classes,
-        throughput=config.throughput and run.seed == config.seeds[0],
-        device=execution.device,
-        decode_threads=config.decode_threads,
-        control=config.control,
-    )

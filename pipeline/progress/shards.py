@@ -18,8 +18,8 @@ from pipeline.execution.events import (
     WorkerLost,
     WorkerReady,
 )
-from pipeline.progress.display import Display
 from pipeline.progress.event_file import EventFile
+from pipeline.progress.watch import Shown
 from pipeline.progress.workers import WorkerPaces
 from storage.shard_index import ShardEntry
 
@@ -34,7 +34,7 @@ class ShardProgressDisplay:
     def __init__(
         self,
         shards: Sequence[ShardEntry],
-        display: Display,
+        display: Shown,
         events: EventFile,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -6,19 +6,22 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from pipeline.progress.display import Display
 from pipeline.progress.event_file import EventFile
-from stages.report import Curves, Report
+from pipeline.progress.watch import Shown
+from stages.report import Curves, Report, Tell
 
 
 class TrainingProgress:
     """Passes on reports, of whatever kind.
 
-    `folder` is where TensorBoard's files go: on local disk, or None for none.
+    `folder` is where TensorBoard's files go: on local disk, or None for none. `also` hears every report first.
     """
 
-    def __init__(self, display: Display, events: EventFile, folder: Path | None) -> None:
+    def __init__(
+        self, display: Shown, events: EventFile, folder: Path | None, also: Tell = lambda report: None
+    ) -> None:
         self._display = display
+        self._also = also
         self._events = events
         self._folder = folder
         self._writer: SummaryWriter | None = None
@@ -28,6 +31,7 @@ class TrainingProgress:
             self._writer.close()
 
     def tell(self, report: Report) -> None:
+        self._also(report)
         if report.event is not None:
             self._events.write(report.event, **report.facts())
         if line := report.line:

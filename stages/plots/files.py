@@ -20,6 +20,11 @@ def write_plot(place: Location, name: str, figure: Figure, settings: Mapping[str
     """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are."""
     for ending in ENDINGS:
         place.write(f"{name}.{ending}", encoded_plot(figure, ending, settings))
+    return plot_urls(place, name)
+
+
+def plot_urls(place: Location, name: str) -> list[str]:
+    """Of the files of a plot."""
     return [f"{place.url}/{name}.{ending}" for ending in ENDINGS]
 
 

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from stages.evaluate_ranker import AGREEMENT, Evaluation
+from stages.evaluate_ranker import AGREEMENT
 from stages.plots.colours import CONTROLLED, colours_of
+from stages.ranking.evaluation import Evaluation
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
 
 COLOURS = colours_of([RANKER, CEILING])

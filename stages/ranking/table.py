@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from stages.ranking.quality import Estimate
 
@@ -17,6 +19,15 @@ def quality_table(qualities: Qualities, heading: str) -> list[str]:
     cells.insert(1, ["-" * width for width in widths])
     padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells)
     return [f"| {' | '.join(row)} |" for row in padded]
+
+
+def quality_rows(qualities: Qualities) -> list[dict[str, Any]]:
+    """A row for each scoring and metric: `mean`, the ends of its interval `low` and `high`, and `n` images."""
+    return [
+        {"scoring": scoring, "metric": metric, **dataclasses.asdict(each)}
+        for scoring, found in qualities.items()
+        for metric, each in found.items()
+    ]
 
 
 def _cell(found: Mapping[str, Estimate], metric: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from stages.comparison.comparison import Spread, TaskComparison
 from stages.comparison.error_bars import OVER_IMAGES, meaning_of
 from stages.comparison.method_coverage import DataSet, MethodComparison
-from stages.evaluate_ranker import AGREEMENT, Evaluation
+from stages.evaluate_ranker import AGREEMENT
 from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
+from stages.ranking.evaluation import Evaluation
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
 from stages.reporting.chart import Chart, estimate_error, layout_of, make_chart, spread_error

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.evaluate_ranker import Evaluation
+from stages.ranking.evaluation import Evaluation
 from stages.ranking.facts import read_facts
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY

@@ -26,7 +26,7 @@ from pipeline.commands import COMMANDS
 PAGE = ROOT / "docs" / "cluster.md"
 DOCKERFILE = ROOT / "docs" / "cluster" / "Dockerfile"
 MANIFEST = ROOT / "docs" / "cluster" / "rayjob.yaml"
-PACKAGES = ("pipeline", "ranker", "stages", "storage")
+PACKAGES = ("ltrp", "pipeline", "ranker", "stages", "storage")
 
 
 @pytest.fixture

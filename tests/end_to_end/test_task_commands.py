@@ -93,7 +93,7 @@ def test_a_grid_is_trained_judged_and_compared_and_again_nothing_is_left_to_do(
         raise AssertionError
 
     monkeypatch.setattr("stages.training.loop.Training._advance", never)
-    monkeypatch.setattr("pipeline.commands.train_task.run_evaluate_task_command", never)
+    monkeypatch.setattr("pipeline.runs.train_task.run_evaluate_task", never)
     before = files_of(Path("out"))
     again = train(small_mae, *GRID_OPTIONS, *EVALUATION)
     assert again.exit_code == 0, again.output
@@ -115,7 +115,7 @@ def test_a_ranker_takes_the_place_of_all_stores(
     result = read_result(locate("out/topk-0.25-seed0"))
     assert (result.images, result.selector, result.kept, result.recipe["encoder.image_size"]) == (3, "ltrp", 4, 64)
     assert "1 image skipped, the first: bad: not an image" in made.output
-    monkeypatch.setattr("pipeline.commands.train_task.run_evaluate_task_command", None)
+    monkeypatch.setattr("pipeline.runs.train_task.run_evaluate_task", None)
     again = call(*command, "--init", small_mae, *SMALL, *options)
     assert again.exit_code == 0, again.output
 

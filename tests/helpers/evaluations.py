@@ -13,7 +13,8 @@ from scored_stores import draws_of
 from small_models import SMALL
 
 from pipeline.cli import main
-from stages.evaluate_ranker import Evaluation, evaluate_ranker
+from stages.evaluate_ranker import evaluate_ranker
+from stages.ranking.evaluation import Evaluation
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 
 TARS = {"a": [f"a{number}" for number in range(6)], "b": [f"b{number}" for number in range(5)]}

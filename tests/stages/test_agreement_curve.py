@@ -15,8 +15,9 @@ from scored_stores import lonely_scoring, write_scored
 from small_models import SMALL
 
 from stages.density.cost import density_flops
-from stages.evaluate_ranker import Agreement, extrapolate
+from stages.evaluate_ranker import extrapolate
 from stages.plots.files import encoded_plot
+from stages.ranking.evaluation import Agreement
 from stages.ranking.mask_agreement import spearman_brown, splits
 from stages.ranking.plot import draw_agreement
 from stages.ranking.quality import Estimate
