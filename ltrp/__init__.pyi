@@ -67,6 +67,7 @@ def pretrain_mae(
     decoder_heads: int | None = None,
     pixel_target: Literal["raw", "normalized"] | None = None,
     mask_ratio: float = 0.75,
+    decode: Literal["full", "cells"] = "full",
     steps: int = 2000,
     batch_size: int = 16,
     accumulate: int = 1,

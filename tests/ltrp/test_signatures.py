@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from repository import ROOT
 
 import ltrp
 from pipeline.commands import COMMANDS, in_code
 from pipeline.config import section_model
 
+ROOT = Path(__file__).parents[2]
 STUB = ROOT / "ltrp" / "__init__.pyi"
 STAGES = {name: row for command, row in COMMANDS.items() if row.settings and (name := in_code(command)) in dir(ltrp)}
 HEADER = '''"""The pipeline from Python; made by tests/ltrp/test_signatures.py of the settings' classes."""
@@ -117,4 +117,4 @@ def test_help_tells_what_each_setting_means() -> None:
 
 
 if __name__ == "__main__":
-    Path(STUB).write_text(formatted(stub()), encoding="utf-8")
+    STUB.write_text(formatted(stub()), encoding="utf-8")
