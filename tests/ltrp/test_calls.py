@@ -150,7 +150,7 @@ def test_wrong_keywords_are_refused_in_the_words_of_the_commands(
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(TypeError, match=r"score\(\): expected mae and out, got no such keyword"):
-        ltrp.score(shards="a")
+        ltrp.score(shards="a")  # type: ignore[call-arg]
 
 
 def test_a_mistake_is_an_exception_with_the_message_of_the_command(tmp_path: Path) -> None:
