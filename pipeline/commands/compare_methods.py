@@ -95,9 +95,9 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
     place.write(TABLE_FILE, ("\n".join(document) + "\n").encode())
     plots = write_plot(place, PLOT, draw_methods(compared), config.model_dump())
     place.write(FIGURES_FILE, (json.dumps(dataclasses.asdict(compared), indent=1) + "\n").encode())
-    told = f"Written: {place.url}/{TABLE_FILE}, {PLOT}.png, .svg and .pdf, and {FIGURES_FILE}"
+    files = f"Written: {place.url}/{TABLE_FILE}, {PLOT}.png, .svg and .pdf, and {FIGURES_FILE}"
     written = [f"{place.url}/{TABLE_FILE}", *plots, f"{place.url}/{FIGURES_FILE}"]
-    answer(compared, [heading, *rest, "", told], written=written)
+    answer(compared, [heading, *rest, "", files], written=written)
     return 0
 
 
