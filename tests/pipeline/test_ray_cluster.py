@@ -147,7 +147,7 @@ def test_where_the_latest_cluster_of_this_machine_is_gone_auto_is_refused_at_onc
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket
 ) -> None:
     address = f"127.0.0.1:{listener.getsockname()[1]}"
-    monkeypatch.setattr(ray_session_module, "_clusters_here", lambda: {address})
+    monkeypatch.setattr(ray_session_module, "clusters_here", lambda: {address})
     ray_session_module._refuse_unreachable("auto")
     listener.close()
     with (

@@ -16,7 +16,7 @@ from ranker import PatchRanker
 
 NEEDED = {"torch", "timm", "numpy", "safetensors", "pillow"}
 """As docs/patch_ranker.md says."""
-NEEDED_BY_TIMM = {"torchvision", "huggingface_hub", "pyyaml"}
+NEEDED_BY_TIMM = {"torchvision", "huggingface_hub", "pyyaml", "tqdm"}
 OURS = {"pipeline", "stages", "storage"}
 
 USE = """
