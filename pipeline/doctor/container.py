@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -35,11 +34,6 @@ def used_bytes(root: Path = _ROOT) -> int:
     named = dict(zip(statistics[::2], statistics[1::2], strict=False))
     used = int(words[0]) if words and words[0].isdecimal() else 0
     return max(0, used - int(named.get("inactive_file", 0)))
-
-
-def usable_cores() -> int:
-    """That this process may be scheduled on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _words(path: Path) -> list[str]:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 
 from pipeline.doctor.check import Check
-from pipeline.doctor.container import granted_cores, usable_cores
+from pipeline.doctor.container import granted_cores
+from pipeline.execution.cores import THREADS_VARIABLE, usable_cores
 
 FAMILY = "processor"
-THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
 def check_processor() -> Iterator[Check]:

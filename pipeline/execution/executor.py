@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Protocol
 
+from pipeline.execution.cores import usual_threads
 from pipeline.execution.events import Event, ShardDone, ShardFailed, ShardProgress, ShardStarted, WorkerReady
 from pipeline.execution.schedule import Schedule
 from stages.stage import Receipt, ShardStage
@@ -37,8 +38,7 @@ class InProcessExecutor:
 
     def __init__(self, device: str = "auto", threads: int | None = None) -> None:
         self._device = device
-        # Those that this process may use, which may be fewer than there are.
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usual_threads()
 
     def __enter__(self) -> InProcessExecutor:
         return self
