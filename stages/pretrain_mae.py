@@ -170,7 +170,7 @@ def _held_out(shards: Sequence[ShardEntry], size: int) -> dict[str, np.ndarray]:
 
 @torch.inference_mode()
 def _held_out_loss(model: MaskedAutoencoder, images: Tensor, config: PretrainMaeConfig) -> float:
-    """Mean over several masks for each image."""
+    """Mean over several masks for each image, all hidden patches decoded whatever is in training: figures compare."""
     n_patches = model.config.n_patches
     n_visible = visible_per_mask(n_patches, config.mask_ratio)
     objective = mae_objective(model, model.target, model.mask_token.device)

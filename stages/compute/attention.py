@@ -9,8 +9,8 @@ from stages.settings.choices import Precision
 
 
 def prefer_quick_attention(model: nn.Module, device: torch.device, precision: Precision) -> None:
-    """For training: on a CPU in bf16, matrix products and a softmax take half the time of the fused attention, whose
-    gradient is not computed by the processor's matrix units (torch 2.14). `fused_attn` is timm's."""
+    """For training: on a CPU in bf16, a step with attention by matrix products and a softmax is quicker than with
+    torch's fused attention, whose gradient is slow there (benchmarks/training_arithmetic.py). `fused_attn` is timm's."""
     if device.type == "cpu" and precision == "bf16":
         for module in model.modules():
             if hasattr(module, "fused_attn"):
