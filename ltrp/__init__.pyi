@@ -35,6 +35,8 @@ def shard(
     scenes: int | None = None,
     scene_size: int = 96,
     scene_shapes: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = [],
+    scene_objects: int = 4,
+    scene_textures: Literal["any", "own"] = "any",
     out: str | os.PathLike[str],
     name: str | os.PathLike[str] | None = None,
     shard_size: int = 1000,

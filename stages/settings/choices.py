@@ -25,6 +25,7 @@ Head = Literal["cls", "token"]
 SplitBy = Literal["key", "shard"]
 Orientations = Literal["keep", "apply"]
 DrawnOn = Literal["auto", "upright", "stored"]
+SceneTextures = Literal["any", "own"]
 
 CONTROL = (
     "'geometry': take out of scores what their masks alone say of them (how lonely a patch is); 'none': scores as they "

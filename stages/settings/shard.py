@@ -6,12 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from stages.settings.choices import DrawnOn, Orientations
+from stages.settings.choices import DrawnOn, Orientations, SceneTextures
 from stages.settings.groups import Group
 from stages.settings.stage_settings import StageSettings
 
 SMALLEST_SIDE = 32
 """Of a built-in scene."""
+MOST_OBJECTS = 4
+"""In a built-in scene."""
 MAX_PIXELS = 178_956_970
 """Where Pillow itself refuses, without a setting that is not global: 512 MiB as RGB."""
 
@@ -54,6 +56,14 @@ class ShardConfig(StageSettings):
     scene_size: int = Field(96, ge=SMALLEST_SIDE, description="Side of the built-in scenes in pixels.")
     scene_shapes: list[str] = Field(
         [], description="Shapes of the objects in the built-in scenes, such as disc; by default all eight."
+    )
+    scene_objects: int = Field(
+        MOST_OBJECTS, ge=1, le=MOST_OBJECTS, description="Most objects in a built-in scene; one that is alone is large."
+    )
+    scene_textures: SceneTextures = Field(
+        "any",
+        description="Textures of the objects in the built-in scenes: 'any', so that only the shape tells the class, or "
+        "each shape its 'own', so that small models learn to tell them apart.",
     )
     out: Annotated[str, Group.DATA] = Field(
         min_length=1, description="Folder for the tars and their index: local, s3://, gs:// or az://."
@@ -111,8 +121,9 @@ class ShardConfig(StageSettings):
             raise ValueError(f"expected one of coco, masks and csv, got {' and '.join(given)}")
         if given and self.images is None:
             raise ValueError(f"{given[0]} belongs to images")
-        if self.scene_shapes and self.scenes is None:
-            raise ValueError("scene_shapes belongs to scenes")
+        for name in ("scene_shapes", "scene_objects", "scene_textures"):
+            if self.scenes is None and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} belongs to scenes")
         if self.drawn_on != "auto" and self.voc is None and given not in (["coco"], ["masks"]):
             raise ValueError("drawn_on belongs to coco, masks or voc")
         for name in ("csv_file_column", "csv_label_column", "csv_separator", "voc_set"):

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from PIL import Image
 
-from stages.sources.scenes import BACKGROUND, CATEGORIES, draw_scene
+from stages.settings.choices import SceneTextures
+from stages.settings.shard import MOST_OBJECTS
+from stages.sources.scenes import BACKGROUND, CATEGORIES, Scene, draw_scene
 from stages.sources.source import Example, Item, Source
 from storage.text import counted, printable
 
 
-def from_scenes(scenes: int, scene_size: int, seed: int, scene_shapes: Sequence[str] = ()) -> Source:
+def from_scenes(
+    scenes: int,
+    scene_size: int,
+    seed: int,
+    scene_shapes: Sequence[str] = (),
+    scene_objects: int = MOST_OBJECTS,
+    scene_textures: SceneTextures = "any",
+) -> Source:
     """`scenes` of them, `scene_size` pixels a side, with objects of some shapes alone; without any, of all. Raises
     ValueError for a shape that there is not."""
     if unknown := [shape for shape in scene_shapes if shape not in CATEGORIES]:
         raise ValueError(f"scene_shapes: expected some of {', '.join(CATEGORIES)}, got {printable(unknown[0], 40)!r}")
     shapes = [shape for shape in CATEGORIES if shape in scene_shapes or not scene_shapes]
-    draw = partial(_draw_example, seed, scene_size, shapes)
-    items = [Item(f"scene-{index:08}.png", "", partial(draw, index)) for index in range(scenes)]
+    own = scene_textures == "own"
+    draw = partial(draw_scene, seed, size=scene_size, shapes=shapes, most_objects=scene_objects, own_textures=own)
+    items = [Item(f"scene-{index:08}.png", "", partial(_example, draw, index)) for index in range(scenes)]
     categories = [{"id": number, "name": name} for number, name in enumerate(shapes)]
     facts = {
         "kind": "scenes",
@@ -39,8 +49,8 @@ def png_bytes(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_example(seed: int, size: int, shapes: Sequence[str], index: int) -> Example:
-    scene = draw_scene(seed, index, size, shapes)
+def _example(draw: Callable[[int], Scene], index: int) -> Example:
+    scene = draw(index)
     objects = [
         {"category": each.category, "bbox": list(each.box), "area": each.area, "iscrowd": 0} for each in scene.objects
     ]

@@ -2,9 +2,10 @@
 
 A scene is a background with one to four objects on it, of eight shapes and very different sizes, that
 overlap and are cut by the border. Colours, textures, sizes and rotations are drawn without regard to the
-shape, and all shapes of one size have the same area: only the shape itself tells the category. Objects carry
-what cannot be told from their surroundings; backgrounds are smooth or repeat themselves, some with strong
-edges, so that how much a patch matters is not simply how much it varies.
+shape, and all shapes of one size have the same area: only the shape itself tells the category, unless each
+shape is given a texture of its own, which small models learn to tell apart. Objects carry what cannot be told
+from their surroundings; backgrounds are smooth or repeat themselves, some with strong edges, so that how much
+a patch matters is not simply how much it varies.
 
 A scene depends on (seed, index, size) alone, to the byte on any machine: it is drawn from raw random bits
 with the operations that IEEE 754 rounds the same everywhere: + - * / and square roots.
@@ -21,17 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.compute.randomness import Draws, draws_for, uniform
-from stages.settings.shard import SMALLEST_SIDE
+from stages.settings.shard import MOST_OBJECTS, SMALLEST_SIDE
+from stages.sources.textures import BACKGROUNDS, OWN_TEXTURES, TEXTURES, Floats, Textures, cover
 
 BACKGROUND = "background"
 
-MOST_OBJECTS = 4
 PLACEMENTS = 12  # tries to place all objects of a scene; those that hide too much are passed over
 RADII = 0.08, 0.26  # of an object: that of the disc of the same area, in sides of the image
+LARGE_RADII = 0.16, 0.26  # of one that is alone
 LEAST_VISIBLE = 0.4  # the share of an object's area that must be in view
 REACH = 0.36  # of centres from the middle, each way: even the largest object in a corner is visible enough
 
-Floats = npt.NDArray[np.float64]
 Colour = tuple[float, float, float]
 
 
@@ -118,60 +119,6 @@ SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
 CATEGORIES: tuple[str, ...] = tuple(SHAPES)
 
 
-# Textures: how much of its second colour a surface shows, 0 to 1, at coordinates (u, v), with details that
-# come again after `period` and edges that are one `pixel` wide.
-
-
-def gradient(u: Floats, v: Floats, period: float, pixel: float, draws: Draws) -> Floats:
-    return np.clip(0.5 + u / period, 0.0, 1.0)
-
-
-def noise(u: Floats, v: Floats, period: float, pixel: float, draws: Draws) -> Floats:
-    """Random values on a lattice, smoothly interpolated."""
-    cells = 2 + int(1.5 / period)
-    lattice = draws.random_raw((cells, cells)) * 2.0**-64
-    u, v = (u + 0.75) / period, (v + 0.75) / period  # a turned unit square reaches no farther than 0.71
-    column, row = u.astype(np.intp), v.astype(np.intp)
-    u, v = u - column, v - row
-    u, v = u * u * (3.0 - 2.0 * u), v * v * (3.0 - 2.0 * v)
-    upper = lattice[row, column] * (1.0 - u) + lattice[row, column + 1] * u
-    lower = lattice[row + 1, column] * (1.0 - u) + lattice[row + 1, column + 1] * u
-    return upper * (1.0 - v) + lower * v
-
-
-def stripes(u: Floats, v: Floats, period: float, pixel: float, draws: Draws) -> Floats:
-    across = u / period + uniform(draws)
-    return _cover((np.abs(across - np.floor(across) - 0.5) - 0.25) * period, pixel)
-
-
-def checks(u: Floats, v: Floats, period: float, pixel: float, draws: Draws) -> Floats:
-    one, other = stripes(u, v, period, pixel, draws), stripes(v, u, period, pixel, draws)
-    return one + other - 2.0 * one * other
-
-
-def dots(u: Floats, v: Floats, period: float, pixel: float, draws: Draws) -> Floats:
-    u, v = u / period + uniform(draws), v / period + uniform(draws)
-    u, v = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
-    return _cover((np.sqrt(u * u + v * v) - 0.3) * period, pixel)
-
-
-# Each with its shortest and longest period, in sides of the image.
-Textures = dict[str, tuple[Callable[[Floats, Floats, float, float, Draws], Floats], float, float]]
-BACKGROUNDS: Textures = {
-    "gradient": (gradient, 1.0, 2.0),
-    "clouds": (noise, 0.2, 0.5),
-    "stripes": (stripes, 0.08, 0.18),
-    "checks": (checks, 0.11, 0.22),
-    "speckle": (noise, 0.02, 0.04),
-}
-TEXTURES: Textures = {
-    "plain": (gradient, 0.3, 0.6),
-    "stripes": (stripes, 0.06, 0.12),
-    "checks": (checks, 0.09, 0.16),
-    "dots": (dots, 0.07, 0.12),
-}
-
-
 @dataclass(frozen=True, eq=False)
 class _Placed:
     category: int
@@ -182,9 +129,17 @@ class _Placed:
     visible: npt.NDArray[np.bool_]  # in view and behind no other
 
 
-def draw_scene(seed: int, index: int, size: int = 64, shapes: Sequence[str] = CATEGORIES) -> Scene:
-    """Scene `index` of the endless series that belongs to `seed` and `shapes`, `size` pixels wide and high. Categories
-    are indices into `shapes`, which are some of `CATEGORIES`."""
+def draw_scene(
+    seed: int,
+    index: int,
+    size: int = 64,
+    shapes: Sequence[str] = CATEGORIES,
+    most_objects: int = MOST_OBJECTS,
+    own_textures: bool = False,
+) -> Scene:
+    """Scene `index` of the endless series that belongs to `seed` and what follows, `size` pixels wide and high.
+    Categories are indices into `shapes`, which are some of `CATEGORIES`. With `most_objects` of 1 its object is large;
+    with `own_textures` each shape has the texture that `OWN_TEXTURES` gives it."""
     if seed < 0 or index < 0:
         raise ValueError(f"a scene's seed and index must not be negative, got seed {seed} and index {index}")
     if size < SMALLEST_SIDE:
@@ -193,7 +148,7 @@ def draw_scene(seed: int, index: int, size: int = 64, shapes: Sequence[str] = CA
     pixel = 1.0 / size
     x = (np.arange(size, dtype=np.float64) + 0.5)[np.newaxis, :] * pixel - 0.5
     y = x.T
-    placed = _place_objects(x, y, shapes, draws)
+    placed = _place_objects(x, y, shapes, most_objects, draws)
 
     ground = _ground_colours(draws)
     image = _surface(BACKGROUNDS, ground, x, y, pixel, draws)
@@ -201,10 +156,12 @@ def draw_scene(seed: int, index: int, size: int = 64, shapes: Sequence[str] = CA
     for each in reversed(placed):
         paint = _object_colours(colours, draws)
         colours.append(paint[0])
-        surface = _surface(TEXTURES, paint, each.u, each.v, pixel, draws)
+        shape = shapes[each.category]
+        textures = {shape: OWN_TEXTURES[shape]} if own_textures else TEXTURES
+        surface = _surface(textures, paint, each.u, each.v, pixel, draws)
         shade = 0.9 + 0.2 * _turn(each.u, each.v, draws)[0] / each.radius
-        rim = 1.0 - 0.4 * _cover(-1.5 * pixel - each.distance, pixel)
-        image += _cover(each.distance, pixel) * (surface * (shade * rim) - image)
+        rim = 1.0 - 0.4 * cover(-1.5 * pixel - each.distance, pixel)
+        image += cover(each.distance, pixel) * (surface * (shade * rim) - image)
 
     mask = np.zeros((size, size), np.uint8)
     for each in placed:
@@ -213,14 +170,14 @@ def draw_scene(seed: int, index: int, size: int = 64, shapes: Sequence[str] = CA
     return Scene(np.ascontiguousarray(pixels), mask, tuple(_truth(each) for each in placed))
 
 
-def _place_objects(x: Floats, y: Floats, shapes: Sequence[str], draws: Draws) -> list[_Placed]:
-    """One to four objects, front to back, so that what is placed stays as visible as it is."""
-    wanted = 1 + int(uniform(draws, 0, MOST_OBJECTS))
+def _place_objects(x: Floats, y: Floats, shapes: Sequence[str], most: int, draws: Draws) -> list[_Placed]:
+    """One to `most` objects, front to back, so that what is placed stays as visible as it is."""
+    wanted = 1 + int(uniform(draws, 0, most))
     free = np.ones((y.size, x.size), bool)
     placed: list[_Placed] = []
     for _ in range(PLACEMENTS):
         category = int(uniform(draws, 0, len(shapes)))
-        radius = uniform(draws, *RADII)
+        radius = uniform(draws, *(RADII if most > 1 else LARGE_RADII))
         centre_x, centre_y = uniform(draws, -REACH, REACH), uniform(draws, -REACH, REACH)
         u, v = _turn(x - centre_x, y - centre_y, draws)
         distance = SHAPES[shapes[category]](u / radius, v / radius) * radius
@@ -280,8 +237,3 @@ def _turn(u: Floats, v: Floats, draws: Draws) -> tuple[Floats, Floats]:
         length = math.sqrt(cosine * cosine + sine * sine)
     cosine, sine = cosine / length, sine / length
     return cosine * u + sine * v, cosine * v - sine * u
-
-
-def _cover(distance: Floats, pixel: float) -> Floats:
-    """How much of a pixel lies inside an edge whose signed distance from the pixel's centre is given."""
-    return np.clip(0.5 - distance / pixel, 0.0, 1.0)

@@ -6,10 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from stages.settings.shard import ShardConfig
 from stages.sources import scenes
 from stages.sources.built_in_scenes import from_scenes
-from stages.sources.scenes import BACKGROUNDS, CATEGORIES, SHAPES, TEXTURES, Scene, SceneObject, draw_scene
+from stages.sources.scenes import CATEGORIES, SHAPES, Scene, SceneObject, draw_scene
+from stages.sources.textures import BACKGROUNDS, OWN_TEXTURES, TEXTURES
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,54 @@ def test_a_scene_of_some_shapes_has_no_other_and_of_all_it_is_the_same_scene():
     assert contents(draw_scene(0, 3, 64, CATEGORIES)) == contents(draw_scene(0, 3, 64))
 
 
+def test_with_own_textures_the_same_objects_are_painted_each_with_the_texture_of_its_shape(monkeypatch):
+    drawn: list[str] = []
+
+    def told(shape, function):
+        def call(*arguments):
+            drawn.append(shape)
+            return function(*arguments)
+
+        return call
+
+    for shape, (function, shortest, longest) in OWN_TEXTURES.items():
+        monkeypatch.setitem(OWN_TEXTURES, shape, (told(shape, function), shortest, longest))
+    for index in range(60):
+        own, other = draw_scene(6, index, own_textures=True), draw_scene(6, index)
+        assert own.objects == other.objects
+        assert np.array_equal(own.mask, other.mask)
+        assert drawn == [CATEGORIES[each.category] for each in reversed(own.objects)]
+        drawn.clear()
+
+
+@pytest.mark.parametrize("shape", CATEGORIES)
+def test_a_texture_that_is_a_shapes_own_shows_both_colours_and_is_seen_in_patches_of_eight_pixels(shape):
+    """Nearly everywhere a patch holds much of both; the disc's runs smoothly from the one to the other."""
+    function, shortest, longest = OWN_TEXTURES[shape]
+    x = (np.arange(64) + 0.5)[np.newaxis, :] / 64 - 0.5
+    for period in (shortest, longest):
+        share = function(
+            np.broadcast_to(x, (64, 64)), np.broadcast_to(x.T, (64, 64)), period, 1 / 64, np.random.Philox(0)
+        )
+        assert 0.0 <= share.min() < 0.15
+        assert 0.85 < share.max() <= 1.0
+        ranges = np.ptp(share.reshape(8, 8, 8, 8), axis=(1, 3))
+        assert (ranges > 0.5).mean() > 0.9 or shape == "disc"
+
+
+def test_a_scene_of_one_object_has_a_large_one():
+    for index in range(100):
+        (only,) = draw_scene(4, index, most_objects=1).objects
+        assert only.area >= scenes.LEAST_VISIBLE * np.pi * (0.16 * 64) ** 2
+
+
+def test_easy_scenes_are_the_same_bytes_on_every_machine():
+    digest = hashlib.sha256()
+    for index in range(12):
+        digest.update(draw_scene(0, index, most_objects=1 + index % 4, own_textures=True).image.tobytes())
+    assert digest.hexdigest() == "7797948a48e86e56793110463e05466d1e1abcba4f0b5effc4b6c1c11beb4121"
+
+
 def test_shards_of_some_shapes_have_these_classes_alone_in_the_order_of_all():
     source = from_scenes(scenes=12, scene_size=40, seed=0, scene_shapes=["star", "disc"])
     assert source.facts["classes"] == ["disc", "star"]
@@ -212,3 +263,9 @@ def test_shards_of_some_shapes_have_these_classes_alone_in_the_order_of_all():
     assert {item.load().label for item in source.items} == {0, 1}
     with pytest.raises(ValueError, match=r"scene_shapes: expected some of disc, .*, got 'cube'"):
         from_scenes(scenes=1, scene_size=40, seed=0, scene_shapes=["cube"])
+
+
+@pytest.mark.parametrize("setting", [{"scene_shapes": ["disc"]}, {"scene_objects": 1}, {"scene_textures": "own"}])
+def test_what_belongs_to_scenes_is_refused_without_them(setting):
+    with pytest.raises(ValidationError, match=f"{next(iter(setting))} belongs to scenes"):
+        ShardConfig(images="photos", out="shards", **setting)
