@@ -314,6 +314,7 @@ def evaluate_task(
     out: str | os.PathLike[str],
     select: str | None = None,
     keep_ratio: float | None = None,
+    selector: str | os.PathLike[str] | None = None,
     crop: float | Literal["stretch", "letterbox"] = 0.875,
     class_names: str | os.PathLike[str] | None = None,
     mask_values: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = [],

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from ranker.selection import kept_count
-from stages.comparison.result import TaskResult, Throughput
+from stages.comparison.result import TaskResult, Throughput, way_of_choosing
 from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
 from stages.samples.rank_source import open_source
-from stages.samples.ranked import RankedSample, RankSource, refuse_other_grid
+from stages.samples.ranked import RankedSample, RankSource, refuse_other_grid, selector_name
 from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tables import SELECTORS, TASKS
@@ -123,10 +123,11 @@ def evaluate_task(
     if config.throughput:
         chooses_by = source if SELECTORS[select].uses_scores else None
         throughput = _measured(model, task, classes, views, chooses_by, first, device, precision)
+    selector = (config.selector or selector_name(source)) if SELECTORS[select].uses_scores else select
     left = set(range(len(classes))) - excluded if excluded else None
     return TaskResult(
         task=saved.task,
-        selector=saved.selector if SELECTORS[select].uses_scores else select,
+        selector=selector,
         select=select,
         select_version=SELECTORS[select].noted_version,
         keep_ratio=ratio,
@@ -142,8 +143,20 @@ def evaluate_task(
         judged_on={**judged_on(shards, source), **_judged_how(task, truths)},
         training_seconds=saved.training_seconds,
         throughput=throughput,
+        trained_on=_trained_on(saved, selector, select, ratio),
         notes=tuple(_notes(saved, select, precision, source)),
     )
+
+
+def _trained_on(saved: SavedTask, selector: str, select: Select, ratio: float) -> str | None:
+    """None if patches were chosen as they are now."""
+    trained = saved.run
+    if trained.keep_ratio == 1:
+        return None if ratio == 1 else "all patches"
+    own = saved.selector if SELECTORS[trained.select].uses_scores else trained.select
+    if (own, trained.select, trained.keep_ratio) == (selector, select, ratio):
+        return None
+    return f"{way_of_choosing(own, trained.select)} at {trained.keep_ratio:g}"
 
 
 def _measured(

@@ -45,7 +45,7 @@ def run_train_task(config: TrainTaskConfig, execution: TrainingExecutionConfig, 
 def _evaluate(config: EvaluateTaskConfig, watch: Watch) -> None:
     """Unless that was done with the same settings before."""
     place = locate(config.out)
-    free = {"device", "decode_threads"} | (set() if config.ranker else {"ranker", "crop"})
+    free = {"device", "decode_threads", "selector"} | (set() if config.ranker else {"ranker", "crop"})
     settings = config.model_dump_json(exclude=free, indent=1).encode()
     if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
         return
@@ -64,6 +64,7 @@ def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecut
         out=out,
         select=None,
         keep_ratio=None,
+        selector=config.selector,
         batch_size=64,
         class_names=None,  # names of the training shards are not those of others
         mask_values=config.mask_values,

@@ -158,7 +158,7 @@ def _compare_task(found: Found) -> TaskComparison:
     all_left = len(with_left) == len(found)
     by_ratio: dict[str, dict[float, list[TaskResult]]] = defaultdict(lambda: defaultdict(list))
     for _, result in found:
-        line, ratio = (FULL, 1.0) if _is_full(result) else (result.line, result.keep_ratio)
+        line, ratio = (FULL, 1.0) if result.is_full else (result.line, result.keep_ratio)
         by_ratio[line][ratio].append(result)
     lines = {
         line: tuple(_point(ratio, runs, all_left) for ratio, runs in sorted(points.items()))
@@ -179,10 +179,6 @@ def _compare_task(found: Found) -> TaskComparison:
         notes=(),
     )
     return dataclasses.replace(comparison, notes=(*own_notes, *_notes(comparison, some_left=bool(with_left))))
-
-
-def _is_full(result: TaskResult) -> bool:
-    return result.select == FULL or result.keep_ratio == 1
 
 
 def _refuse_different(found: Found, fact: str, of: Callable[[TaskResult], Any]) -> None:
@@ -229,7 +225,7 @@ def _point(keep_ratio: float, runs: Sequence[TaskResult], with_left: bool) -> Po
         left_metrics=_spreads([(run.seed, run.left_metrics or {}) for run in runs], runs[0].left_interval)
         if with_left
         else None,
-        speed=None if _is_full(runs[0]) else _speed([run.throughput for run in runs if run.throughput]),
+        speed=None if runs[0].is_full else _speed([run.throughput for run in runs if run.throughput]),
     )
 
 

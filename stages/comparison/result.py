@@ -73,16 +73,29 @@ class TaskResult(BaseModel):
     """The same of the images that they were judged on."""
     training_seconds: float | None = None
     throughput: Throughput | None = None
+    trained_on: str | None = None
+    """How patches were chosen in training, such as 'all patches' or 'ltrp topk at 0.25', where it was another way."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures has to know."""
 
     @property
     def line(self) -> str:
         """What a comparison calls it: runs of one line differ in keep ratio and seed alone."""
-        return self.select if self.selector == self.select else f"{self.selector} {self.select}"
+        chosen = way_of_choosing(self.selector, self.select)
+        return chosen if self.trained_on is None else f"{chosen} (trained on {self.trained_on})"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is the level that others are held against: all patches, in training too."""
+        return self.trained_on is None and (self.select == FULL or self.keep_ratio == 1)
 
     def encode(self) -> bytes:
         return (self.model_dump_json(indent=1) + "\n").encode()
+
+
+def way_of_choosing(selector: str, select: str) -> str:
+    """Whose scores, if any, and what takes patches by them."""
+    return select if selector == select else f"{selector} {select}"
 
 
 def read_result(place: Location, name: str = RESULT_FILE) -> TaskResult:

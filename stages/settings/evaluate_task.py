@@ -35,6 +35,9 @@ class EvaluateTaskConfig(StageSettings):
     keep_ratio: Annotated[float | None, Group.RECIPE] = Field(
         None, gt=0, le=1, description="Fraction of patches to keep, if not that of training."
     )
+    selector: str | None = Field(
+        None, description="Name of the scores in tables; by default what their store says, else 'ltrp' or 'mae'."
+    )
     crop: EvaluationCrop = Field(0.875, description=f"With --ranker; a store has its own. {CROP}")
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
