@@ -205,6 +205,30 @@ def faulty_s3(_s3_server: UnreliableS3) -> Iterator[UnreliableS3]:
     _s3_server.forget()
 
 
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Before a bucket that is opened within the test is asked again."""
+    from datetime import timedelta
+
+    from storage import bucket
+
+    monkeypatch.setattr(bucket, "FIRST_PAUSE", timedelta(milliseconds=1))
+    bucket._open.cache_clear()
+    yield
+    bucket._open.cache_clear()
+
+
+@pytest.fixture
+def s3_folder(faulty_s3: UnreliableS3, s3_bucket: str) -> Location:
+    """A folder in a bucket that has answered."""
+    from storage.locations import locate
+
+    folder = locate(f"{s3_bucket}/{uuid.uuid4().hex}")
+    folder.exists("a")
+    faulty_s3.forget()
+    return folder
+
+
 @pytest.fixture(params=["local", "memory", "s3", "gs"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """An empty folder of each kind: whatever uses locations is to pass its tests on all of them."""
