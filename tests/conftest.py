@@ -169,10 +169,12 @@ def report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on narrow intervals."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
+def quick_evaluation(tmp_path: Path) -> Iterator[None]:
+    """For `evaluate-ranker`."""
+    from evaluations import evaluating_quickly
+
+    with evaluating_quickly(tmp_path):
+        yield
 
 
 @pytest.fixture(autouse=True)
