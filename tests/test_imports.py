@@ -75,6 +75,7 @@ CHAINS: list[dict[str, list[str]]] = [
         "import stages.density.scorer, stages.density.mae_checkpoints": [
             *("ray", "zarr", "webdataset", "pydantic", "obstore")
         ],
+        "import benchmarks.kept_patch_throughput": ["ray", "zarr", "webdataset", "click"],
         "import stages.score": ["ray", "click"],
         "import stages.train_ranker, stages.rank": ["ray", "click"],
     },
