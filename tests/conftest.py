@@ -169,10 +169,12 @@ def report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quick_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For `evaluate-ranker`: no pipeline.yaml here, and no time spent on narrow intervals."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stages.ranking.quality.RESAMPLES", 100)
+def quick_evaluation(tmp_path: Path) -> Iterator[None]:
+    """For `evaluate-ranker`."""
+    from evaluations import evaluating_quickly
+
+    with evaluating_quickly(tmp_path):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -203,6 +205,30 @@ def faulty_s3(_s3_server: UnreliableS3) -> Iterator[UnreliableS3]:
     _s3_server.forget()
     yield _s3_server
     _s3_server.forget()
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Before a bucket that is opened within the test is asked again."""
+    from datetime import timedelta
+
+    from storage import bucket
+
+    monkeypatch.setattr(bucket, "FIRST_PAUSE", timedelta(milliseconds=1))
+    bucket._open.cache_clear()
+    yield
+    bucket._open.cache_clear()
+
+
+@pytest.fixture
+def s3_folder(faulty_s3: UnreliableS3, s3_bucket: str) -> Location:
+    """A folder in a bucket that has answered."""
+    from storage.locations import locate
+
+    folder = locate(f"{s3_bucket}/{uuid.uuid4().hex}")
+    folder.exists("a")
+    faulty_s3.forget()
+    return folder
 
 
 @pytest.fixture(params=["local", "memory", "s3", "gs"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -175,11 +176,8 @@ class _Page:
 
     def _fitting(self, line: str, words: _Words) -> int:
         """Its first letters that fit, at least one."""
-        return next(
-            number
-            for number in range(len(line) - 1, 0, -1)
-            if number == 1 or self._length(line[:number], words.bold) <= words.width
-        )
+        lengths = range(1, len(line))
+        return max(1, bisect_right(lengths, words.width, key=lambda letters: self._length(line[:letters], words.bold)))
 
 
 def _font(size: int, bold: bool) -> FontProperties:

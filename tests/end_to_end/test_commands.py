@@ -78,10 +78,18 @@ def test_status_and_verify_of_a_whole_store(scene_shards: Path, small_mae: Path)
 def test_status_and_verify_need_neither_shards_nor_torch(scene_shards: Path, small_mae: Path) -> None:
     score(scene_shards, small_mae)
     scene_shards.rename("gone")
-    for command in ("status", "verify"):
-        code = f"import sys; from pipeline.cli import main; main(['{command}', 'scores'], standalone_mode=False)"
-        code += "; assert 'torch' not in sys.modules and 'ray' not in sys.modules"
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    code = """
+import sys
+from pipeline.cli import main
+for command in ("status", "verify"):
+    main([command, "scores"], standalone_mode=False)
+assert "torch" not in sys.modules
+assert "ray" not in sys.modules
+"""
+    ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "15 scored, 0 skipped" in ended.stdout
+    assert "4 of 4 shards are whole" in ended.stdout
 
 
 def test_a_failed_shard_gives_exit_status_1_and_shows_in_status_until_it_is_done(
@@ -169,7 +177,9 @@ def test_an_encoder_without_a_decoder_is_refused_by_name(scene_shards: Path, tmp
     assert not Path("scores").exists()
 
 
-def test_plan_tells_what_is_to_do_and_starts_nothing(scene_shards: Path, small_mae: Path) -> None:
+def test_plan_tells_what_is_to_do_and_starts_nothing(
+    scene_shards: Path, small_mae: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     score(scene_shards / "scenes-000003.tar", small_mae)
     result = score(scene_shards, small_mae, "scores", "--plan", "--rate", "2")
     assert result.exit_code == 0, result.output
@@ -179,10 +189,13 @@ def test_plan_tells_what_is_to_do_and_starts_nothing(scene_shards: Path, small_m
     measured = score(scene_shards, small_mae, "elsewhere", "--plan")
     assert "measured here on cpu in fp32" in measured.output
     assert not Path("elsewhere").exists()
-    code = "import sys; from pipeline.cli import main; main(sys.argv[1:], standalone_mode=False)"
-    code += "; assert 'ray' not in sys.modules"
-    arguments = ["score", "--shards", scene_shards, "--mae", small_mae, "--out", "o", "--mask-ratio", "0.75", "--plan"]
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, capture_output=True)
+    loaded = {name for name in sys.modules if name.startswith("pipeline.ray.")} - {"pipeline.ray.address"}
+    for name in ("ray", *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
+    on_ray = ("score", "--shards", scene_shards, "--mae", small_mae, "--out", "o", "--mask-ratio", "0.75")
+    assert "halted; None in sys.modules" in call(*on_ray).output
+    planned = call(*on_ray, "--plan")
+    assert planned.exit_code == 0, planned.output
 
 
 def test_planned_bytes_are_near_those_that_the_store_takes(scene_shards: Path, small_mae: Path) -> None:

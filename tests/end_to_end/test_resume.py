@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from scoring import files_of, score_config, score_in_process
 
+from stages.settings.score import ScoreConfig
 from storage.locations import LocalFiles
 
 
@@ -18,7 +19,11 @@ def test_dying_at_any_write_and_running_again_gives_the_same_store(
     scene_shards: Path, small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_tars = scene_shards / "scenes-00000[03].tar"
-    score_in_process(score_config(two_tars, small_mae, tmp_path / "undisturbed"))
+
+    def config(out: Path) -> ScoreConfig:
+        return score_config(two_tars, small_mae, out, masks=4)
+
+    score_in_process(config(tmp_path / "undisturbed"))
     undisturbed = files_of(tmp_path / "undisturbed")
     write, create = LocalFiles.write, LocalFiles.create
     left = 0
@@ -47,9 +52,9 @@ def test_dying_at_any_write_and_running_again_gives_the_same_store(
         out = tmp_path / f"scores-{deaths}"
         left = deaths + 1
         try:
-            score_in_process(score_config(two_tars, small_mae, out))
+            score_in_process(config(out))
         except Killed:
             deaths += 1
-            score_in_process(score_config(two_tars, small_mae, out))
+            score_in_process(config(out))
             assert files_of(out) == undisturbed, f"after dying at write {deaths}"
     assert deaths > 20

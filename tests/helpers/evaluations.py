@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from scored_stores import draws_of
@@ -34,6 +37,15 @@ def config_of(scored: Path, ranker: Path, **settings: Any) -> EvaluateRankerConf
 
 def evaluated(scored: Path, ranker: Path, **settings: Any) -> Evaluation:
     return evaluate_ranker(config_of(scored, ranker, **settings), lambda *_: None)
+
+
+@contextmanager
+def evaluating_quickly(folder: Path) -> Iterator[None]:
+    """`evaluate-ranker` in a folder without a pipeline.yaml; no time is spent on narrow intervals."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("stages.ranking.quality.RESAMPLES", 100)
+        yield
 
 
 def call(scored: Path, ranker: Path, *options: Any) -> Result:

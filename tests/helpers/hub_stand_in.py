@@ -8,9 +8,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
+import pytest
 import yaml
+from huggingface_hub import constants
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.serving import make_server
@@ -35,6 +38,21 @@ class HubStandIn:
     def __init__(self) -> None:
         self.models: dict[str, dict[str, bytes]] = {}
         self.url = ""
+
+    @contextmanager
+    def in_place_of_the_real_one(self, cache: Path) -> Iterator[None]:
+        """In this process, whose `huggingface_hub` has read its environment; what is downloaded goes to `cache`."""
+        settings = {
+            "ENDPOINT": self.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": self.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_OFFLINE": False,
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in settings.items():
+                patch.setattr(constants, name, value)
+            patch.setenv("HF_TOKEN", "hf_nobody")
+            yield
 
     def __call__(self, environ, start_response):
         request = Request(environ)

@@ -11,6 +11,7 @@ Google Cloud Storage speaks nearly the same language to obstore, so that gs://bu
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import logging
@@ -169,10 +170,16 @@ def unreliable_s3() -> Iterator[UnreliableS3]:
 
 def begin_upload(url: str, path: str, part: bytes) -> None:
     """Uploads a part of the object at `path` below `url`, as a client does that dies before it completes it."""
-    import boto3
-
     bucket, _, prefix = url.partition("://")[2].partition("/")
     target = {"Bucket": bucket, "Key": f"{prefix}/{path}"}
-    client = boto3.client("s3", region_name=os.environ["AWS_REGION"], endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    client = _client(os.environ["AWS_ENDPOINT_URL"])
     upload = client.create_multipart_upload(**target)
     client.upload_part(**target, UploadId=upload["UploadId"], PartNumber=1, Body=part)
+
+
+@functools.cache
+def _client(endpoint: str) -> Any:
+    """boto3 reads megabytes of descriptions to make one."""
+    import boto3
+
+    return boto3.client("s3", region_name=os.environ["AWS_REGION"], endpoint_url=endpoint)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from hub_stand_in import running_hub
-from repository import ROOT
 
 from pipeline.cli import main
 from ranker.pretrained import decode_ranker, read_ranker
 
 
-def push(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": "hf_nobody", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "pipeline", "push", *arguments]
-    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def test_a_ranker_is_pushed_with_a_card_that_names_licence_and_data(small_ranker: Path, tmp_path: Path) -> None:
     (tmp_path / "data.md").write_text("Photographs of cats.\n")
-    with running_hub() as hub:
-        done = push(hub.url, str(small_ranker), "hf://me/cats", "--license", "mit", "--data", str(tmp_path / "data.md"))
-    assert done.returncode == 0, done.stderr
+    options = ["--license", "mit", "--data", str(tmp_path / "data.md")]
+    with running_hub() as hub, hub.in_place_of_the_real_one(tmp_path / "cache"):
+        done = CliRunner().invoke(main, ["push", str(small_ranker), "hf://me/cats", *options])
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("hf://me/cats: a ranker of 16 patches, with its card.\n")
     files = hub.models["me/cats"]
     assert sorted(files) == ["README.md", "ranker.json", "ranker.safetensors"]

@@ -13,7 +13,13 @@ from repository import ROOT
 from pipeline.progress.display import Display
 from pipeline.streams import reader_is_gone
 
-PROGRAM = [sys.executable, "-c", "from pipeline.cli import main; main(prog_name='ltrp-pipeline')"]
+CODE = """
+import sys
+sys.modules["torch"] = None  # webdataset does without, and loading it takes seconds
+from pipeline.cli import main
+main(prog_name="ltrp-pipeline")
+"""
+PROGRAM = [sys.executable, "-c", CODE]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 

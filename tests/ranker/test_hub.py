@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import yaml
@@ -14,29 +10,10 @@ from hub_stand_in import running_hub
 from ranker.card import card
 from ranker.hub import upload
 from ranker.network import PatchRankingTransformer, RankerConfig
+from ranker.patch_ranker import PatchRanker
 from ranker.pretrained import RankerCheckpoint, encode_ranker, read_ranker
 
 SMALL = RankerConfig(image_size=16, patch_size=4, width=8, depth=1, heads=2, head="token")
-IN_ANOTHER_PROCESS = """
-import sys
-from pathlib import Path
-from ranker.hub import upload
-from ranker.patch_ranker import PatchRanker
-
-folder, = sys.argv[1:]
-files = {each.name: each.read_bytes() for each in sorted(Path(folder).iterdir())}
-print(upload("hf://someone/patches", files, message="A ranker"))
-print(PatchRanker.from_pretrained("hf://someone/patches").config)
-for name in ("hf://someone/nothing", "hf://a/b/c"):
-    try:
-        PatchRanker.from_pretrained(name)
-    except ValueError as error:
-        print(error)
-try:
-    upload("hf://a/b/c", files, message="A ranker")
-except ValueError as error:
-    print(error)
-"""
 
 
 @pytest.fixture
@@ -50,42 +27,28 @@ def folder(tmp_path):
     return made
 
 
-def with_hub(url: str, tmp_path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """huggingface_hub reads its settings when it is imported."""
-    environment = {**os.environ, "HF_ENDPOINT": url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_TOKEN": "hf_nobody"}
-    environment.pop("HF_HUB_OFFLINE", None)
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def test_what_is_pushed_to_the_hub_is_loaded_from_there(folder, tmp_path):
-    with running_hub() as hub:
-        done = with_hub(hub.url, tmp_path, IN_ANOTHER_PROCESS, str(folder))
-    assert done.returncode == 0, done.stderr
-    assert hub.models == {"someone/patches": {each.name: each.read_bytes() for each in folder.iterdir()}}
-    commit, config, *refused = done.stdout.splitlines()
-    assert commit.startswith(f"{hub.url}/someone/patches/commit/")
-    assert config == str(SMALL)
-    messages = (
-        "hf://someone/nothing: the Hugging Face hub did not give it: 404",
-        "hf://a/b/c: the Hugging Face hub did not give it: Repo id",
-        "hf://a/b/c: the Hugging Face hub did not take it: Repo id",
-    )
-    assert all(line.startswith(message) for line, message in zip(refused, messages, strict=True)), refused
+    files = {each.name: each.read_bytes() for each in folder.iterdir()}
+    with running_hub() as hub, hub.in_place_of_the_real_one(tmp_path / "cache"):
+        commit = upload("hf://someone/patches", files, message="A ranker")
+        assert hub.models == {"someone/patches": files}
+        assert commit.startswith(f"{hub.url}/someone/patches/commit/")
+        assert PatchRanker.from_pretrained("hf://someone/patches").config == SMALL
+        with pytest.raises(ValueError, match=r"^hf://someone/nothing: the Hugging Face hub did not give it: 404"):
+            PatchRanker.from_pretrained("hf://someone/nothing")
+        with pytest.raises(ValueError, match=r"^hf://a/b/c: the Hugging Face hub did not give it: Repo id"):
+            PatchRanker.from_pretrained("hf://a/b/c")
+        with pytest.raises(ValueError, match=r"^hf://a/b/c: the Hugging Face hub did not take it: Repo id"):
+            upload("hf://a/b/c", files, message="A ranker")
 
 
-def test_a_hub_that_does_not_answer_is_one_clear_message(monkeypatch):
+def test_a_hub_that_does_not_answer_is_one_clear_message(tmp_path):
     with running_hub() as hub:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
-    with pytest.raises(ValueError, match=r"^hf://a/b: the Hugging Face hub did not take it: .*refused"):
+        pass
+    with (
+        hub.in_place_of_the_real_one(tmp_path),
+        pytest.raises(ValueError, match=r"^hf://a/b: the Hugging Face hub did not take it: .*refused"),
+    ):
         upload("hf://a/b", {"x": b""}, message="")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from evaluations import call, repeatable
+from evaluations import call, evaluating_quickly, repeatable
 from made_results import result_of, throughput_of, write
 from scored_stores import write_scored
 from small_models import write_ranker
@@ -64,16 +64,16 @@ def page_of(work: Path | str, images: int = 8) -> Page:
     return Page(make_report(ReportConfig(work=str(work), out="report.html", images=images), lambda *_: None))
 
 
-@pytest.fixture
-def run(tmp_path: Path, small_mae: Path, small_ranker: Path, quick_evaluation: None) -> Path:
-    """Tars, scores, an MAE, a ranker, its evaluation, and results of a task."""
-    work = tmp_path / "work"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, small_mae: Path, small_ranker: Path) -> Path:
+    """Tars, scores, an MAE, a ranker, its evaluation, and results of a task: to be looked at alone."""
+    work = tmp_path_factory.mktemp("run") / "work"
     tars = {"a": [HOSTILE, "bad<b>", "a1", "a2"], "b": [f"b{number}" for number in range(6)]}
     write_scored(work, tars, repeatable, masks=16)
     shutil.copytree(small_mae, work / "mae")
     shutil.copytree(small_ranker, work / "ranker")
-    assert call(work, work / "ranker").exit_code == 0
-    shutil.move("evaluation", work / "evaluation")
+    with evaluating_quickly(work):
+        assert call(work, work / "ranker").exit_code == 0
     results = [
         result_of(name, ratio, value=value, throughput=throughput_of())
         for name, ratio, value in (

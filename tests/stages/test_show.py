@@ -33,7 +33,9 @@ from stages.images.normalisation import denormalise, normalise
 from stages.images.views import evaluation_view, render
 from stages.samples.named import ShownImage, evenly, find_shown
 from stages.settings.choices import PixelTarget
+from stages.settings.shard import ShardConfig
 from stages.settings.show import ShowConfig
+from stages.shard import run_shard
 from stages.show import open_sources
 from stages.showing.rows import Row, draw_page, draw_row
 from stages.sources.scenes import draw_scene
@@ -173,15 +175,17 @@ def test_the_command_shows_files_folders_and_tars(
 ):
     folder = fill(tmp_path / "photographs", "a/1.png", "b/2.png", data=PHOTOGRAPH)
     file = fill(tmp_path, "alone.PNG", data=PHOTOGRAPH) / "alone.PNG"
-    out = folder / "picture.png"
-    arguments = [file, folder, scene_shards, scene_shards / "scenes-000001.tar", "--ranker", small_ranker]
+    tars, out = tmp_path / "few", folder / "picture.png"
+    run_shard(ShardConfig(scenes=3, scene_size=40, shard_size=2, out=str(tars), name="few"), lambda *_: None)
+    arguments = [file, folder, tars, tars / "few-000001.tar", "--ranker", small_ranker]
     arguments += ["--mae", small_mae, "--mask-ratio", 0.75, "--keep", 0.5, "--out", out]
     for _ in range(2):  # the second time the picture lies among the photographs
         result = show(*arguments, "--count", 100)
         assert result.exit_code == 0, result.output
-        assert f"{out}: {1 + 2 + 15 + 4} images\n" in result.output
-    assert "12 images" in show(*arguments).output
+        assert f"{out}: {1 + 2 + 3 + 1} images\n" in result.output
     assert Image.open(out).format == "PNG"
+    result = show(file, folder, scene_shards, "--ranker", small_ranker, "--out", out)
+    assert f"{out}: 12 images\n" in result.output
 
 
 def test_what_cannot_be_used_is_named_and_the_others_are_shown(tmp_path: Path, small_ranker: Path):

@@ -10,24 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from drivers import FIRST, state_of, until, write_elsewhere
 from repository import ROOT
 
-from storage import driver_lock
 from storage.driver_lock import PATIENCE_SECONDS, DriverLock, DriverState, StoreBusy, current_driver
 from storage.locations import Location, locate
-
-FIRST = "books/drivers/000001.json"
-
-
-def state_of(place: Location, path: str = FIRST) -> dict[str, Any]:
-    return json.loads(place.read(path))
 
 
 @contextmanager
@@ -56,21 +49,8 @@ def another_process(place: Location) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def write_elsewhere(place: Location, renewals: int = 7, path: str = FIRST, **changes: Any) -> None:
-    """The file of a driver on another machine."""
-    state = DriverState("node-7/1a2b3c4d/1", 4711, "99", renewals, time.time(), ("tar-3",))
-    place.write(path, json.dumps(dataclasses.asdict(dataclasses.replace(state, **changes))).encode())
-
-
 def must_not_wait(seconds: float) -> None:
     raise AssertionError(f"waits {seconds} s")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.005)
 
 
 def test_the_lock_is_a_file_while_it_is_held_and_none_afterwards(location: Location) -> None:
@@ -297,64 +277,3 @@ def test_a_driver_that_looked_before_others_came_and_went_gives_way_to_the_prese
     with pytest.raises(StoreBusy, match="at the same moment"):
         late.__enter__()
     assert location.names("books/drivers") == ["000002.json"]
-
-
-def test_the_file_is_renewed_with_the_shards_under_way(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_lock, "RENEWAL_SECONDS", 0.01)
-    with DriverLock(location) as lock:
-        lock.running = ["tar-1", "tar-2"]
-        until(lambda: state_of(location)["running"] == ["tar-1", "tar-2"])
-        driver = current_driver(location)
-        assert driver is not None
-        assert driver.running == ("tar-1", "tar-2")
-        assert driver.renewals > 1
-
-
-def test_a_driver_notices_that_another_one_took_over(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_lock, "RENEWAL_SECONDS", 0.01)
-    with DriverLock(location) as lock:
-        write_elsewhere(location, path="books/drivers/000002.json")  # its own file may be there or not
-        until(lambda: lock.lost)
-    assert location.names("books/drivers") == ["000002.json"]
-
-
-def test_a_driver_whose_file_was_removed_has_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_lock, "RENEWAL_SECONDS", 0.01)
-    place = locate(tmp_path)
-    with DriverLock(place) as lock:
-
-        def has_lost() -> bool:
-            place.delete(FIRST)  # again, since a renewal under way may have put it back
-            return lock.lost
-
-        until(has_lost)
-
-
-def test_a_store_out_of_reach_for_a_moment_does_not_end_the_renewals(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driver_lock, "RENEWAL_SECONDS", 0.01)
-    place = locate(tmp_path)
-    failures = iter([OSError("unreachable")] * 3)
-    write = place.write
-
-    def unreliable(path: str, data: bytes) -> None:
-        if error := next(failures, None):
-            raise error
-        write(path, data)
-
-    with DriverLock(place) as lock:
-        place.write = unreliable  # type: ignore[method-assign]
-        until(lambda: next(failures, None) is None and state_of(place)["renewals"] > 1)
-        assert not lock.lost
-
-
-def test_the_current_driver_elsewhere_is_believed_for_a_while(tmp_path: Path) -> None:
-    place = locate(tmp_path)
-    assert current_driver(place) is None
-    write_elsewhere(place)
-    driver = current_driver(place)
-    assert driver is not None
-    assert (driver.pid, driver.running, driver.is_here) == (4711, ("tar-3",), False)
-    write_elsewhere(place, renewed_at=time.time() - 3 * PATIENCE_SECONDS)
-    assert current_driver(place) is None
