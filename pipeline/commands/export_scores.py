@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
@@ -11,7 +10,6 @@ import cloup
 from pipeline.help import command
 from stages.settings.export_scores import KEEP_RATIO, ExportScoresConfig
 from stages.tables import FORMATS
-from storage.text import counted
 
 
 @command(
@@ -52,9 +50,4 @@ def export_scores(**options: Any) -> None:
     config = ExportScoresConfig(**options)
     with Display("export-scores", "images") as display:
         found = run(config, lambda through, total: display.show(through, total, last=through == total))
-    click.echo(f"{found.out}: {counted(found.images, 'image')} of {counted(found.shards, 'shard')}")
-    if found.not_done:
-        are = "shard of the store is" if found.not_done == 1 else "shards of the store are"
-        click.echo(
-            f"{found.not_done} {are} not done, and not in it; see: ltrp-pipeline status {shlex.quote(config.store)}"
-        )
+    click.echo(found)
