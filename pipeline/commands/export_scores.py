@@ -8,6 +8,7 @@ import click
 import cloup
 
 from pipeline.help import command
+from pipeline.options import Out
 from stages.settings.export_scores import KEEP_RATIO, ExportScoresConfig
 from stages.tables import FORMATS
 
@@ -20,6 +21,7 @@ from stages.tables import FORMATS
 @cloup.option("--to", type=click.Choice(list(FORMATS)), required=True, help="Format.")
 @cloup.option(
     "--out",
+    type=Out("either"),
     required=True,
     help="Folder to write, with a file for each shard (parquet, csv, npz) or a dataset (fiftyone); for coco a file "
     ".json.",
