@@ -19,6 +19,7 @@ from pipeline.help import CONTEXT
 from pipeline.hints import same_command
 from pipeline.packages import refuse_others_packages
 from pipeline.streams import prepare_streams, reader_is_gone
+from storage.file_errors import in_words
 
 DEBUG_VARIABLE = "LTRP_PIPELINE_DEBUG"
 READER_GONE = 128 + signal.SIGPIPE
@@ -121,7 +122,9 @@ def _explained(error: Exception) -> click.ClickException:
         return click.ClickException(f"{error}; expected all that ltrp-pipeline needs: pip install ltrp-pipeline")
     # torch has errors of its own where memory is short, and is not imported for their sake
     is_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    if isinstance(error, (ValueError, OSError, MemoryError)) or is_memory:
+    if isinstance(error, OSError):
+        return click.ClickException(in_words(error))
+    if isinstance(error, (ValueError, MemoryError)) or is_memory:
         return click.ClickException(str(error) or type(error).__name__)
     return Fault(error)
 

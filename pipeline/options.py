@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from stages.plug_ins import Table
 from stages.settings.groups import Group
+from storage.writable import Kind, refuse_unwritable
 
 WORD_FOR_NONE = "word_for_none"
 """Key of a field's `json_schema_extra`: what a user writes for None, such as "auto", where that is a choice."""
@@ -56,6 +57,20 @@ class CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # click 8.2 ha
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Any]:
         return [self.kind.convert(part.strip(), param, ctx) for part in value.split(",")]
+
+
+class Out(click.ParamType):  # type: ignore[type-arg]
+    """Where a file or folder is to be written. What cannot be is refused before anything is computed."""
+
+    name = "text"
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if ctx is None or not ctx.resilient_parsing:
+            refuse_unwritable(value, self.kind)
+        return str(value)
 
 
 class OrWord(click.ParamType):  # type: ignore[type-arg]
@@ -116,6 +131,8 @@ def _option(model: type[BaseModel], name: str, group: cloup.OptionGroup) -> Call
     elif default := told_default(model, name):
         text += f"  [default: {default}]"
     settings: dict[str, Any] = {"default": None, "help": text, "group": group}
+    if name == "out":
+        return cloup.option(flag, name, type=Out("folder"), **settings)
     if isinstance(word, str):
         return cloup.option(flag, name, type=OrWord(_type(kind), word), **settings)
     if kind is bool:

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
+from typing import Any
 
 from stages.exporting.export import Export
 from stages.settings.export_scores import ExportScoresConfig
 from stages.tables import FORMATS
+from stages.tabular import Tabular
 from storage.dense_scores import open_dense
 from storage.text import counted
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportSummary:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ExportSummary(Tabular):
     """What was written."""
 
+    store: str
     out: str
     images: int
     shards: int
     not_done: int
     """Shards that the store is to hold and does not: they are not in the export."""
+
+    def lines(self) -> list[str]:
+        lines = [f"{self.out}: {counted(self.images, 'image')} of {counted(self.shards, 'shard')}"]
+        if self.not_done:
+            are = "shard of the store is" if self.not_done == 1 else "shards of the store are"
+            lines.append(
+                f"{self.not_done} {are} not done, and not in it; see: ltrp-pipeline status {shlex.quote(self.store)}"
+            )
+        return lines
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The one row of this export."""
+        return [dataclasses.asdict(self)]
 
 
 def export_scores(
@@ -44,4 +61,4 @@ def export_scores(
         through(written, total)
     if written != total:
         raise ValueError(f"{config.out}: expected {counted(total, 'image')} by the store's records, wrote {written}")
-    return ExportSummary(config.out, written, len(done), len(missing))
+    return ExportSummary(config.store, config.out, written, len(done), len(missing))

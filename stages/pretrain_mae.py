@@ -6,6 +6,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from stages.report import Summary, Tell
 from stages.samples.stream import measured
 from stages.settings.choices import Precision
 from stages.settings.pretrain_mae import PretrainMaeConfig
+from stages.tabular import Tabular
 from stages.training.outlook import Outlook
 from stages.training.processes import Processes
 from stages.training.recipe import chosen_precision
@@ -57,12 +59,21 @@ PICTURED = 8
 REPORT_EVERY = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class PretrainMaeSummary(Summary):
+@dataclasses.dataclass(frozen=True, repr=False)
+class PretrainMaeSummary(Tabular, Summary):
     """What `run_pretrain_mae` did."""
 
     held_out_loss: float
     """On images that were not trained on."""
+
+    def lines(self) -> list[str]:
+        loss = f"loss on held-out images {self.held_out_loss:.4f}"
+        return [f"MAE of {self.steps} steps in {self.out}, {loss}.", f"Look at {self.out}/{PICTURE_FILE}."]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The one row of this training."""
+        counts = {"out": self.out, "started_at": self.started_at, "steps": self.steps}
+        return [{**counts, "held_out_loss": self.held_out_loss, "skipped": len(self.left_out)}]
 
 
 def run_pretrain_mae(config: PretrainMaeConfig, processes: Processes, tell: Tell) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
+from stages.reporting.calibrations import find_calibrations
 from stages.reporting.chart import Chart
 from stages.reporting.charts import loss_chart, validation_chart
 from stages.reporting.concerns import find_concerns
@@ -47,10 +48,11 @@ def make_report(config: ReportConfig, tell: Callable[[int, int], None]) -> bytes
     counts = _count(found, problems)
     models = load_models(found)
     gallery = make_gallery(found, models, config.images, tell)
+    calibrations, wrong_calibrations = find_calibrations(found)
     qualities, wrong_qualities = find_qualities(found, models)
     outcomes, wrong_outcomes = find_outcomes(found)
     methods, wrong_methods = find_methods(found)
-    problems += [*gallery.problems, *wrong_qualities, *wrong_outcomes, *wrong_methods]
+    problems += [*gallery.problems, *wrong_calibrations, *wrong_qualities, *wrong_outcomes, *wrong_methods]
     report = Report(
         work=config.work,
         name=PurePosixPath(work.url).name or work.url,
@@ -62,6 +64,7 @@ def make_report(config: ReportConfig, tell: Callable[[int, int], None]) -> bytes
         curves=_curves(logs),
         costs=find_costs(logs),
         gallery=gallery,
+        calibrations=calibrations,
         qualities=qualities,
         outcomes=outcomes,
         methods=methods,

@@ -29,5 +29,7 @@ class Tabular:
     def __repr__(self) -> str:
         return "\n".join(self.lines())
 
+    __str__ = __repr__  # where another base has its own
+
     def _repr_markdown_(self) -> str:
         return "\n".join(f"{line}  " if line and not line.startswith("|") else line for line in self.lines())

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from storage.text import printable
+
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
@@ -20,6 +22,13 @@ def naming(path: str | Path) -> Iterator[None]:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def in_words(error: OSError) -> str:
+    """The file and what is wrong with it, without the system's number."""
+    if error.strerror is None:
+        return str(error) or type(error).__name__
+    return f"{printable(os.fsdecode(error.filename), 4096)}: {error.strerror}" if error.filename else error.strerror
 
 
 class NamedFile(io.FileIO):

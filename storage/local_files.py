@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -93,6 +94,8 @@ class LocalFiles(Location):
         try:
             with io.BufferedWriter(NamedFile(path, "xb", called=target)) as file:
                 yield cast(BinaryIO, file)
+        except IsADirectoryError:
+            raise IsADirectoryError(errno.EISDIR, "expected a file, got a folder", str(target)) from None
         except OSError as error:
             if error.filename == str(path):
                 error.filename = str(target)  # a name of ours tells nobody anything
@@ -109,7 +112,12 @@ class LocalFiles(Location):
         if folder == self.root and self._was_there:
             raise FileNotFoundError(f"{self.url}: is gone: the folder was deleted, or its disk unmounted, meanwhile")
         self._make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, "expected a folder, got a file", str(folder)) from None
+        except FileNotFoundError:  # the one above it is there: of /proc, say
+            raise FileNotFoundError(errno.ENOENT, "no folder can be made there", str(folder)) from None
         _fsync(folder.parent)
 
 

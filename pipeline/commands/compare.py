@@ -9,6 +9,7 @@ import cloup
 
 from pipeline.answers import answer, json_option
 from pipeline.help import command
+from pipeline.options import Out
 from stages.comparison.comparison import Comparison
 from storage.locations import locate
 
@@ -18,7 +19,7 @@ from storage.locations import locate
     "compare a/result.json b/result.json --out work/comparison",
 )
 @cloup.argument("results", nargs=-1, required=True)
-@cloup.option("--out", required=True, help="Folder for TASK.md, TASK.png and comparison.json.")
+@cloup.option("--out", type=Out("folder"), required=True, help="Folder for TASK.md, TASK.png and comparison.json.")
 @json_option
 @click.pass_context
 def compare(ctx: click.Context, results: tuple[str, ...], out: str) -> None:

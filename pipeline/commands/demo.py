@@ -9,6 +9,7 @@ from pipeline.commands.run import run_stages
 from pipeline.config import PipelineFile
 from pipeline.help import command
 from pipeline.hints import command_line
+from pipeline.options import Out
 from stages.settings.choices import DEFAULT_RANKER
 from stages.settings.show import ShowConfig
 from stages.tables import TASKS
@@ -29,7 +30,9 @@ IN_PROCESS = {"executor": "in-process"}
     "demo",
     "demo --out somewhere --scenes 200 --tasks",
 )
-@cloup.option("--out", default="ltrp-demo", show_default=True, help="Folder that everything goes to.")
+@cloup.option(
+    "--out", type=Out("folder"), default="ltrp-demo", show_default=True, help="Folder that everything goes to."
+)
 @cloup.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
 @cloup.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
 @cloup.option("--tasks/--no-tasks", default=False, help="Train all downstream tasks too: a quarter of an hour more.")

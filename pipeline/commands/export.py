@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,6 +9,7 @@ import click
 import cloup
 
 from pipeline.help import command
+from pipeline.options import Out
 from storage.locations import locate
 
 
@@ -26,7 +26,7 @@ from storage.locations import locate
     show_default=True,
     help="torch.export's, which PyTorch runs without this project, or ONNX.",
 )
-@cloup.option("--out", required=True, help="File to write; for torch its name ends in .pt2.")
+@cloup.option("--out", type=Out("file"), required=True, help="File to write; for torch its name ends in .pt2.")
 def export(ranker: str, format_: str, out: str) -> None:
     """Write a ranker as a program that runs without this project.
 
@@ -39,17 +39,11 @@ def export(ranker: str, format_: str, out: str) -> None:
     opened = PatchRanker(load_ranker(ranker))
     write, check = {"torch": (export_program, check_program), "onnx": (export_onnx, check_onnx)}[format_]
     place = locate(out)
-    with ExitStack() as held:
-        # What is written is run before it is kept, and only a file on a disk can be.
-        path = place.local_path() or Path(held.enter_context(TemporaryDirectory()), out.rpartition("/")[2])
+    with TemporaryDirectory() as folder:  # it is run before it is kept, and only a file on a disk can be
+        path = Path(folder, out.rpartition("/")[2])
         write(opened, path)
-        try:
-            difference = check(path, opened)
-        except ValueError:
-            path.unlink()
-            raise
-        if not place.local_path():
-            place.write("", path.read_bytes())
+        difference = check(path, opened)
+        place.write("", path.read_bytes())
         megabytes = path.stat().st_size / 1e6
     size = opened.config.image_size
     click.echo(f"{out}: a ranker of {opened.config.n_patches} patches, {megabytes:.1f} MB.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
 import cloup
 
 from pipeline.help import command
+from pipeline.options import Out
 from stages.settings.export_scores import KEEP_RATIO, ExportScoresConfig
 from stages.tables import FORMATS
-from storage.text import counted
 
 
 @command(
@@ -22,6 +21,7 @@ from storage.text import counted
 @cloup.option("--to", type=click.Choice(list(FORMATS)), required=True, help="Format.")
 @cloup.option(
     "--out",
+    type=Out("either"),
     required=True,
     help="Folder to write, with a file for each shard (parquet, csv, npz) or a dataset (fiftyone); for coco a file "
     ".json.",
@@ -52,9 +52,4 @@ def export_scores(**options: Any) -> None:
     config = ExportScoresConfig(**options)
     with Display("export-scores", "images") as display:
         found = run(config, lambda through, total: display.show(through, total, last=through == total))
-    click.echo(f"{found.out}: {counted(found.images, 'image')} of {counted(found.shards, 'shard')}")
-    if found.not_done:
-        are = "shard of the store is" if found.not_done == 1 else "shards of the store are"
-        click.echo(
-            f"{found.not_done} {are} not done, and not in it; see: ltrp-pipeline status {shlex.quote(config.store)}"
-        )
+    click.echo(found)

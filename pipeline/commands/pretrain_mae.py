@@ -45,11 +45,9 @@ def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecu
     from pipeline.progress.watch import Watch
     from pipeline.runs.pretrain_mae import run_pretrain_mae
     from pipeline.training_run import tell_left_out
-    from stages.pretrain_mae import PICTURE_FILE
 
     summary = run_pretrain_mae(config, execution, Watch())
-    click.echo(f"MAE of {summary.steps} steps in {summary.out}, loss on held-out images {summary.held_out_loss:.4f}.")
-    click.echo(f"Look at {summary.out}/{PICTURE_FILE}.")
+    click.echo(summary)
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
     click.echo(next_command("score", *shards, "--mae", config.out, "--out", beside(config.out, "scores")))

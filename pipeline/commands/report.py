@@ -6,6 +6,7 @@ import click
 import cloup
 
 from pipeline.help import command
+from pipeline.options import Out
 from stages.settings.report import ReportConfig
 from storage.locations import locate
 
@@ -15,7 +16,7 @@ from storage.locations import locate
     "report s3://bucket/work --out report.html --images 60",
 )
 @cloup.argument("work")
-@cloup.option("--out", default="report.html", show_default=True, help="Page to write, an .html.")
+@cloup.option("--out", type=Out("file"), default="report.html", show_default=True, help="Page to write, an .html.")
 @cloup.option(
     "--images",
     type=click.IntRange(0),

@@ -10,7 +10,7 @@ import cloup
 from click.shell_completion import CompletionItem
 
 from pipeline.help import command
-from pipeline.options import OrWord
+from pipeline.options import OrWord, Out
 from stages.images.crop import WholeImage
 from stages.settings.choices import DEFAULT_RANKER
 from stages.settings.show import KEEP, KEEP_OF_SEVERAL, ShowConfig, ShownMethod
@@ -70,7 +70,7 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
     multiple=True,
     help="Store of score or rank: what it has for images of the tars that it was made from; give it again for several.",
 )
-@cloup.option("--out", default="patches.png", show_default=True, help="Picture to write, a .png.")
+@cloup.option("--out", type=Out("file"), default="patches.png", show_default=True, help="Picture to write, a .png.")
 @cloup.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
 @cloup.option(
     "--keep",

@@ -26,5 +26,4 @@ class Compared(Tabular):
 
     def rows(self) -> list[dict[str, Any]]:
         """Of each result: what was asked, and its metrics by name."""
-        names = ("task", "selector", "select", "keep_ratio", "kept", "patches", "seed", "images")
-        return [{**{name: getattr(each, name) for name in names}, **each.metrics} for each in self.results]
+        return [row for each in self.results for row in each.rows()]

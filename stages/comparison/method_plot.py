@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stages.comparison.comparison import Spread
+from stages.comparison.error_bars import OVER_IMAGES
 from stages.comparison.method_coverage import DataSet, Group, Line, MethodComparison
 from stages.plots.colours import colours_of
+from stages.plots.heading import set_heading
 
 WHAT = {"all": ("all classes", "D"), "learned": ("classes learned", "o"), "not learned": ("classes not learned", "o")}
 LINE_INCHES, SPLIT_INCHES, TITLE_INCHES, PANEL_INCHES, NAMES_INCHES = 0.3, 0.22, 0.9, 3.2, 2.0
@@ -19,7 +21,7 @@ BAND_WIDTH, BAR_WIDTH = 7.0, 1.2
 
 
 def draw_methods(found: MethodComparison) -> Figure:
-    """Bars are 95% intervals over images, bands the standard deviation over runs. A method has one colour in all
+    """A method has one colour in all
     panels, and is drawn lower for each split of the classes that a data set has."""
     heights = [TITLE_INCHES + sum(_line_height(data) for _ in found.lines) for data in found.data]
     width = NAMES_INCHES + PANEL_INCHES * len(found.kept)
@@ -34,7 +36,8 @@ def draw_methods(found: MethodComparison) -> Figure:
             axes.set_xlabel(f"coverage at keep ratio {ratio:g}")
         row[0].set_yticks(range(len(found.lines)), [f"{line.name}{_mark(line, data)}" for line in found.lines])
         row[0].set_ylim(len(found.lines) - 0.4, -0.6)
-    figure.suptitle("How much of each category the kept patches cover")
+    deviation = "; wide bands: ± standard deviation over runs" if any(line.runs > 1 for line in found.lines) else ""
+    set_heading(figure, "How much of each category the kept patches cover", f"thin bars: {OVER_IMAGES}{deviation}")
     figure.legend(handles=_legend(found), loc="outside lower center", ncols=3)
     return figure
 
@@ -96,8 +99,5 @@ def _legend(found: MethodComparison) -> list[Line2D]:
     ]
     if any(_mark(line, data) for line in found.lines for data in found.data):
         handles.append(Line2D([], [], linestyle="none", label="* learned some of these classes"))
-    handles.append(Line2D([], [], color=grey, linewidth=BAR_WIDTH, label="95% interval over images"))
-    if any(line.runs > 1 for line in found.lines):
-        handles.append(Line2D([], [], color=grey, alpha=0.3, linewidth=BAND_WIDTH, label="± deviation over runs"))
     handles.append(Line2D([], [], color="#808080", linestyle="--", linewidth=1, label="patches at random"))
     return handles

@@ -14,6 +14,7 @@ from stages.comparison.comparison import Metrics, Point, Spread, TaskComparison
 from stages.comparison.error_bars import meaning_of
 from stages.comparison.result import FULL
 from stages.plots.colours import colours_of
+from stages.plots.heading import set_heading
 
 MARKERS = "osD^vPX*"
 DASHES = ("-", "--", ":", "-.")
@@ -32,12 +33,13 @@ def draw_comparison(task: str, found: TaskComparison) -> Figure:
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, metrics_of) in zip(all_axes, panels, strict=True):
         _draw(axes, found, metrics_of)
-        axes.set_title(title)
-    figure.suptitle(f"{task}, {found.images} images")
+        if len(panels) > 1:
+            axes.set_title(title)
     handles = all_axes[0].get_legend_handles_labels()
     meaning = meaning_of(point.metrics.get(found.metric_names[0]) for line in found.points.values() for point in line)
-    bars = f"error bars: {meaning}" if meaning else None
-    figure.legend(*handles, loc="outside lower center", ncols=2 * len(panels) + 1, title=bars)
+    bars = f"error bars: {meaning}" if meaning else "one run each: no error bars"
+    set_heading(figure, f"{task}, {found.images} images", bars)
+    figure.legend(*handles, loc="outside lower center", ncols=2 * len(panels) + 1)
     return figure
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stages.tabular import Tabular
 from storage.locations import Location
 
 RESULT_FILE = "result.json"
@@ -36,7 +38,7 @@ class Throughput(BaseModel):
     """The same in seconds an image: what is added to inference when scores are not cached."""
 
 
-class TaskResult(BaseModel):
+class TaskResult(Tabular, BaseModel):
     """One model on one set of images, or of one selector's coverage."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,6 +91,19 @@ class TaskResult(BaseModel):
         """Whether it is the level that others are held against: all patches, in training too."""
         return self.trained_on is None and (self.select == FULL or self.keep_ratio == 1)
 
+    def lines(self) -> list[str]:
+        metrics = _told(self.metrics)
+        if self.left_metrics is not None:
+            metrics += f"; without {len(self.excluded)} excluded classes {_told(self.left_metrics)}"
+        kept = f"{self.kept} of {self.patches} patches"
+        said = f"{self.task}, {self.line}, {kept}, seed {self.seed}: {metrics} on {self.images} images"
+        return [said, *(f"Note: {note}" for note in self.notes)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One: what was asked, and the metrics by name."""
+        names = ("task", "selector", "select", "trained_on", "keep_ratio", "kept", "patches", "seed", "images")
+        return [{**{name: getattr(self, name) for name in names}, **self.metrics}]
+
     def encode(self) -> bytes:
         return (self.model_dump_json(indent=1) + "\n").encode()
 
@@ -96,6 +111,10 @@ class TaskResult(BaseModel):
 def way_of_choosing(selector: str, select: str) -> str:
     """Whose scores, if any, and what takes patches by them."""
     return select if selector == select else f"{selector} {select}"
+
+
+def _told(metrics: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in metrics.items())
 
 
 def read_result(place: Location, name: str = RESULT_FILE) -> TaskResult:

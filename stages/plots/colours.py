@@ -29,10 +29,16 @@ COLOURS = {
     "gfnet": "#00a3a3",
     "lowest": "#ff7f7f",
     "full": GREY,
+    # Kinds of masks, and what is decoded under them, of `calibrate`.
+    "random, full": "#4d4d4d",
+    "spread, full": "#31688e",
+    "partition, cells": "#b5367a",
+    "spread, cells": "#7a9e00",
 }
 SAME_AS = {
     "ranker": "ltrp",
     "other masks": "mae",
+    "partition, full": "mae",
     "gradient energy": "gradient",
     "colour contrast": "contrast",
     "position prior": "centre",

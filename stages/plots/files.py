@@ -10,6 +10,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.figure import Figure
 
+from stages.plots.heading import add_sources
 from storage.location import Location
 
 Ending = Literal["png", "svg", "pdf"]
@@ -17,7 +18,9 @@ ENDINGS: tuple[Ending, ...] = ("png", "svg", "pdf")
 
 
 def write_plot(place: Location, name: str, figure: Figure, settings: Mapping[str, Any]) -> list[str]:
-    """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are."""
+    """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are. The data and models that `settings`
+    name stand above the plot."""
+    add_sources(figure, settings)
     for ending in ENDINGS:
         place.write(f"{name}.{ending}", encoded_plot(figure, ending, settings))
     return plot_urls(place, name)

@@ -31,6 +31,10 @@ class Choice:
     masking: Masking
     decode: Decode
 
+    @property
+    def name(self) -> str:
+        return f"{self.masking}, {self.decode}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Point:

@@ -8,27 +8,25 @@ from itertools import groupby
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from stages.comparison.error_bars import OVER_IMAGES
+from stages.plots.colours import colours_of
+from stages.plots.heading import set_heading
 from stages.ranking.choice_agreement import Point
-
-COLOURS = {
-    ("random", "full"): "#7f7f7f",
-    ("partition", "full"): "#31688e",
-    ("spread", "full"): "#35b779",
-    ("partition", "cells"): "#b5367a",
-    ("spread", "cells"): "#e0a010",
-}
 
 
 def draw_points(points: Sequence[Point], wanted: float, chosen: Point | None) -> Figure:
-    """A line for each choice; the chosen point is ringed."""
+    """A line for each choice, broken where geometry is not controlled; the chosen point is ringed."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
+    images = max(each.agreement.n for each in points)
+    set_heading(figure, f"What masks and decoding are worth, {images} images", f"bands: {OVER_IMAGES}")
+    colours = colours_of(each.choice.name for each in points)
     for (choice, control), group in groupby(points, key=lambda each: (each.choice, each.control)):
         line = list(group)
         costs = [each.flops / 1e9 for each in line]
-        colour = COLOURS[choice.masking, choice.decode]
+        colour = colours[choice.name]
         style = "o-" if control == "geometry" else "o--"
-        name = f"{choice.masking}, {choice.decode}{', controlled' if control == 'geometry' else ''}"
+        name = f"{choice.name}{', controlled' if control == 'geometry' else ''}"
         axes.plot(costs, [each.agreement.mean for each in line], style, color=colour, label=name)
         axes.fill_between(
             costs,

@@ -6,8 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from stages.comparison.error_bars import OVER_IMAGES
 from stages.evaluate_ranker import AGREEMENT
 from stages.plots.colours import CONTROLLED, colours_of
+from stages.plots.heading import set_heading
 from stages.ranking.evaluation import Evaluation
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
 
@@ -16,7 +18,9 @@ COLOURS = colours_of([RANKER, CEILING])
 
 def draw_agreement(found: Evaluation) -> Figure:
     """Both beside each other."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    title = f"How well the ranker predicts the scores of {found.images} images with {found.masks} masks each"
+    set_heading(figure, title, f"bars and bands: {OVER_IMAGES}")
     left, right = figure.subplots(1, 2)
     _draw_qualities(left, found)
     _draw_masks(right, found)
@@ -32,8 +36,7 @@ def _draw_qualities(axes: Axes, found: Evaluation) -> None:
     axes.set_yticks(range(len(shown)), list(shown))
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("Kendall's tau inside held-out masks (95% interval)")
-    axes.set_title(f"{found.images} images, {found.masks} masks each")
+    axes.set_xlabel("Kendall's tau inside held-out masks")
 
 
 def _draw_masks(axes: Axes, found: Evaluation) -> None:
@@ -65,7 +68,7 @@ def _draw_masks(axes: Axes, found: Evaluation) -> None:
     axes.set_xlabel("masks averaged")
     axes.set_ylabel("Spearman with the mean of so many masks")
     axes.set_ylim(bottom=min(0.0, *(1.1 * each.low for _, each in [*measured, *ranker])))
-    axes.legend(loc="best", title="bands: 95% intervals over images")
+    axes.legend(loc="best")
     cost = axes.secondary_xaxis("top")
     cost.set_xticks(ticks, [f"{each * found.flops_per_mask / 1e9:.3g}" for each in ticks])
     cost.set_xlabel("their cost, GFLOP an image")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from stages.calibrate import Calibration
 from stages.comparison.comparison import Spread, TaskComparison
 from stages.comparison.error_bars import OVER_IMAGES, meaning_of
 from stages.comparison.method_coverage import DataSet, MethodComparison
@@ -13,7 +15,7 @@ from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
 from stages.ranking.evaluation import Evaluation
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
-from stages.reporting.chart import Chart, estimate_error, layout_of, make_chart, spread_error
+from stages.reporting.chart import HEIGHT, Chart, estimate_error, layout_of, make_chart, spread_error
 from stages.reporting.event_log import EventLog
 from stages.reporting.ranker_quality import RankerQuality
 
@@ -64,7 +66,8 @@ def comparison_chart(found: TaskComparison, task: str) -> Chart:
     layout = layout_of("part of the patches that is kept", name)
     layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
     layout["hovermode"] = "x unified"
-    return make_chart(f"{task}: {name}, {found.images:,} images", _meaning(spreads), traces, layout)
+    what = name if name == task else f"{task}: {name}"
+    return make_chart(f"{what}, {found.images:,} images", _meaning(spreads), traces, layout)
 
 
 def method_charts(found: MethodComparison) -> list[Chart]:
@@ -168,6 +171,37 @@ def agreement_chart(found: Evaluation) -> Chart | None:
     return make_chart("Agreement with the mean of so many masks", BARS + OVER_IMAGES, traces, layout)
 
 
+def calibration_chart(found: Calibration) -> Chart:
+    """Agreement against compute, a line for each choice, broken where geometry is not controlled; what was chosen is
+    ringed."""
+    colours = colours_of(each.choice.name for each in found.points)
+    traces = []
+    for (choice, control), group in groupby(found.points, key=lambda each: (each.choice, each.control)):
+        line = list(group)
+        name = f"{choice.name}{'' if control == 'none' else ', controlled'}"
+        points = [(each.flops / 1e9, each.agreement) for each in line]
+        trace = _estimate_line(name, points, colours[choice.name])
+        trace["line"]["dash"] = "dash" if control == "none" else "solid"
+        traces.append({**trace, "text": [each.masks for each in line], "hovertemplate": "%{y:.3f} with %{text} masks"})
+    if found.chosen is not None:
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [found.chosen.flops / 1e9],
+                "y": [found.chosen.agreement.mean],
+                "mode": "markers",
+                "name": "chosen",
+                "marker": {"size": 18, "symbol": "circle-open", "color": GREY, "line": {"width": 3}},
+                "hoverinfo": "skip",
+            }
+        )
+    layout = layout_of("GFLOP an image", "Spearman")
+    ticks = sorted({float(f"{each.flops / 1e9:.3g}") for each in found.points})
+    layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{each:g}" for each in ticks]}
+    title = f"Agreement with the mean of {found.reference_masks} other masks, {found.images:,} images"
+    return make_chart(title, BARS + OVER_IMAGES, traces, layout, HEIGHT + 60)
+
+
 def loss_chart(name: str, log: EventLog) -> Chart | None:
     points = log.curve()
     if len(points) < 2:
@@ -211,7 +245,7 @@ def validation_chart(name: str, log: EventLog) -> Chart | None:
     return make_chart(f"{name}: agreement inside held-out masks", "", traces, layout)
 
 
-def _estimate_line(name: str, points: Sequence[tuple[int, Estimate]], colour: str) -> dict[str, Any]:
+def _estimate_line(name: str, points: Sequence[tuple[float, Estimate]], colour: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "x": [x for x, _ in points],

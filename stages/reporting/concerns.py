@@ -9,10 +9,11 @@ from typing import Any, Literal
 from stages.reporting.counts import Counts
 from stages.reporting.event_log import EventLog
 from stages.reporting.models import Models
-from stages.reporting.parts import MOST_FOLDERS, Found, Part
+from stages.reporting.parts import MOST_FOLDERS, Found, Kind, Part
 from storage.settings import fingerprint
 from storage.text import counted, printable
 
+_STORES: tuple[Kind, ...] = ("scores", "ranks")
 TOLD = 3
 """Of a list of failures or differences."""
 
@@ -93,8 +94,8 @@ def _those(number: int) -> str:
 
 def _of_stores(found: Found, settings: Mapping[Part, Mapping[str, Any]]) -> Iterator[str]:
     """Stores of one kind that were made with different settings."""
-    for kind in ("scores", "ranks"):
-        parts = [part for part in found.parts if part.kind == kind and settings.get(part)]
+    for kind in _STORES:
+        parts = [part for part in found.of(kind) if settings.get(part) and not found.is_compared(part)]
         for part in parts[1:]:
             one, other = settings[parts[0]], settings[part]
             names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]

@@ -12,6 +12,7 @@ from stages.comparison.comparison import Point, Spread, TaskComparison, compare
 from stages.comparison.method_coverage import MethodComparison
 from stages.comparison.result import FULL, RESULT_FILE
 from stages.reporting.parts import Found, Part
+from stages.reporting.ranker_quality import first_of
 from storage.json_files import read_json_object
 
 RANDOM = "random"
@@ -60,9 +61,7 @@ def find_methods(found: Found) -> tuple[list[tuple[Part, MethodComparison]], lis
         try:
             compared.append((part, TypeAdapter(MethodComparison).validate_python(content)))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            problems.append(f"{part.place.url}/comparison.json: {where}: {first['msg']}")
+            problems.append(f"{part.place.url}/comparison.json: {first_of(error)}")
     return compared, problems
 
 

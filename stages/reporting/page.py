@@ -21,8 +21,9 @@ from matplotlib.colors import to_hex
 from ranker.selection import kept_count
 from stages.comparison.method_coverage import MethodComparison
 from stages.images.drawing import COLOURS
+from stages.reporting.calibrations import Calibrated
 from stages.reporting.chart import Chart
-from stages.reporting.charts import agreement_chart, comparison_chart, method_charts, quality_chart
+from stages.reporting.charts import agreement_chart, calibration_chart, comparison_chart, method_charts, quality_chart
 from stages.reporting.concerns import Concern
 from stages.reporting.costs import Cost
 from stages.reporting.counts import Counts
@@ -56,6 +57,7 @@ class Report:
     curves: Sequence[Chart]
     costs: Sequence[Cost]
     gallery: Gallery
+    calibrations: Sequence[Calibrated]
     qualities: Sequence[RankerQuality]
     outcomes: Sequence[Outcome]
     methods: Sequence[tuple[Part, MethodComparison]]
@@ -91,6 +93,7 @@ def render_page(report: Report) -> bytes:
         kinds=KINDS,
         version=_version(),
         tiles=list(_tiles(report)),
+        calibrations=[(each, calibration_chart(each.found), each.table) for each in report.calibrations],
         qualities=[
             (each, quality_chart(each), each.evaluation and agreement_chart(each.evaluation))
             for each in report.qualities

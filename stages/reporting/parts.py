@@ -66,6 +66,10 @@ class Found:
     def of(self, *kinds: Kind) -> list[Part]:
         return [part for part in self.parts if part.kind in kinds]
 
+    def is_compared(self, part: Part) -> bool:
+        """Whether it is one of those that `compare-methods` made to compare them."""
+        return part.kind == "ranks" and any(part.path.startswith(f"{each.path}/ranks/") for each in self.of("methods"))
+
 
 def find_parts(work: Location) -> Found:
     """Looks into `MOST_FOLDERS` folders at most, those nearest to `work` first, and never into a store or a folder of

@@ -49,7 +49,7 @@ def find_qualities(found: Found, models: Models) -> tuple[list[RankerQuality], l
         try:
             evaluation = TypeAdapter(Evaluation).validate_python(content)
         except ValidationError as error:
-            problems.append(f"{part.place.url}/evaluation.json: {_first(error)}")
+            problems.append(f"{part.place.url}/evaluation.json: {first_of(error)}")
             continue
         if SELECTED_BY in evaluation.qualities.get(RANKER, {}):
             evaluated.add(str(settings.get("ranker", "")).rstrip("/").rpartition("/")[2])
@@ -103,6 +103,7 @@ def _against(qualities: Qualities, advantages: Qualities, other: str, called: st
     return f"The ranker and {called} cannot be told apart: they differ by {by} ({interval})."
 
 
-def _first(error: ValidationError) -> str:
+def first_of(error: ValidationError) -> str:
+    """Of what is wrong with a file: the field and why."""
     first: dict[str, Any] = dict(error.errors(include_url=False)[0])
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

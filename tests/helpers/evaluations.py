@@ -56,5 +56,5 @@ def call(scored: Path, ranker: Path, *options: Any) -> Result:
 def assert_is_a_plot(data: bytes) -> None:
     image = Image.open(io.BytesIO(data))
     assert image.format == "PNG"
-    assert image.size == (1100, 420)
+    assert image.size == (1100, 460)
     assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from made_results import result_of
 from ranked_tars import write_ranked
 
 import ltrp
 from pipeline.cli import main
 from pipeline.progress.event_file import EVENTS_FILE
+from stages.comparison.compared import Compared
+from stages.pretrain_mae import PretrainMaeSummary
 from stages.report import Progress, Report
 from stages.training.loop import TrainingReport
 from storage.locations import locate
@@ -128,6 +133,34 @@ def test_scores_are_exported(tmp_path: Path) -> None:
     found = ltrp.export_scores(tmp_path / "ranks", to="npz", out=tmp_path / "arrays", progress=False)
     assert (found.images, found.shards) == (3, 1)
     assert np.load(tmp_path / "arrays" / "a.npz")["mean"].shape == (3, 1, 16)
+    assert repr(found) == f"{tmp_path / 'arrays'}: 3 images of 1 shard"
+    assert found.to_pandas()["images"].tolist() == [3]
+
+
+def test_a_trained_mae_says_where_it_lies_and_how_good_it_is() -> None:
+    made = PretrainMaeSummary("work/mae", started_at=10, steps=40, held_out_loss=0.25, left_out={"a": "cut"})
+    told = "MAE of 40 steps in work/mae, loss on held-out images 0.2500.\nLook at work/mae/reconstructions.png."
+    assert repr(made) == str(made) == told
+    assert made.to_pandas().to_dict("records") == [
+        {"out": "work/mae", "started_at": 10, "steps": 40, "held_out_loss": 0.25, "skipped": 1}
+    ]
+
+
+def test_a_result_of_a_task_is_the_row_that_a_comparison_has_of_it() -> None:
+    made = result_of(metrics={"coverage": 0.5, "best": None}, notes=("of few images",))
+    assert str(made) == repr(made)
+    assert "coverage 0.5000, best -" in repr(made)
+    assert "Note: of few images" in made._repr_markdown_()
+    assert made.to_pandas().to_dict("records") == Compared("out", (made,), {}).to_pandas().to_dict("records")
+
+
+def test_whatever_a_function_returns_becomes_a_table() -> None:
+    stub = ast.parse(Path(ltrp.__file__).with_suffix(".pyi").read_text())
+    places = {name.name: each.module for each in stub.body if isinstance(each, ast.ImportFrom) for name in each.names}
+    returned = {ast.unparse(each.returns) for each in stub.body if isinstance(each, ast.FunctionDef) and each.returns}
+    found = [getattr(importlib.import_module(str(places[name])), name) for name in sorted(returned)]
+    assert len(found) >= 7
+    assert [kind for kind in found if not hasattr(kind, "to_pandas")] == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,10 +66,29 @@ def test_mlflow_gets_them_under_names_that_it_takes() -> None:
     assert client.logged["position_prior/of_mean__ndcg_25_"] == (0.75, 20)
 
 
+def test_wandb_itself_takes_them(tmp_path: Path) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not among what the tests install")
+    with wandb.init(mode="offline", dir=tmp_path) as run:
+        tell = ltrp.to_wandb(run)
+        for report in (Message("begins"), TRAINING, VALIDATION, dataclasses.replace(TRAINING, step=40)):
+            tell(report)  # the last step is only kept with the next
+        assert run.summary["position_prior/of_mean:_ndcg@25%"] == 0.75
+        assert run.summary["_step"] == 20
+
+
+def test_mlflow_itself_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not among what the tests install")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # without a database
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    with mlflow.start_run() as run:
+        tell = ltrp.to_mlflow(mlflow)
+        for report in (Message("begins"), TRAINING, VALIDATION):
+            tell(report)
+    (found,) = mlflow.MlflowClient().get_metric_history(run.info.run_id, "position_prior/of_mean__ndcg_25_")
+    assert (found.value, found.step) == (0.75, 20)
+
+
 def test_neither_needs_to_be_installed() -> None:
     pytest.importorskip("tensorboardX")
-    import sys
-
-    assert callable(ltrp.to_wandb(Wandb()))
-    assert "wandb" not in sys.modules
-    assert "mlflow" not in sys.modules
+    code = "import sys, ltrp; ltrp.to_wandb(0); ltrp.to_mlflow(0); sys.exit(bool({'wandb', 'mlflow'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -84,7 +84,7 @@ def test_the_legend_lies_beside_the_data(tmp_path: Path) -> None:
     figure = draw(tmp_path, *runs())
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["full", "ltrp topk", "mae topk", "random"]
-    assert legend.get_title().get_text() == "error bars: ± standard deviation over 2 seeds"
+    assert figure.get_suptitle() == "classify, 9 images\nerror bars: ± standard deviation over 2 seeds"
     figure.draw_without_rendering()
     assert not legend.get_window_extent().overlaps(figure.axes[0].get_window_extent())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from stages.calibrate import CHOICES
 from stages.plots.colours import COLOURS, GREY, SPARE, colours_of
+from stages.ranking.choice_agreement import Choice
 from stages.tables import METHODS, SELECTORS
 
 
@@ -29,3 +31,11 @@ def test_names_that_users_give_get_spare_colours_which_no_method_has() -> None:
     found = colours_of(["mine", "ltrp", "<b>", "mine"])
     assert found == {"mine": SPARE[0], "ltrp": COLOURS["ltrp"], "<b>": SPARE[1]}
     assert not set(SPARE) & set(COLOURS.values())
+
+
+def test_choices_of_calibrate_have_colours_of_the_same_table() -> None:
+    choices = [Choice("random", "full").name, *(choice.name for choice in CHOICES)]
+    found = colours_of(choices)
+    assert len(set(found.values())) == len(choices)
+    assert not set(found.values()) & {GREY, *SPARE}
+    assert found["partition, full"] == COLOURS["mae"]

@@ -18,7 +18,12 @@ from scored_stores import write_scored
 from small_models import write_ranker
 
 from pipeline.cli import main
+from stages.calibrate import Calibration
+from stages.ranking.choice_agreement import Choice, Point
+from stages.ranking.quality import Estimate
+from stages.reporting.parts import Found, Part
 from stages.run_report import make_report
+from stages.settings.choices import Masking
 from stages.settings.report import ReportConfig
 from storage.locations import locate
 from storage.patch_store import PatchStore
@@ -219,3 +224,36 @@ def test_the_command_writes_the_page(run: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert f"{tmp_path}/page.html: " in result.output
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!doctype html>")
+
+
+def test_a_calibration_is_a_sentence_a_plot_and_a_table(tmp_path: Path) -> None:
+    def point(masking: Masking, control: str, rounds: int, agreement: float) -> Point:
+        spread = Estimate(agreement, agreement - 0.1, agreement + 0.1, 9)
+        return Point(Choice(masking, "cells"), control, rounds, 8 * rounds, rounds * 1.5e9, spread)
+
+    points = [
+        point("partition", "none", 1, 0.5),
+        point("partition", "none", 2, 0.6),
+        point("spread", "geometry", 1, 0.7),
+    ]
+    found = Calibration(9, points, 44, Estimate(0.9, 0.8, 1.0, 9), wanted=0.65, chosen=points[-1])
+    folder = locate(tmp_path / "run/calibrated")
+    folder.write("calibration.json", json.dumps({**found.to_json(), "settings": {"images": 9}}).encode())
+    page = page_of(tmp_path / "run")
+    assert (
+        "reached at least cost, 1.5 GFLOP an image, by 8 spread masks with cells decoding, with geometry" in page.text
+    )
+    assert "partition, cells 0.500 [0.400, 0.600], 1.5 GFLOP 0.600 [0.500, 0.700], 3 GFLOP" in page.text
+    chart = next(each for each in page.data if "data" in each)
+    assert [trace["name"] for trace in chart["data"]] == ["partition, cells", "spread, cells, controlled", "chosen"]
+    assert chart["data"][0]["y"] == [0.5, 0.6]
+    folder.write("calibration.json", b'{"images": "many"}')
+    assert "calibration.json: images: Input should be a valid integer" in page_of(tmp_path / "run").text
+
+
+def test_ranks_that_were_made_to_compare_methods_are_expected_to_differ(tmp_path: Path) -> None:
+    parts = [
+        Part("ranks", path, locate(tmp_path)) for path in ("ranks", "methods/ranks/a/ltrp", "methods/ranks/a/random")
+    ]
+    found = Found((*parts, Part("methods", "methods", locate(tmp_path))), False)
+    assert [found.is_compared(part) for part in found.parts] == [False, True, True, False]

@@ -138,7 +138,9 @@ def test_access_is_proved_by_a_file_that_does_not_stay(location: Location, folde
 
 def test_access_to_a_folder_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"file/books: cannot write, read and delete files there: File exists$"):
+    with pytest.raises(
+        OSError, match=r"file/books: cannot write, read and delete files there: expected a folder, got a file$"
+    ):
         locate(tmp_path / "file").check_access("books")
 
 
