@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 import cloup
 
@@ -10,17 +12,25 @@ from pipeline.config import PipelineFile
 from pipeline.help import command
 from pipeline.hints import command_line
 from pipeline.options import Out
-from stages.settings.choices import DEFAULT_RANKER
+from stages.settings.choices import DEFAULT_MAE, DEFAULT_RANKER
 from stages.settings.show import ShowConfig
-from stages.tables import TASKS
 from storage.shard_index import expand_shards
 
 PHOTOGRAPH = "grace_hopper.jpg"
 """One that matplotlib ships: of the United States Navy, in the public domain."""
 PICTURED = 12
 HELD_OUT = 10
-TASK_RECIPE = {"epochs": 10, "layer_decay": 1.0, "base_learning_rate": 0.016}
-"""What the demo's MAE has learnt in a minute needs no care."""
+TASKS = "classify", "segment", "detect"
+TASK_SCENES = {
+    "scene_objects": 1,
+    "scene_textures": "own",
+    "scene_shapes": ["disc", "ring", "crescent", "square"],
+    "scene_size": 64,
+}
+"""What a small model can learn in minutes: one large object, whose texture tells its shape."""
+TASK_RECIPE = {"init": DEFAULT_MAE, "epochs": 10, "warmup_epochs": 1}
+METHODS = "ltrp", "gradient"
+"""Whose best patches models see, beside random ones."""
 VIEWS = {"views": 4, "view_scale": 0.5}
 IN_PROCESS = {"executor": "in-process"}
 """A few hundred scenes take less time than starting Ray."""
@@ -35,7 +45,7 @@ IN_PROCESS = {"executor": "in-process"}
 )
 @cloup.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
 @cloup.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
-@cloup.option("--tasks/--no-tasks", default=False, help="Train all downstream tasks too: a quarter of an hour more.")
+@cloup.option("--tasks/--no-tasks", default=False, help="Train downstream tasks too: half an hour more.")
 @cloup.option("--task-scenes", default=2000, show_default=True, help="Built-in scenes to train these on.")
 @click.pass_context
 def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
@@ -47,6 +57,7 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     """
     from matplotlib.cbook import get_sample_data
 
+    from pipeline.runs.compare import run_compare
     from ranker import PatchRanker
     from stages.ranking.facts import read_facts
     from stages.ranking.score_maps import draw_held_out, draw_score_maps
@@ -61,10 +72,13 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     click.echo(f"{out}/photograph.png: what {DEFAULT_RANKER}, the included ranker, sees in a photograph", err=True)
     files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
     if tasks:
-        files += [_task_scenes_file(out, task_scenes), *(_task_file(out, task) for task in TASKS)]
+        files += _task_files(out, task_scenes)
     for file in files:
         if status := run_stages(file):
             ctx.exit(status)
+    if tasks:
+        for task in TASKS:
+            run_compare([f"{out}/{task}/{method}" for method in METHODS], f"{out}/{task}")
     shards = expand_shards([f"{out}/shards"])
     store = PatchStore.open(f"{out}/scores", CONTENT)
     draw_score_maps(store, shards[0], count=PICTURED).save(f"{out}/scores.png")
@@ -89,7 +103,8 @@ All of it on one page: {command_line("report", out, "--out", f"{out}/report.html
 What it sees in your images: {show}
 What {DEFAULT_RANKER} sees in them: {command_line("show", "IMAGE")}""")
     if tasks:
-        click.echo(f"What tasks can do with the best patches: {out}/classify/classify.md and .png, and so on")
+        tables = ", ".join(f"{task}/{task}.md" for task in TASKS)
+        click.echo(f"What tasks can do with a quarter of the patches, by three ways of choosing: in {out}/, {tables}")
     else:
         again = command_line("demo", "--out", out, "--tasks")
         click.echo(f"What downstream tasks can do with the best patches: {again}")
@@ -123,34 +138,30 @@ def _coverage_file(out: str, scenes: int) -> PipelineFile:
     )
 
 
-def _task_scenes_file(out: str, scenes: int) -> PipelineFile:
-    """Of a third seed, several views each."""
-    shards = f"{out}/task/shards"
-    return PipelineFile(
-        "the demo's scenes for tasks",
-        {
-            "shard": {"scenes": scenes, "seed": 2, "out": shards},
-            "rank": {"shards": [shards], "ranker": f"{out}/ranker", "out": f"{out}/task/ranks", **VIEWS},
-            "execution": IN_PROCESS,
-        },
-    )
-
-
-def _task_file(out: str, task: str) -> PipelineFile:
-    return PipelineFile(
-        f"the demo's {task}",
-        {
-            "train_task": {
+def _task_files(out: str, scenes: int) -> Iterator[PipelineFile]:
+    """Scenes to train on, in several views, and others to judge by; each ranked by each method; then each task."""
+    train, unseen = f"{out}/task", f"{out}/task/unseen"
+    for place, drawn, views in (
+        (train, {"scenes": scenes, "seed": 2}, VIEWS),
+        (unseen, {"scenes": 400, "seed": 3}, {}),
+    ):
+        scenes_file = {"shard": {"out": f"{place}/shards", **drawn, **TASK_SCENES}}
+        yield PipelineFile("the demo's scenes for tasks", scenes_file)
+        for method in METHODS:
+            how = {"ranker": f"{out}/ranker"} if method == "ltrp" else {"image_size": 64, "patch_size": 8}
+            rank = {"shards": [f"{place}/shards"], "out": f"{place}/{method}", "method": method, **how, **views}
+            yield PipelineFile(f"the demo's patches by {method}", {"rank": rank, "execution": IN_PROCESS})
+    for task in TASKS:
+        for method in METHODS:
+            training = {
                 "task": task,
-                "shards": [f"{out}/task/shards"],
-                "ranks": f"{out}/task/ranks",
-                "eval_shards": [f"{out}/unseen/shards"],
-                "eval_ranks": f"{out}/unseen/ranks",
-                "init": f"{out}/mae",
-                "out": f"{out}/{task}",
-                "select": ["topk", "random"],
-                "keep_ratio": [0.25, 0.5, 1.0],
+                "shards": [f"{train}/shards"],
+                "ranks": f"{train}/{method}",
+                "eval_shards": [f"{unseen}/shards"],
+                "eval_ranks": f"{unseen}/{method}",
+                "out": f"{out}/{task}/{method}",
+                "select": ["topk", "random", "full"] if method == "ltrp" else ["topk"],
+                "keep_ratio": [0.25],
                 **TASK_RECIPE,
             }
-        },
-    )
+            yield PipelineFile(f"the demo's {task} by {method}", {"train_task": training})
