@@ -17,9 +17,11 @@ ENDINGS: tuple[Ending, ...] = ("png", "svg", "pdf")
 
 
 def write_plot(place: Location, name: str, figure: Figure, settings: Mapping[str, Any]) -> list[str]:
-    """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are."""
+    """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are. They are laid out alike, and once:
+    that takes longest."""
     for ending in ENDINGS:
         place.write(f"{name}.{ending}", encoded_plot(figure, ending, settings))
+        figure.set_layout_engine("none")
     return plot_urls(place, name)
 
 
