@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -61,17 +62,31 @@ def _peculiarity(tensor: Tensor) -> str | None:
     return None
 
 
-def refuse_misfits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], where: str) -> None:
-    """Raises ValueError, naming `where` and the tensors, unless `weights` have the names and shapes of the model that
-    `build` makes, and are finite numbers. The model is made without memory for its weights."""
+Shapes = Mapping[str, torch.Size]
+Architecture = TypeVar("Architecture")
+
+
+def shapes_of(build: Callable[[], nn.Module]) -> Shapes:
+    """By name, of the weights of the model that `build` makes: without memory for them."""
     with torch.device("meta"):
-        expected = build().state_dict()
+        return {name: tensor.shape for name, tensor in build().state_dict().items()}
+
+
+@lru_cache(maxsize=16)
+def shapes_of_architecture(model: Callable[[Architecture], nn.Module], architecture: Architecture) -> Shapes:
+    """Those of `model(architecture)`, which is made once: on the device meta that takes longer than in memory."""
+    return shapes_of(lambda: model(architecture))
+
+
+def refuse_misfits(expected: Shapes, weights: Mapping[str, Tensor], where: str) -> None:
+    """Raises ValueError, naming `where` and the tensors, unless `weights` have these names and shapes and are finite
+    numbers."""
     wrong = [f"{name} is missing" for name in expected if name not in weights]
     wrong += [f"{name} is unknown" for name in weights if name not in expected]
     wrong += [
-        f"{name}: expected shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}"
-        for name, tensor in expected.items()
-        if name in weights and weights[name].shape != tensor.shape
+        f"{name}: expected shape {tuple(shape)}, got {tuple(weights[name].shape)}"
+        for name, shape in expected.items()
+        if name in weights and weights[name].shape != shape
     ]
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""

@@ -13,14 +13,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ranker.digest import FIELD, file_checksums, refuse_other_files, weights_digest
-from ranker.named_tensors import refuse_misfits, without_wrappers
+from ranker.named_tensors import refuse_misfits, shapes_of_architecture, without_wrappers
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.tensor_files import decode_safetensors, encode_safetensors, read_checkpoint
 from ranker.zoo import local_path, shipped_rankers
@@ -123,5 +122,6 @@ def read_ranker(path: str | Path) -> RankerCheckpoint:
 
 def _checked(checkpoint: RankerCheckpoint, where: str) -> RankerCheckpoint:
     """Raises ValueError unless the weights are those of the architecture, and numbers."""
-    refuse_misfits(partial(PatchRankingTransformer, checkpoint.config), checkpoint.weights, where)
+    expected = shapes_of_architecture(PatchRankingTransformer, checkpoint.config)
+    refuse_misfits(expected, checkpoint.weights, where)
     return checkpoint

@@ -169,6 +169,12 @@ def report_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def undrawn_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what does not look at plots, which take longer to draw than what they show takes to be found."""
+    monkeypatch.setattr("stages.plots.files.encoded_plot", lambda *_: b"")
+
+
+@pytest.fixture
 def quick_evaluation(tmp_path: Path) -> Iterator[None]:
     """For `evaluate-ranker`."""
     from evaluations import evaluating_quickly

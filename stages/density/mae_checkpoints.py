@@ -14,10 +14,9 @@ without its decoder is refused by name.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 from ranker.digest import weights_digest
-from ranker.named_tensors import refuse_misfits
+from ranker.named_tensors import refuse_misfits, shapes_of_architecture
 from stages.density.checkpoints.facebookresearch import FACEBOOKRESEARCH
 from stages.density.checkpoints.family import StateDict, refuse_without_decoder
 from stages.density.checkpoints.hugging_face import HUGGING_FACE
@@ -68,5 +67,5 @@ def load_mae(path: str) -> MaeCheckpoint:
         refuse_what_lies(place, "MAE", f"{', '.join(others)} or {last}")
     config, weights = found.read(path)
     refuse_without_decoder(weights, path)
-    refuse_misfits(partial(MaskedAutoencoder, config), weights, path)
+    refuse_misfits(shapes_of_architecture(MaskedAutoencoder, config), weights, path)
     return MaeCheckpoint(config, weights, found.name)

@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
-from ranker.named_tensors import refuse_misfits, without_wrappers
+from ranker.named_tensors import refuse_misfits, shapes_of, without_wrappers
 from ranker.pickled_tensors import unpickle_tensors
 from stages.glancing.network import GlanceAndFocus, GlanceConfig
 from stages.tasks.described_weights import DescribedWeights
@@ -96,7 +96,8 @@ def read_published(data: bytes, where: str) -> tuple[GlanceConfig, GlanceAndFocu
 def _built(config: GlanceConfig, n_classes: int, weights: dict[str, Tensor], where: str) -> GlanceAndFocus:
     counters = {name: each for name, each in weights.items() if name.endswith("num_batches_tracked")}
     build = partial(GlanceAndFocus, config, n_classes)
-    refuse_misfits(build, {name: each.float() if name in counters else each for name, each in weights.items()}, where)
+    numbers = {name: each.float() if name in counters else each for name, each in weights.items()}
+    refuse_misfits(shapes_of(build), numbers, where)
     network = build()
     network.load_state_dict(weights)
     return network.eval()

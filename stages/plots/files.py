@@ -19,10 +19,11 @@ ENDINGS: tuple[Ending, ...] = ("png", "svg", "pdf")
 
 def write_plot(place: Location, name: str, figure: Figure, settings: Mapping[str, Any]) -> list[str]:
     """Writes NAME.png, NAME.svg and NAME.pdf in `place`, and says where they are. The data and models that `settings`
-    name stand above the plot."""
+    name stand above the plot. It is laid out once for all three: that takes longest."""
     add_sources(figure, settings)
     for ending in ENDINGS:
         place.write(f"{name}.{ending}", encoded_plot(figure, ending, settings))
+        figure.set_layout_engine("none")
     return plot_urls(place, name)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from textwrap import shorten
 from typing import Any
 
-from ranker.named_tensors import refuse_misfits
+from ranker.named_tensors import refuse_misfits, shapes_of
 from stages.settings.choices import TaskName
 from stages.tables import TASKS
 from stages.tasks.architecture import EncoderConfig
@@ -71,7 +71,7 @@ def load_task(place: Location) -> tuple[SavedTask, TaskModel]:
         except (ValueError, RuntimeError) as error:  # of numbers that do not fit each other
             raise ValueError(f"{config_url}: expected what train-task writes: {_line(error)}") from None
 
-    refuse_misfits(build, weights, weights_url)
+    refuse_misfits(shapes_of(build), weights, weights_url)
     model = build()
     model.load_state_dict(weights)
     return saved, model.eval()

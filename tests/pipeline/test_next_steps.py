@@ -31,6 +31,7 @@ SMALL = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("undrawn_plots")
 def test_pasting_nothing_but_these_lines_leads_to_the_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

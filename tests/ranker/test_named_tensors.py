@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ranker.named_tensors import KEYS, refuse_misfits, refuse_unusable, tensors_by_name, without_wrappers
+from ranker.named_tensors import KEYS, refuse_misfits, refuse_unusable, shapes_of, tensors_by_name, without_wrappers
 
 WEIGHTS = {"cls_token": torch.zeros(1), "blocks.0.norm1.weight": torch.ones(2)}
 
@@ -91,4 +91,4 @@ def test_other_tensors_are_refused_by_name(tensor: Tensor, message: str) -> None
 
 def test_weights_are_compared_with_the_model_before_it_is_given_memory() -> None:
     with pytest.raises(ValueError, match=r"expected shape \(100000000, 100000000\), got \(3, 2\)"):
-        refuse_misfits(lambda: nn.Linear(10**8, 10**8), nn.Linear(2, 3).state_dict(), "x.pth")
+        refuse_misfits(shapes_of(lambda: nn.Linear(10**8, 10**8)), nn.Linear(2, 3).state_dict(), "x.pth")

@@ -35,6 +35,13 @@ def _quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest) -> None:
+    """One test looks at the plot."""
+    if "the_plot_is_a_picture" not in request.node.name:
+        request.getfixturevalue("undrawn_plots")
+
+
 def write_data(name: str, keys: list[str], change: Any = lambda key, fields: fields) -> None:
     """A folder of one tar with scenes of these keys, in the working directory."""
     entry = write_tar(Path(name), name, keys, change)

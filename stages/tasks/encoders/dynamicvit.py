@@ -22,7 +22,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax
 
-from ranker.named_tensors import refuse_misfits
+from ranker.named_tensors import refuse_misfits, shapes_of
 from stages.tasks.encoders.dropping import Note, TokenDropping, TokenDroppingEncoder, query_key_value, take, think
 from stages.tasks.kept_patches import Encoded
 
@@ -84,7 +84,8 @@ class DynamicVitEncoder(TokenDroppingEncoder):
                 f"{where}: expected {len(self.score_predictor)} predictors, one for each of the blocks "
                 f"{','.join(map(str, self.dropping.blocks))}, got {count}"
             )
-        refuse_misfits(lambda: nn.ModuleList(Predictor(self.width) for _ in range(count)), theirs, where)
+        expected = shapes_of(lambda: nn.ModuleList(Predictor(self.width) for _ in range(count)))
+        refuse_misfits(expected, theirs, where)
         self.score_predictor.load_state_dict(theirs)
 
     @property
