@@ -15,7 +15,7 @@ from pipeline.execution.events import Event, ShardDone, ShardFailed
 from pipeline.execution.executor import Executor, InProcessExecutor, describe
 from pipeline.execution.schedule import Schedule
 from pipeline.progress.display import duration
-from pipeline.progress.event_file import EVENTS_FILE, EventFile, events_in
+from pipeline.progress.event_file import EventFile, events_of
 from pipeline.progress.shards import ShardProgressDisplay
 from pipeline.progress.watch import Watch
 from ranker.hub import is_on_hub
@@ -166,7 +166,7 @@ def _run_shards(
             return outcome
         executor = start_executor()
         schedule = Schedule(todo, config.max_attempts)
-        events = EventFile(config.events or _default_event_file(store))
+        events = stack.enter_context(events_of(store.place, BOOKS, config.events))
         events.write("run_started", stage=stage.name, store=store.place.url, shards=len(shards), to_do=len(todo))
         progress = ShardProgressDisplay(todo, stack.enter_context(watch.display(stage.name, "samples")), events)
         started = time.monotonic()
@@ -211,14 +211,6 @@ def _holds_results(store: PatchStore, shards: set[str]) -> bool:
     done = sorted(store.books.done() & shards)
     records = chain(map(store.books.record, done[:1]), store.books.records(done[1:]))
     return any(record.scored for record in records)
-
-
-def _default_event_file(store: PatchStore) -> str:
-    """In the books of a local store; in the working directory for one in an object store, which cannot be appended
-    to."""
-    local = store.place.local_path()
-    name = store.place.url.rstrip("/").rpartition("/")[2]
-    return events_in(local, BOOKS) if local else f"{name}.{EVENTS_FILE}"
 
 
 def absolute(path: str) -> str:

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel
 
 from pipeline.config import TrainingExecutionConfig
-from pipeline.progress.event_file import EventFile, events_in
+from pipeline.progress.event_file import events_of
 from pipeline.progress.training import TrainingProgress
 from pipeline.progress.watch import Watch
 from pipeline.shard_run import absolute
@@ -49,9 +49,8 @@ def run_and_show(
     Returns what the stage told last. `lock`: of who may write there. Raises ConnectionError when it is lost.
     """
     local = out.local_path()
-    events = EventFile(execution.events or (events_in(local) if local else None))
     summaries: list[Summary] = []
-    with watch.display(title, "steps") as display:
+    with events_of(out, "", execution.events) as events, watch.display(title, "steps") as display:
         progress = TrainingProgress(display, events, local / "tensorboard" if local else None, watch.report)
 
         def tell(report: Report) -> None:

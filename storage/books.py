@@ -7,7 +7,8 @@
     failures/SHARD.json    why a shard failed; withdrawn when it is done
     damaged/SHARD.json     what `verify` found wrong; withdrawn when it is done again
     drivers/               who works on the store (storage.driver_lock)
-    events.jsonl           what happened when, of a store on a disk: the one file that differs from run to run
+    events.jsonl           what happened when: the one file that differs from run to run
+    events/                the same of a store in a bucket, where each run has objects of its own
 
 Which shards are done is one listing of `records/` and one of `damaged/`, whatever their number; no file is read.
 """

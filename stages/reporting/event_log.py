@@ -7,11 +7,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
 from stages.ranking.validation import RANKER, SELECTED_BY
 from stages.reporting.parts import Part
+from storage.books import BOOKS
 from storage.location import Location
 from storage.locations import locate
 from storage.reasons import add_reasons
@@ -31,7 +33,7 @@ LOOKED_AT = tuple(
 
 @dataclasses.dataclass
 class EventLog:
-    """Of all runs together that wrote into one file."""
+    """Of all runs together."""
 
     losses: dict[int, float] = dataclasses.field(default_factory=dict)
     """By step; of steps that were made twice the last."""
@@ -76,12 +78,11 @@ class EventLog:
 
 def read_event_log(part: Part, work: Location) -> EventLog | None:
     """None where there is none. Lines that are no events are passed over."""
-    found = _file_of(part, work)
-    if found is None:
+    files = _files_of(part, work)
+    if not files:
         return None
-    place, name = found
     log = EventLog()
-    for event in _events(place, name, log):
+    for event in chain.from_iterable(_events(place, name, log) for place, name in files):
         try:
             _add(log, event)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -89,11 +90,15 @@ def read_event_log(part: Part, work: Location) -> EventLog | None:
     return log
 
 
-def _file_of(part: Part, work: Location) -> tuple[Location, str] | None:
-    """Inside of the part's folder, or beside it."""
-    inside = [name for name in part.place.names() if name == "events.jsonl" or name.endswith(SUFFIX)]
-    if len(inside) == 1:
-        return part.place, inside[0]
+def _files_of(part: Part, work: Location) -> list[tuple[Location, str]]:
+    """Inside of the part's folder or of a store's books, or the one beside it; in the order of time."""
+    folder = f"{BOOKS}/" if part.kind in ("scores", "ranks") else ""
+    names = part.place.names(folder.rstrip("/"))
+    inside = [f"{folder}{name}" for name in names if name == "events.jsonl" or name.endswith(SUFFIX)]
+    objects = part.place.names(f"{folder}events") if "events" in names else []
+    inside = [*inside[: len(inside) == 1], *(f"{folder}events/{name}" for name in objects if name.endswith(".jsonl"))]
+    if inside:
+        return [(part.place, name) for name in inside]
     folder, _, name = part.path.rpartition("/")
     if not part.path:  # beside the folder that was named
         folder, _, name = part.place.url.rstrip("/").rpartition("/")
@@ -101,7 +106,7 @@ def _file_of(part: Part, work: Location) -> tuple[Location, str] | None:
     else:
         beside = work.child(folder) if folder else work
     file = f"{PurePosixPath(name).name}{SUFFIX}"
-    return (beside, file) if beside is not None and beside.exists(file) else None
+    return [(beside, file)] if beside is not None and beside.exists(file) else []
 
 
 def _events(place: Location, name: str, log: EventLog) -> Iterator[dict[str, Any]]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.progress.event_file import events_of
 from stages.reporting import event_log
 from stages.reporting.costs import find_costs
 from stages.reporting.event_log import EventLog, read_event_log
-from stages.reporting.parts import Part
+from stages.reporting.parts import Kind, Part
 from storage.locations import locate
 
 
@@ -35,6 +36,26 @@ def done(shard: str, samples: int, seconds: float) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["mae.events.jsonl", "mae/events.jsonl", "mae/pretrain-mae.events.jsonl"])
 def test_a_log_lies_beside_its_folder_or_in_it(name: str, tmp_path: Path) -> None:
     assert logged(tmp_path, step(10, 1.0), name=name).last_step == 10
+
+
+def test_a_store_has_its_log_in_its_books(tmp_path: Path) -> None:
+    (tmp_path / "scores/books").mkdir(parents=True)
+    (tmp_path / "scores/books/events.jsonl").write_text(json.dumps(done("a", 7, 2.0)) + "\n")
+    log = read_event_log(Part("scores", "scores", locate(tmp_path / "scores")), locate(tmp_path))
+    assert log is not None
+    assert (log.shards_done, log.samples) == (1, 7)
+
+
+@pytest.mark.parametrize(("kind", "below"), [("scores", "books"), ("mae", "")])
+def test_objects_of_a_bucket_are_read_one_after_another(kind: Kind, below: str) -> None:
+    pytest.importorskip("obstore")
+    place = locate(f"memory://events/{kind}")
+    for number in (1, 2):
+        with events_of(place, below, None) as events:
+            events.write("step", step=10 * number, steps=40, loss=1 / number, samples_per_second=5.0)
+    log = read_event_log(Part(kind, kind, place), locate("memory://events"))
+    assert log is not None
+    assert log.curve() == [(10, 1.0), (20, 0.5)]
 
 
 def test_steps_that_a_resumed_training_made_twice_count_once(tmp_path: Path) -> None:
