@@ -126,7 +126,9 @@ def test_a_model_of_all_patches_that_is_shown_some_is_a_line_of_its_own_and_no_l
         "random (trained on all patches)",
     ]
     assert found.full is not None
-    assert found.full.metrics["top-1"] == Spread(judged["full"].metrics["top-1"], None, 1)
+    top_1 = judged["full"].metrics["top-1"]
+    assert top_1 is not None
+    assert found.full.metrics["top-1"] == Spread(top_1, None, 1)
 
 
 def test_scores_are_called_what_their_store_calls_them(ranked: Path, models: dict[str, Path]) -> None:
