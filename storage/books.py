@@ -187,7 +187,10 @@ class Books:
         names = sorted(f"{name}.json".encode() for name in among)[LISTED_AT_ONCE::LISTED_AT_ONCE]
         cuts = [name.decode() for name in names[:: -(-len(names) // LISTINGS) or 1]]
         listed = self.place.stamps("books/records", cuts)
-        return {path.removesuffix(".json"): stamp for path, stamp in listed.items() if _is_books(path)}
+        stamps = {path.removesuffix(".json"): stamp for path, stamp in listed.items() if _is_books(path)}
+        if self.place.local_path():  # where a folder may be in a record's place, which reading it will tell
+            stamps |= dict.fromkeys(self.recorded() - stamps.keys(), "")
+        return stamps
 
     def records(
         self, done: Iterable[str] | None = None, unreadable: Callable[[str], None] | None = None
