@@ -1,11 +1,14 @@
 """How long it takes to find out what is done in a store of many finished shards, and what a bucket is asked for.
 
     python benchmarks/many_records.py --records 100000
+    python benchmarks/many_records.py --records 1000000 --summarised
     python benchmarks/many_records.py --records 5000 --s3
 
 Makes a store of records alone, as large as real ones, in a temporary folder or, with `--s3`, in a bucket of moto's on
 this machine; or takes that of `--store`, which `benchmarks/scale.py --store` leaves. Then it opens it, asks what is
-done, starts a run that finds nothing to do, and calls `status` in a process of its own.
+done, starts a run that finds nothing to do, reads each record, and calls `status` twice in a process of its own: the
+first leaves summaries of the records, which the second reads in their place. `--repeat` says how often the last three
+are measured.
 
 With `--s3` it counts the requests of each step, and those of a shard: its tar read, its results written. moto answers
 them in this process, one core for both; the seconds that it takes for that are told apart.
@@ -36,8 +39,10 @@ from scale import SAMPLES, SleepingStage, entries, machine, make_store, record_o
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import Executor
 from pipeline.shard_run import run_shards
+from storage.books import Books
 from storage.locations import locate
 from storage.patch_store import PatchStore
+from storage.record_summaries import forget_summaries, summarise
 from storage.scores import CONTENT
 from storage.shard_files import read_shard, write_shard
 from storage.shard_index import ShardEntry
@@ -127,18 +132,25 @@ class Steps:
         return result
 
 
-def fill(store: PatchStore, shards: list[ShardEntry]) -> None:
-    """Gives each shard its record. On a disk all in one folder, without flushing each: nothing is lost here."""
+def fill(store: PatchStore, shards: list[ShardEntry], *, summarised: bool) -> None:
+    """Gives each shard its record. On a disk all in one folder, without flushing each: nothing is lost here.
+
+    `summarised`: leaves summaries too, as a run does, without reading what was just written."""
     store.books.open_for(shards)
     if store.place.local_path() is None:
         for shard in shards:
             store.books.close(record_of(shard.name))
-        return
-    folder = Path(store.place.url, "books/records")
-    folder.mkdir(parents=True, exist_ok=True)
-    for shard in shards:
-        content = dataclasses.asdict(record_of(shard.name))
-        (folder / f"{shard.name}.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    else:
+        folder = f"{store.place.url}/books/records"
+        os.makedirs(folder, exist_ok=True)
+        text = json.dumps(dataclasses.asdict(record_of("NAME")), indent=1, sort_keys=True) + "\n"
+        for shard in shards:
+            with open(f"{folder}/{shard.name}.json", "w") as file:
+                file.write(text.replace("NAME", shard.name))
+    if summarised:
+        stamps = store.books.stamps(shard.name for shard in shards)
+        with patch.object(Books, "stamped_record", lambda _, name: (record_of(name), stamps[name])):
+            summarise(store.books, stamps)
 
 
 def no_executor() -> Executor:
@@ -159,7 +171,12 @@ def status(url: str) -> None:
         raise SystemExit(f"status ended with {process.returncode}")
 
 
-def find_out(store_url: str, shards: list[ShardEntry], steps: Steps) -> None:
+def from_summaries(store: PatchStore, shards: list[ShardEntry], steps: Steps) -> None:
+    steps.measure("names and stamps listed", lambda: store.books.stamps(shard.name for shard in shards))
+    steps.measure("status, from summaries", lambda: status(store.place.url))
+
+
+def find_out(store_url: str, shards: list[ShardEntry], steps: Steps, repeat: int) -> None:
     store = steps.measure("open the store", lambda: PatchStore.open(store_url, CONTENT))
     done = steps.measure("what is done", store.books.done)
     print(f"  {len(done)} shards")
@@ -167,7 +184,11 @@ def find_out(store_url: str, shards: list[ShardEntry], steps: Steps) -> None:
         config = ExecutionConfig(events=f"{folder}/events")
         stage = SleepingStage(0, None)
         steps.measure("a run that has nothing to do", lambda: run_shards(stage, store, shards, no_executor, config))
-    steps.measure("status", lambda: status(store_url))
+    for _ in range(repeat):
+        forget_summaries(store.books)
+        steps.measure("each record read", lambda: sum(record.samples for record in store.books.records()))
+        steps.measure("status, which summarises", lambda: status(store_url))
+        from_summaries(store, shards, steps)
 
 
 def one_shard(store: PatchStore, image_bytes: int, steps: Steps) -> None:
@@ -198,6 +219,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1000, help="number of finished shards [1000]")
     parser.add_argument("--s3", action="store_true", help="in a bucket of moto's, and count the requests")
+    parser.add_argument("--summarised", action="store_true", help="make summaries, and measure nothing but `status`")
+    parser.add_argument("--repeat", type=int, default=1, help="how often to measure records and status [1]")
     parser.add_argument("--image-bytes", type=int, default=IMAGE_BYTES, help=f"of a photograph [{IMAGE_BYTES}]")
     parser.add_argument("--store", type=Path, help="what `scale.py --store` left [one that is made for this]")
     return parser.parse_args()
@@ -214,8 +237,12 @@ def main() -> None:
         else:
             url = "s3://bucket/store" if arguments.s3 else f"{held.enter_context(tempfile.TemporaryDirectory())}/store"
             store = make_store(url)
-            steps.measure(f"{len(shards)} records made", lambda: fill(store, shards))
-        find_out(url, shards, steps)
+            steps.measure(f"{len(shards)} records made", lambda: fill(store, shards, summarised=arguments.summarised))
+        if arguments.summarised:
+            for _ in range(arguments.repeat):
+                from_summaries(PatchStore.open(url, CONTENT), shards, steps)
+        else:
+            find_out(url, shards, steps, arguments.repeat)
         if arguments.s3:
             one_shard(store, arguments.image_bytes, steps)
     print(f"at the end: {machine()}")

@@ -29,6 +29,7 @@ from storage.driver_lock import DriverLock
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.reasons import add_reasons, most_frequent
+from storage.record_summaries import RunSummaries
 from storage.shard_index import ShardEntry
 from storage.text import counted, printable
 from storage.training_folder import remove_empty_folders
@@ -168,6 +169,7 @@ def _run_shards(
         schedule = Schedule(todo, config.max_attempts)
         events = stack.enter_context(events_of(store.place, BOOKS, config.events))
         events.write("run_started", stage=stage.name, store=store.place.url, shards=len(shards), to_do=len(todo))
+        summaries = stack.enter_context(RunSummaries(store.books))
         progress = ShardProgressDisplay(todo, stack.enter_context(watch.display(stage.name, "samples")), events)
         started = time.monotonic()
         noted = started - NOTE_SECONDS
@@ -183,6 +185,7 @@ def _run_shards(
                 raise ConnectionError(f"{store.place.url}: another driver took over; this one stops")
             if isinstance(event, ShardDone):
                 outcome.done += 1
+                summaries.add(event.receipt.shard)
                 outcome.samples += event.receipt.samples
                 outcome.scored += event.receipt.scored
                 add_reasons(outcome.left_out, event.receipt.left_out)

@@ -6,6 +6,7 @@
     records/SHARD.json     written after all data of a shard: only with its record does a shard count as done
     failures/SHARD.json    why a shard failed; withdrawn when it is done
     damaged/SHARD.json     what `verify` found wrong; withdrawn when it is done again
+    summaries/             what many records say together, where there are many (storage.record_summaries)
     drivers/               who works on the store (storage.driver_lock)
     events.jsonl           what happened when: the one file that differs from run to run
     events/                the same of a store in a bucket, where each run has objects of its own
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from storage.location import Location
+from storage.location import Location, is_temporary
 from storage.shard_index import Count, ShardEntry
 from storage.shard_names import refuse_names_alike
 from storage.text import printable
@@ -35,6 +36,9 @@ BOOKS = "books"
 READERS = 64
 AT_A_TIME = 16
 """Records that a reader is given: on a local disk it takes less time to read one than to hand it over."""
+LISTED_AT_ONCE, LISTINGS = 4000, 64
+"""Names that one listing is to hold at least, and the most that go on at the same time: in a bucket, each gives 1,000
+names a request."""
 BATCH = 4 * AT_A_TIME * READERS
 
 MOST_REASON = 1000
@@ -144,7 +148,22 @@ class Books:
 
     def is_done(self, shard: str) -> bool:
         """Whether this one is among `done()`, without a listing."""
-        return self.place.exists(f"books/records/{shard}.json") and not self.place.exists(f"books/damaged/{shard}.json")
+        return self.is_recorded(shard) and not self.is_marked(shard)
+
+    def is_recorded(self, shard: str) -> bool:
+        """Whether it has a record."""
+        return self.place.exists(f"books/records/{shard}.json")
+
+    def is_marked(self, shard: str) -> bool:
+        """Whether it is marked as damaged."""
+        return self.place.exists(f"books/damaged/{shard}.json")
+
+    def holds(self, record: ShardRecord) -> bool:
+        """Whether just this record is there."""
+        try:
+            return self.place.read(f"books/records/{record.shard}.json") == _encoded(dataclasses.asdict(record))
+        except FileNotFoundError:
+            return False
 
     def recorded(self) -> set[str]:
         """Names of the shards that have a record."""
@@ -152,12 +171,27 @@ class Books:
 
     def record(self, shard: str) -> ShardRecord:
         """Raises FileNotFoundError when it is not done, or ValueError naming the file."""
-        record = self._read(f"records/{shard}", ShardRecord)
+        return self.stamped_record(shard)[0]
+
+    def stamped_record(self, shard: str) -> tuple[ShardRecord, str]:
+        """The record, and its file's stamp as in `stamps`. Raises as `record`."""
+        path = f"books/records/{shard}.json"
+        data, stamp = self.place.read_stamped(path)
+        record = self._decode(path, data, ShardRecord)
         if record.shard != shard:
-            raise ValueError(
-                f"{self.place.url}/books/records/{shard}.json: is the record of '{printable(record.shard)}'"
-            )
-        return record
+            raise ValueError(f"{self.place.url}/{path}: is the record of '{printable(record.shard)}'")
+        return record, stamp
+
+    def stamps(self, among: Iterable[str] = ()) -> dict[str, str]:
+        """Of each shard that has a record, the stamp of that file (storage.location). Who knows most of the names has
+        them listed several at a time."""
+        names = sorted(f"{name}.json".encode() for name in among)[LISTED_AT_ONCE::LISTED_AT_ONCE]
+        cuts = [name.decode() for name in names[:: -(-len(names) // LISTINGS) or 1]]
+        listed = self.place.stamps("books/records", cuts)
+        stamps = {path.removesuffix(".json"): stamp for path, stamp in listed.items() if _is_books(path)}
+        if self.place.local_path():  # where a folder may be in a record's place, which reading it will tell
+            stamps |= dict.fromkeys(self.recorded() - stamps.keys(), "")
+        return stamps
 
     def records(
         self, done: Iterable[str] | None = None, unreadable: Callable[[str], None] | None = None
@@ -167,30 +201,40 @@ class Books:
 
         Raises ValueError naming a file that cannot be read, unless `unreadable` is told why instead.
         """
-        names = sorted(self.done() if done is None else done)
+        for found in self.read_many(sorted(self.done() if done is None else done), self.record):
+            if isinstance(found, ShardRecord):
+                yield found
+            elif unreadable is None:
+                raise found
+            else:
+                unreadable(str(found))
+
+    def read_many(self, names: Iterable[str], read: Callable[[str], T]) -> Iterator[T | ValueError | OSError]:
+        """What `read` makes of each name, or why not, in their order, several at a time."""
+
+        def tried(part: Sequence[str]) -> list[T | ValueError | OSError]:
+            return [_tried(read, name) for name in part]
+
+        names = list(names)
         with ThreadPoolExecutor(READERS) as pool:
             for start in range(0, len(names), BATCH):  # the pool holds all results that it was asked for
                 batch = names[start : start + BATCH]
                 parts = [batch[at : at + AT_A_TIME] for at in range(0, len(batch), AT_A_TIME)]
-                for found in chain.from_iterable(pool.map(lambda part: [self._tried(name) for name in part], parts)):
-                    if isinstance(found, ShardRecord):
-                        yield found
-                    elif unreadable is None:
-                        raise found
-                    else:
-                        unreadable(str(found))
+                yield from chain.from_iterable(pool.map(tried, parts))
 
-    def _tried(self, name: str) -> ShardRecord | Exception:
-        try:
-            return self.record(name)
-        except (ValueError, OSError) as error:
-            return error
+    def close(self, record: ShardRecord, *, replace: bool = True, withdraw: bool = True) -> bool:
+        """Writes the record: from here on the shard is done, unless it stays marked as damaged, which `withdraw` ends.
 
-    def close(self, record: ShardRecord) -> None:
-        """Writes the record: from here on the shard is done."""
+        Without `replace` another record that is there stays, and so does the mark: then False."""
         self._withdraw(f"failures/{record.shard}")
-        self._write(f"records/{record.shard}", dataclasses.asdict(record))
-        self._withdraw(f"damaged/{record.shard}")  # last: an old record does not prove the new data
+        path, data = f"books/records/{record.shard}.json", _encoded(dataclasses.asdict(record))
+        if replace:
+            self.place.write(path, data)
+        elif not self.place.create(path, data) and not self.holds(record):
+            return False
+        if withdraw:
+            self._withdraw(f"damaged/{record.shard}")  # last: an old record does not prove the new data
+        return True
 
     def set_aside(self, failure: Failure) -> None:
         """Notes why a shard is not done."""
@@ -223,8 +267,11 @@ class Books:
 
     def _read(self, name: str, kind: type[T]) -> T:
         path = f"books/{name}.json"
+        return self._decode(path, self.place.read(path), kind)
+
+    def _decode(self, path: str, data: bytes, kind: type[T]) -> T:
         try:
-            found: T = _FORMS[kind].validate_json(self.place.read(path), strict=True)
+            found: T = _FORMS[kind].validate_json(data, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -233,8 +280,22 @@ class Books:
         return found
 
     def _write(self, name: str, content: Any) -> None:
-        data = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-        self.place.write(f"books/{name}.json", data)
+        self.place.write(f"books/{name}.json", _encoded(content))
 
     def _withdraw(self, name: str) -> None:
         self.place.delete(f"books/{name}.json")
+
+
+def _tried(read: Callable[[str], T], name: str) -> T | ValueError | OSError:
+    try:
+        return read(name)
+    except (ValueError, OSError) as error:
+        return error
+
+
+def _is_books(path: str) -> bool:
+    return path.endswith(".json") and "/" not in path and not is_temporary(path)
+
+
+def _encoded(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

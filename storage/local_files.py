@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -39,6 +39,10 @@ class LocalFiles(Location):
         with self.open(path) as file:
             return file.read()
 
+    def read_stamped(self, path: str) -> tuple[bytes, str]:
+        with self.open(path) as file:
+            return file.read(), _stamp(os.fstat(file.fileno()))
+
     def open(self, path: str = "") -> BinaryIO:
         file = io.BufferedReader(NamedFile(self.local_path(path), "rb"), READ_AHEAD)
         self._was_there = True
@@ -59,7 +63,7 @@ class LocalFiles(Location):
             os.replace(_name(file), target)
         _fsync(target.parent)
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes) -> str | None:
         target = self.local_path(path)
         with self._temporary_beside(target) as file:
             file.write(data)
@@ -69,9 +73,10 @@ class LocalFiles(Location):
             except FileExistsError:
                 # On NFS it may have succeeded, and been asked for again since the first answer was lost.
                 if os.stat(_name(file)).st_nlink == 1:
-                    return False
+                    return None
+            stamp = _stamp(os.fstat(file.fileno()))
         _fsync(target.parent)
-        return True
+        return stamp
 
     def names(self, prefix: str = "") -> list[str]:
         try:
@@ -83,6 +88,23 @@ class LocalFiles(Location):
         walked = os.walk(self.local_path(prefix), onerror=_raise_unless_missing)
         files = (Path(folder, name) for folder, _, names in walked for name in names)
         return sorted(file.relative_to(self.root).as_posix() for file in files)
+
+    def stamps(self, folder: str, cuts: Sequence[str] = ()) -> dict[str, str]:
+        found: dict[str, str] = {}
+        folders = [""]
+        while folders:
+            below = folders.pop()
+            try:
+                with os.scandir(self.local_path(folder) / below) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(f"{below}{entry.name}/")
+                        else:
+                            with suppress(FileNotFoundError):  # removed in this moment
+                                found[f"{below}{entry.name}"] = _stamp(entry.stat())
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return found
 
     def delete(self, path: str) -> None:
         self.local_path(path).unlink(missing_ok=True)
@@ -123,6 +145,11 @@ class LocalFiles(Location):
 
 def _name(file: BinaryIO) -> str:
     return file.name
+
+
+def _stamp(facts: os.stat_result) -> str:
+    """A file is replaced by another one, which has its own number."""
+    return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ino}"
 
 
 def _flush(file: BinaryIO) -> None:

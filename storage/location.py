@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -44,8 +45,13 @@ class Location(ABC):
         exception, `path` stays as it was."""
 
     @abstractmethod
-    def create(self, path: str, data: bytes) -> bool:
-        """Write `data` unless there is a file already; of several callers exactly one gets True."""
+    def read_stamped(self, path: str) -> tuple[bytes, str]:
+        """The file, and the stamp of just these bytes, as in `stamps`."""
+
+    @abstractmethod
+    def create(self, path: str, data: bytes) -> str | None:
+        """Write `data` unless there is a file already, and return its stamp, as in `stamps`; of several callers exactly
+        one gets it, the others None."""
 
     @abstractmethod
     def names(self, prefix: str = "") -> list[str]:
@@ -56,6 +62,13 @@ class Location(ABC):
     def walk(self, prefix: str = "") -> list[str]:
         """The paths of all files below `prefix`, sorted, temporary files that a killed writer left
         included."""
+
+    @abstractmethod
+    def stamps(self, folder: str, cuts: Sequence[str] = ()) -> dict[str, str]:
+        """Of every file below `folder`, by its path below it, a stamp: one that another version of the file has not.
+        Temporary files are among them, as in `walk`.
+
+        `cuts`: some of the paths, ascending, between which an object store may be listed at the same time."""
 
     @abstractmethod
     def delete(self, path: str) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -27,6 +28,8 @@ except ImportError:  # `ObjectStore` says what to install
     obstore = None  # type: ignore[assignment]
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "memory": "s3"}
+LISTED_IN_PARTS = ("s3", "gs", "gcs")
+"""What can begin a listing in the middle; elsewhere it would be listed from its start, and thrown away."""
 READ_AHEAD = 8 * 2**20  # a request takes tens of milliseconds before its first byte
 T = TypeVar("T")
 
@@ -58,6 +61,13 @@ class ObjectStore(Location):
     def read(self, path: str = "") -> bytes:
         return self._ask("read", path, lambda key: bytes(obstore.get(self.store, key).bytes()))
 
+    def read_stamped(self, path: str) -> tuple[bytes, str]:
+        def get(key: str) -> tuple[bytes, str]:
+            found = obstore.get(self.store, key)
+            return bytes(found.bytes()), _stamp(found.meta)
+
+        return self._ask("read", path, get)
+
     def open(self, path: str = "") -> BinaryIO:
         return io.BufferedReader(cast(io.RawIOBase, _Stream(self, path)), READ_AHEAD)
 
@@ -84,15 +94,14 @@ class ObjectStore(Location):
 
             self._ask("write", path, upload)
 
-    def create(self, path: str, data: bytes) -> bool:
-        """False, too, when a first attempt had succeeded but its answer was lost: who must know reads the file."""
+    def create(self, path: str, data: bytes) -> str | None:
+        """None, too, when a first attempt had succeeded but its answer was lost: who must know reads the file."""
 
-        def put(key: str) -> bool:
+        def put(key: str) -> str | None:
             try:
-                obstore.put(self.store, key, data, mode="create")
+                return _stamp(obstore.put(self.store, key, data, mode="create"))
             except obstore.exceptions.AlreadyExistsError:
-                return False
-            return True
+                return None
 
         return self._ask("write", path, put)
 
@@ -104,6 +113,35 @@ class ObjectStore(Location):
     def walk(self, prefix: str = "") -> list[str]:
         found = self._ask("list", prefix, lambda key: obstore.list(self.store, key).collect())
         return sorted(each["path"].removeprefix(self.prefix).lstrip("/") for each in found)
+
+    def stamps(self, folder: str, cuts: Sequence[str] = ()) -> dict[str, str]:
+        if self.scheme not in LISTED_IN_PARTS:
+            cuts = ()
+        starts, ends = ["", *cuts], [*cuts, ""]
+        with ThreadPoolExecutor(len(starts)) as pool:
+            parts = list(pool.map(lambda start, end: self._stamps_between(folder, start, end), starts, ends))
+        if None in parts:  # not in the order of names: then a listing's end cannot be told
+            parts = [self._stamps_between(folder, "", "")]
+        return {path: stamp for part in parts for path, stamp in (part or {}).items()}
+
+    def _stamps_between(self, folder: str, after: str, last: str) -> dict[str, str] | None:
+        """Those of paths after `after` and up to `last`, if given. None if paths come in another order."""
+
+        def list_some(key: str) -> dict[str, str] | None:
+            found: dict[str, str] = {}
+            before = after.encode()
+            for page in obstore.list(self.store, key, offset=f"{key}/{after}" if after else None, chunk_size=1000):
+                for facts in page:
+                    path = facts["path"].removeprefix(f"{key}/")
+                    if last and path.encode() > last.encode():
+                        return found
+                    if (after or last) and path.encode() <= before:
+                        return None
+                    before = path.encode()
+                    found[path] = _stamp(facts)
+            return found
+
+        return self._ask("list", folder, list_some)
 
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError):  # some stores say so, some do not
@@ -128,6 +166,11 @@ class ObjectStore(Location):
             if isinstance(error, FileNotFoundError) and not is_missing_bucket(error):
                 raise FileNotFoundError(f"{url}: no such file") from error
             raise OSError(told(error)) from error
+
+
+def _stamp(facts: Any) -> str:
+    """Of what obstore says of an object."""
+    return str(facts["e_tag"])
 
 
 class _Stream(io.RawIOBase):

@@ -7,12 +7,12 @@
 
 A shard's arrays are encoded in memory and written file by file, each at once, by whoever computed them: no
 two writers share a chunk. Writing a shard again writes the same bytes to the same files, so that a shard may
-be given up at any moment and done again by anyone, and a writer that was believed dead does no harm.
+be given up at any moment and done again by anyone; how a writer that was believed dead does no harm, although its
+values may differ by their rounding, says storage.shard_commit.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -26,6 +26,7 @@ from storage.json_files import read_json_object
 from storage.location import TEMPORARY_SUFFIX, Location
 from storage.locations import locate
 from storage.settings import Settings, fingerprint, refuse_differences
+from storage.shard_commit import ShardCommit, checksum
 from storage.text import printable
 
 __all__ = ["PatchStore", "Settings", "encoded_size", "fingerprint"]
@@ -134,10 +135,12 @@ class PatchStore:
         left_out: Sequence[LeftOut],
         tar_bytes: int,
         tar_md5: str,
+        yields: bool = False,
     ) -> ShardRecord:
-        """Writes the arrays (n, ...) of one shard, then its record: in this order, since it proves them.
+        """Writes the arrays (n, ...) of one shard, then its record: in this order, since it proves them. Returns the
+        record that is there in the end: with `yields` another's, if it has committed the shard in the meantime.
 
-        Raises FileNotFoundError when the store is gone.
+        Raises FileNotFoundError when the store is gone, ValueError when others write other values all the time.
         """
         rows = {len(array) for array in arrays.values()}
         assert len(rows) == 1, f"arrays of different length: {rows}"
@@ -149,17 +152,11 @@ class PatchStore:
             left_out=tuple(left_out),
             tar_bytes=tar_bytes,
             tar_md5=tar_md5,
-            files={path: _checksum(data) for path, data in files.items()},
+            files={path: checksum(data) for path, data in files.items()},
         )
         self.refuse_vanished()
-        for path, data in files.items():
-            self.place.write(f"shards/{shard}/{path}", data)
-        for path in self.place.walk(f"shards/{shard}"):
-            if path.removeprefix(f"shards/{shard}/") not in files:
-                self.place.delete(path)  # left by an interrupted write, or by another version of the tar
-        self.refuse_vanished()
-        self.books.close(record)
-        return record
+        commit = ShardCommit(self.place, self.books, record, files)
+        return commit.run(yields=yields, check=self.refuse_vanished)
 
     def sweep(self) -> None:
         """Removes what interrupted writes left, but for a shard's own, which go when it is done again."""
@@ -202,7 +199,7 @@ class PatchStore:
             data = self.place.read(whole_path)
         except FileNotFoundError:
             raise ValueError(f"{self.place.url}/{whole_path}: missing") from None
-        if _checksum(data) != record.files[path]:
+        if checksum(data) != record.files[path]:
             raise ValueError(
                 f"{self.place.url}/{whole_path}: damaged: its {len(data)} bytes do not have the recorded checksum"
             )
@@ -216,7 +213,3 @@ def encoded_size(arrays: Mapping[str, np.ndarray]) -> int:
 
 def _group_metadata(attributes: dict[str, Any]) -> bytes:
     return (json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=2) + "\n").encode()
-
-
-def _checksum(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

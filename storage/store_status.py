@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
 
 from storage.books import Failure
 from storage.contents import Content
 from storage.driver_lock import current_driver
 from storage.patch_store import PatchStore
-from storage.reasons import add_reasons, most_frequent
+from storage.reasons import most_frequent
+from storage.record_summaries import count_records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,23 +74,22 @@ def read_status(store: PatchStore, content: Content, *, list_skipped: bool = Fal
     """Reads nothing but the books: while a run is under way, and after a cluster is gone."""
     books = store.books
     driver = current_driver(store.place)
-    done, damaged = books.done(), books.damaged()
-    # A store that other software wrote may list no shards.
-    shards = {entry.name for entry in books.shards()} or done | damaged
+    shards = {entry.name for entry in books.shards()}
+    stamps, damaged = books.stamps(among=shards), books.damaged()
+    done = stamps.keys() - damaged
+    shards = shards or done | damaged  # a store that other software wrote may list no shards
     running = set(driver.running) - done if driver else set[str]()
     failures = [failure for failure in books.failures() if failure.shard not in running]
     failed = {failure.shard for failure in failures}
     damaged -= running
     missing = shards - done - damaged - running - failed
-    samples = computed = 0
-    reasons: Counter[str] = Counter()
     unreadable: list[str] = []
-    skipped: list[SkippedSample] = []
-    for record in books.records(done, unreadable.append):
-        samples, computed = samples + record.samples, computed + record.scored
-        add_reasons(reasons, Counter(sample.reason for sample in record.left_out))
-        for sample in record.left_out if list_skipped else ():
-            skipped.append(SkippedSample(record.shard, sample.key, sample.reason))
+    tally = count_records(books, {name: stamps[name] for name in sorted(done)}, unreadable.append)
+    skipped = [
+        SkippedSample(record.shard, sample.key, sample.reason)
+        for record in (books.records(tally.skipping, lambda _: None) if list_skipped else ())
+        for sample in record.left_out
+    ]
     return StoreStatus(
         store=store.place.url,
         content=store.content,
@@ -101,8 +100,8 @@ def read_status(store: PatchStore, content: Content, *, list_skipped: bool = Fal
         failures=tuple(failures),
         damaged=tuple(sorted(damaged)),
         unreadable=tuple(unreadable),
-        samples=samples,
-        computed=computed,
-        skipped=dict(most_frequent(reasons)),
+        samples=tally.samples,
+        computed=tally.scored,
+        skipped=dict(most_frequent(tally.reasons)),
         skipped_samples=tuple(skipped) if list_skipped else None,
     )

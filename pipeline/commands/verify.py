@@ -44,8 +44,10 @@ def verify(ctx: click.Context, store: str) -> None:
 
 def _verify(store: PatchStore, content: Content) -> Verification:
     from pipeline.progress.display import Display
+    from storage.record_summaries import forget_summaries
     from storage.verification import Verification, verify_shards
 
+    forget_summaries(store.books)  # what is proved anew is summed up anew, by the next `status`
     recorded, marked = store.books.recorded(), store.books.damaged()
     # A store that other software wrote may list no shards.
     listed = {entry.name for entry in store.books.shards()}

@@ -99,10 +99,16 @@ def process_views(
         "flip": np.array([[view.flip for view in each] for each in views], dtype=bool).reshape(shape),
         **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
     }
-    store.write_shard(
-        shard.name, arrays, samples=reader.nsamples, left_out=left_out, tar_bytes=reader.nbytes, tar_md5=reader.md5
+    record = store.write_shard(
+        shard.name,
+        arrays,
+        samples=reader.nsamples,
+        left_out=left_out,
+        tar_bytes=reader.nbytes,
+        tar_md5=reader.md5,
+        yields=True,
     )
-    yield _receipt(shard.name, reader.nsamples, left_out)
+    yield _receipt(shard.name, record.samples, record.left_out)
 
 
 def committed_receipt(shard: ShardEntry, store: PatchStore) -> Receipt | None:

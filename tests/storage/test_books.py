@@ -216,7 +216,7 @@ def test_records_of_shards_that_are_known_to_be_done_are_read_without_a_listing(
         books.close(record(name))
     counting = Counting(books.place)
     assert [each.shard for each in Books(counting).records({"c", "a"})] == ["a", "c"]  # type: ignore[arg-type]
-    assert counting.calls == {"read": 2}
+    assert counting.calls == {"read_stamped": 2}
 
 
 def test_a_failure_that_is_withdrawn_while_it_is_looked_at_is_passed_over(

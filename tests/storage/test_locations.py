@@ -64,10 +64,32 @@ def test_a_file_shows_only_when_its_writer_is_done(location: Location) -> None:
 
 
 def test_only_the_first_create_succeeds_and_its_content_stays(location: Location) -> None:
-    assert location.create("lock/owner", b"first") is True
-    assert location.create("lock/owner", b"second") is False
+    assert location.create("lock/owner", b"first")
+    assert location.create("lock/owner", b"second") is None
     assert location.read("lock/owner") == b"first"
     assert location.walk() == ["lock/owner"]
+
+
+def test_a_stamp_is_the_same_wherever_it_is_told_and_another_after_a_replacement(location: Location) -> None:
+    created = location.create("a/b", b"text")
+    location.write("a/c/d", b"text")
+    first = location.stamps("a")
+    assert first == {path: location.read_stamped(f"a/{path}")[1] for path in ("b", "c/d")}
+    assert first["b"] == created
+    location.write("a/b", b"more")
+    second = location.stamps("a")
+    assert second["b"] != first["b"]
+    assert second["c/d"] == first["c/d"]
+    assert location.read_stamped("a/b") == (b"more", second["b"])
+    assert location.stamps("elsewhere") == {}
+
+
+@pytest.mark.parametrize("cuts", [["b"], ["a", "aa", "é"], ["0", "zz"], ["c", "c"]])
+def test_a_listing_in_parts_is_that_of_the_whole(location: Location, cuts: list[str]) -> None:
+    for name in ("a", "b", "b-1", "bb", "c", "é", "写"):
+        location.write(f"x/{name}", name.encode())
+    assert location.stamps("x", cuts) == location.stamps("x")
+    assert len(location.stamps("x")) == 7
 
 
 def test_names_lists_one_level_files_and_folders_sorted(location: Location) -> None:
@@ -162,8 +184,8 @@ def test_a_creation_that_nfs_asks_for_twice_since_the_first_answer_was_lost_coun
 
     monkeypatch.setattr(os, "link", answer_lost)
     place = locate(tmp_path)
-    assert place.create("lock", b"mine") is True
-    assert place.create("lock", b"another's") is False
+    assert place.create("lock", b"mine")
+    assert place.create("lock", b"another's") is None
     assert (place.read("lock"), place.walk()) == (b"mine", ["lock"])
 
 

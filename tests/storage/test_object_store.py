@@ -127,7 +127,7 @@ def test_a_driver_whose_claim_succeeded_without_an_answer_is_the_driver(
     s3_folder: Location, faulty_s3: UnreliableS3
 ) -> None:
     faulty_s3.fault = each_request_fails_once(["dropped after"])
-    assert s3_folder.create("elsewhere", b"") is False, "it is there, and that it was made here cannot be told"
+    assert s3_folder.create("elsewhere", b"") is None, "it is there, and that it was made here cannot be told"
     with DriverLock(s3_folder) as lock:
         assert s3_folder.names("books/drivers") == ["000001.json"]
         assert not lock.lost

@@ -209,11 +209,15 @@ def test_a_run_writes_data_before_records_and_lists_nothing_but_books_and_the_sh
     watched = Watched(location)
     monkeypatch.setattr(patch_store, "locate", lambda _: watched)
     run(location.url)
-    assert {act for act, _ in watched.asked} <= {"read", "names", "walk", "exists", *CHANGES, "local_path"}
+    acts = {"read", "read_stamped", "names", "stamps", "exists", *CHANGES, "local_path"}
+    assert {act for act, _ in watched.asked} <= acts
     looked_for = Counter(path for act, path in watched.asked if act == "exists")
-    # Whether the disk tells capitals apart, once; whether the store is still there, before and after each shard.
-    assert looked_for == {"ZARR.JSON": 1, "zarr.json": 2 * len(SHARDS)}
-    assert {path for act, path in watched.asked if act == "walk"} == {"shards/a", "shards/b"}
+    # Whether the disk tells capitals apart, once; whether the store is still there, before and after each shard's
+    # files; whether a mark of damage is there to be withdrawn.
+    marks = {f"books/damaged/{shard}.json": 1 for shard in SHARDS}
+    assert looked_for == {"ZARR.JSON": 1, "zarr.json": 2 * len(SHARDS), **marks}
+    # Before a record and after it; once more where it takes the place of another.
+    assert Counter(path for act, path in watched.asked if act == "stamps") == {"shards/a": 3, "shards/b": 2}
     listed = {path for act, path in watched.asked if act == "names"}
     assert listed == {"books/drivers", "books/records", "books/damaged", "books/failures"}
     for shard in SHARDS:
@@ -223,7 +227,8 @@ def test_a_run_writes_data_before_records_and_lists_nothing_but_books_and_the_sh
             if act in CHANGES and (path.startswith(f"shards/{shard}/") or path == f"books/records/{shard}.json")
         ]
         assert changed[-1] == f"books/records/{shard}.json"
-        assert Counter(changed)[changed[-1]] == 1
+        # Created, if nothing is there, and else replaced.
+        assert Counter(changed)[changed[-1]] == (2 if shard == "a" else 1)
         assert len(changed) > 3
     assert watched.asked.count(("write", "books/shards.json")) == 1
 
