@@ -14,7 +14,6 @@ SOURCES = {
     "scores": ("scores",),
     "ranks": ("eval_ranks", "ranks"),
     "ranker": ("ranker",),
-    "methods": ("method",),
     "initial weights": ("init",),
     "results": ("results",),
 }

@@ -41,7 +41,7 @@ def test_dying_at_any_write_and_running_again_gives_the_same_store(
         die_when_it_is_time(place, path, data)
         write(place, path, data)
 
-    def dying_create(place: LocalFiles, path: str, data: bytes) -> bool:
+    def dying_create(place: LocalFiles, path: str, data: bytes) -> str | None:
         die_when_it_is_time(place, path, data)
         return create(place, path, data)
 

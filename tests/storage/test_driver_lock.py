@@ -209,7 +209,7 @@ def test_a_refused_creation_counts_if_the_file_holds_the_drivers_own_claim(locat
     """The store may have created it, and its answer been lost, so that the question was asked twice."""
     create = location.create
 
-    def ask_twice(path: str, data: bytes) -> bool:
+    def ask_twice(path: str, data: bytes) -> str | None:
         if created:
             create(path, data)
         else:
@@ -269,7 +269,7 @@ def test_a_driver_that_looked_before_others_came_and_went_gives_way_to_the_prese
     late = DriverLock(location)
     create = location.create
 
-    def create_late(path: str, data: bytes) -> bool:
+    def create_late(path: str, data: bytes) -> str | None:
         write_elsewhere(location, path="books/drivers/000002.json")
         return create(path, data)
 
