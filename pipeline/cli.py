@@ -19,7 +19,6 @@ from pipeline.help import CONTEXT
 from pipeline.hints import same_command
 from pipeline.packages import refuse_others_packages
 from pipeline.streams import prepare_streams, reader_is_gone
-from storage.file_errors import in_words
 
 DEBUG_VARIABLE = "LTRP_PIPELINE_DEBUG"
 READER_GONE = 128 + signal.SIGPIPE
@@ -123,6 +122,8 @@ def _explained(error: Exception) -> click.ClickException:
     # torch has errors of its own where memory is short, and is not imported for their sake
     is_memory = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     if isinstance(error, OSError):
+        from storage.file_errors import in_words  # after our packages were seen to be ours
+
         return click.ClickException(in_words(error))
     if isinstance(error, (ValueError, MemoryError)) or is_memory:
         return click.ClickException(str(error) or type(error).__name__)

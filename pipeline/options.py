@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import click
 import cloup
@@ -15,7 +15,9 @@ from pydantic.fields import FieldInfo
 
 from stages.plug_ins import Table
 from stages.settings.groups import Group
-from storage.writable import Kind, refuse_unwritable
+
+if TYPE_CHECKING:
+    from storage.writable import Kind
 
 WORD_FOR_NONE = "word_for_none"
 """Key of a field's `json_schema_extra`: what a user writes for None, such as "auto", where that is a choice."""
@@ -68,6 +70,8 @@ class Out(click.ParamType):  # type: ignore[type-arg]
         self.kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from storage.writable import refuse_unwritable  # after our packages were seen to be ours
+
         if ctx is None or not ctx.resilient_parsing:
             refuse_unwritable(value, self.kind)
         return str(value)

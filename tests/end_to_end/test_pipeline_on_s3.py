@@ -152,7 +152,9 @@ def test_the_whole_pipeline_with_every_path_in_a_bucket(place: Location, monkeyp
     data = {"shards": at("shards"), "ranks": at("ranks")}
     tasks: dict[str, Any] = {**data, "init": at("mae"), "out": at("tasks"), "device": "cpu", **TASK}
     call_killed(monkeypatch, "train-task", "classify", **tasks)
-    assert "resuming after step" in call("train-task", "classify", eval_shards=at("shards"), eval_ranks=at("ranks"), **tasks)
+    assert "resuming after step" in call(
+        "train-task", "classify", eval_shards=at("shards"), eval_ranks=at("ranks"), **tasks
+    )
     assert place.names("tasks/topk-0.25-seed0/checkpoints") == []
     judged: dict[str, Any] = {**data, "model": at("tasks/topk-0.25-seed0"), "device": "cpu"}
     call("evaluate-task", out=at("judged"), keep_ratio=0.5, **judged)

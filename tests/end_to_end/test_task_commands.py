@@ -176,7 +176,7 @@ def test_without_images_to_judge_on_the_next_step_is_said_and_works(small_mae: P
     paths = ["--shards", "others/tars", "--ranks", "others/ranks", "--out", "judged", "--device", "cpu"]
     result = call(*command[:3], *paths, "--keep-ratio", 0.5, "--select", "random")
     assert result.exit_code == 0, result.output
-    assert "classify, random, 8 of 16 patches, seed 0: top-1 " in result.output
+    assert "classify, random (trained on ltrp topk at 0.25), 8 of 16 patches, seed 0: top-1 " in result.output
     assert read_result(locate("judged")).throughput is not None
     compared = call("compare", "judged", "--out", "compared")
     assert compared.exit_code == 0, compared.output

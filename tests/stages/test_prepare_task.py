@@ -76,7 +76,7 @@ def test_a_store_of_scores_serves_as_well_as_one_of_ranks(
         train_task(task_config(tmp_path / kind, small_mae, tmp_path / kind / "out", selector=given))
     models = [tmp_path / kind / "out" / QUARTER.name for kind in ("ranks", content)]
     assert models[0].joinpath("task.safetensors").read_bytes() == models[1].joinpath("task.safetensors").read_bytes()
-    assert judge(tmp_path / content, models[1]).selector == expected
+    assert judge(tmp_path / content, models[1], selector=given).selector == expected
     assert judge(tmp_path / content, models[1], select="random").selector == "random"
 
 
