@@ -153,7 +153,7 @@ def fresh(url: str, leftovers: int) -> PatchStore:
 def orders(kind: str) -> list[tuple[Any, int | None]]:
     """Each with the question at which the first dies, if at all: many where asking costs nothing."""
     many = kind == "memory"
-    steps = range(0, 18, 3 if many else 6)
+    steps = range(0, 18, 3 if many else 9)
     deaths = range(0, 24, 3 if many else 12)
     switches = itertools.product(steps, steps)
     some = [((i, j), death) for i, j in switches for death in (None, deaths[(i + j) % len(deaths)])]
