@@ -70,6 +70,7 @@ SELECTORS: Table[Selector] = Table(
     {
         "topk": "stages.selectors.topk:topk",
         "topk+cluster": "stages.selectors.topk_cluster:topk_cluster",
+        "spread": "stages.selectors.spread:spread",
         "random": "stages.selectors.random_patches:random_patches",
         "random-fixed": "stages.selectors.random_fixed:random_fixed",
         "centre": "stages.selectors.centre:centre",

@@ -53,8 +53,9 @@ class TrainTaskConfig(StageSettings):
     )
     select: Annotated[Selects, Group.RECIPE] = Field(
         ["topk"],
-        description="How they are chosen: 'topk', 'topk+cluster' (the paper's 70% and 30%), 'random', 'random-fixed' "
-        "(the same in every epoch), 'centre', 'lowest', or 'full' for all.",
+        description="How they are chosen: 'topk', 'topk+cluster' (the paper's 70% and 30%), 'spread' (the best of each "
+        "part of the image), 'random', 'random-fixed' (the same in every epoch), 'centre', 'lowest', or 'full' for "
+        "all.",
     )
     seeds: Annotated[Seeds, Group.RECIPE] = Field(
         [0], description="Seeds of weights, order, views and draws: one model per seed."

@@ -113,6 +113,12 @@ def test_versions_are_those_that_models_and_results_note():
         ("centre", [0] * 16, 4, [5, 6, 9, 10]),
         ("centre", [0] * 16, 6, [1, 2, 5, 6, 9, 10]),
         ("full", [0] * 4, 4, [0, 1, 2, 3]),
+        ("spread", range(16), 4, [5, 7, 13, 15]),
+        ("spread", [9, 8, 7, 7, 6, 5, 0, 0, 1, 1, 2, 2, 1, 1, 2, 2], 4, [0, 2, 8, 10]),
+        ("spread", [9, 8, 7, 7, 6, 5, 0, 0, 1, 1, 2, 2, 1, 1, 2, 2], 2, [0, 2]),
+        ("spread", [9, 8, 7, 7, 6, 5, 0, 0, 1, 1, 2, 2, 1, 1, 2, 2], 6, [0, 1, 2, 3, 8, 10]),
+        ("spread", [NAN, NAN, NAN, NAN, 3, NAN, NAN, NAN, 2], 2, [4, 8]),
+        ("spread", [NAN, NAN, 1, NAN, NAN, NAN, NAN, NAN, -np.inf], 3, [0, 2, 8]),
     ],
 )
 def test_known_choices(name, scores, count, expected):
@@ -123,6 +129,20 @@ def test_known_choices(name, scores, count, expected):
 def test_top_patches_are_those_of_the_ranker(scores, ratio):
     expected = top_patches(torch.tensor(scores, dtype=torch.float32), ratio).numpy()
     assert np.array_equal(SELECTORS["topk"](candidates(scores), len(expected)), expected)
+
+
+@given(st.permutations(range(196)), st.integers(1, 196))
+def test_spread_takes_no_patch_before_the_best_of_each_square_and_keeps_the_best_first_in_each(scores, count):
+    kept = SELECTORS["spread"](candidates(scores), count)
+    width = max(2, int((196 / count) ** 0.5))
+    squares: dict[tuple[int, int], list[int]] = {}
+    for patch in range(196):
+        squares.setdefault((patch // 14 // width, patch % 14 // width), []).append(patch)
+    taken = {place: set(patches) & set(kept.tolist()) for place, patches in squares.items()}
+    for place, patches in squares.items():
+        assert taken[place] == set(sorted(patches, key=lambda patch: -scores[patch])[: len(taken[place])])
+    whole = [len(taken[place]) for place, patches in squares.items() if len(taken[place]) < len(patches)]
+    assert max(map(len, taken.values())) <= min(whole, default=count) + 1
 
 
 def test_full_keeps_no_less_than_everything():
