@@ -29,6 +29,9 @@ class KeptPatches(nn.Module):
     The ranker sees the same images at its own resolution: what must agree is the grid. One of head 'token' takes the
     grid of any `vit`, best close to the one that it was trained with.
 
+    With `spread` it sees the best of all parts of an image, which suits a `vit` that was trained on whole images and is
+    not fine-tuned on kept patches.
+
     `mean` and `std` are what images were normalised with; by default those that timm notes of `vit`, else ImageNet's.
     Raises TypeError for a `vit` of another kind, and ValueError for a ratio that is not in (0, 1].
     """
@@ -42,13 +45,14 @@ class KeptPatches(nn.Module):
         ranker: PatchRanker,
         ratio: float,
         *,
+        spread: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio: expected a number in (0, 1], got {ratio}")
-        self.vit, self.ranker, self.ratio = vit, ranker, ratio
+        self.vit, self.ranker, self.ratio, self.spread = vit, ranker, ratio, spread
         self._drop = _Drop()
         self._patch_size = _attach(vit, self._drop)
         noted = getattr(vit, "pretrained_cfg", None) or {}
@@ -63,7 +67,7 @@ class KeptPatches(nn.Module):
         """
         pixels = (images * self.std + self.mean).float()
         normalised = (pixels - self.ranker.mean) / self.ranker.std
-        return self.ranker.keep(normalised, self.ratio, self._patch_size)
+        return self.ranker.keep(normalised, self.ratio, self._patch_size, spread=self.spread)
 
     def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
         """What `vit` makes of the kept patches of images (B, 3, H, W); the other arguments are for `vit`."""

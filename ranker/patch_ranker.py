@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.pretrained import RankerCheckpoint, read_ranker
-from ranker.selection import top_patches
+from ranker.selection import spread_patches, top_patches
 
 
 class PatchRanker(nn.Module):
@@ -70,10 +70,21 @@ class PatchRanker(nn.Module):
         scores: Tensor = self.network(images.to(self.network.cls_token.dtype)).float()
         return scores
 
-    def keep(self, images: Tensor, ratio: float, patch_size: int | tuple[int, int] | None = None) -> Tensor:
+    def keep(
+        self, images: Tensor, ratio: float, patch_size: int | tuple[int, int] | None = None, *, spread: bool = False
+    ) -> Tensor:
         """Images and `patch_size` as for `rank` → indices of the patches to keep (B, k) int64, sorted; k is `ratio` of
-        L, rounded, and at least 1. Raises ValueError as `rank`, and for a ratio that is not in (0, 1]."""
-        return top_patches(self.rank(images, patch_size), ratio)
+        L, rounded, and at least 1.
+
+        They are the best; with `spread` the best of all parts of the image, as a model wants them that was trained on
+        whole images. Raises ValueError as `rank`, and for a ratio that is not in (0, 1].
+        """
+        scores = self.rank(images, patch_size)
+        if not spread:
+            return top_patches(scores, ratio)
+        size = self.config.patch_size if patch_size is None else patch_size
+        width = size if isinstance(size, int) else size[1]
+        return spread_patches(scores, ratio, images.shape[-1] // width)
 
     forward = rank
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 
@@ -19,4 +22,25 @@ def top_patches(scores: Tensor, ratio: float) -> Tensor:
     """Scores (..., L) → sorted indices (..., k) int64 of the `kept_count` highest; of equal ones the first."""
     count = kept_count(scores.shape[-1], ratio)
     order = scores.argsort(dim=-1, descending=True, stable=True)
+    return order[..., :count].sort(dim=-1).values
+
+
+def spread_patches(scores: Tensor, ratio: float, columns: int) -> Tensor:
+    """Scores (..., L) of a grid of so many `columns`, in raster order → sorted indices (..., k) int64 of as many as
+    `top_patches`, from all parts of the grid.
+
+    It is cut into squares of at least 2 x 2 patches, about k of them; the best patch of each comes first, then the
+    second best of each, and so on. Of equal scores the first. Raises ValueError for a ratio that is not in (0, 1].
+    """
+    n_patches = scores.shape[-1]
+    count = kept_count(n_patches, ratio)
+    square = max(2, math.isqrt(n_patches // count))
+    patch = torch.arange(n_patches, device=scores.device)
+    squares = patch // columns // square * columns + patch % columns // square
+    best_first = scores.argsort(dim=-1, descending=True, stable=True)
+    by_square = best_first.gather(-1, squares[best_first].argsort(dim=-1, stable=True))
+    sizes = squares.unique(return_counts=True)[1]
+    place_in_order = patch - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    place = torch.empty_like(by_square).scatter_(-1, by_square, place_in_order.expand_as(by_square))
+    order = best_first.gather(-1, place.gather(-1, best_first).argsort(dim=-1, stable=True))
     return order[..., :count].sort(dim=-1).values

@@ -115,6 +115,17 @@ def test_the_ranker_sees_the_images_at_its_own_resolution_whatever_they_were_nor
     assert KeptPatches(a_timm_model("ViT"), coarse, 0.5).keep(large).shape == (3, 128), "16 x 16 patches of 8"
 
 
+def test_it_sees_patches_of_all_parts_if_asked(images):
+    ranker = a_ranker()
+    pixels = images.sigmoid()
+    usual = {"mean": ranker.mean.flatten().tolist(), "std": ranker.std.flatten().tolist()}
+    normalised = (pixels - ranker.mean) / ranker.std
+    for spread in (False, True):
+        wrapped = KeptPatches(a_timm_model("ViT"), ranker, 0.25, spread=spread, **usual)
+        patch = wrapped._patch_size
+        assert torch.equal(wrapped.keep(normalised), ranker.keep(normalised, 0.25, patch, spread=spread))
+
+
 def test_timms_own_normalisation_is_taken_back(images):
     vit = a_timm_model("attention pooling")
     assert vit.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)  # type: ignore[index]  # of timm's models

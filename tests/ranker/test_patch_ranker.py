@@ -13,6 +13,7 @@ from torchvision.transforms.functional import InterpolationMode, resize
 from ranker import PatchRanker
 from ranker.network import Head, PatchRankingTransformer, RankerConfig
 from ranker.pretrained import RankerCheckpoint, encode_ranker
+from ranker.selection import spread_patches
 
 
 def ranker_of(size: int = 32, patch: int = 8, head: Head = "cls") -> PatchRanker:
@@ -189,3 +190,17 @@ def test_what_it_gives_can_be_used_where_gradients_flow():
     assert model.scale.weight.grad is not None
     assert all(parameter.grad is None for parameter in model.ranker.parameters())
     assert not model.ranker.rank(images).requires_grad
+
+
+def test_patches_that_are_spread_are_of_all_parts_of_a_wide_image_whatever_its_resolution():
+    ranker = ranker_of(head="token")
+    wide = torch.randint(256, (2, 3, 32, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    expected = spread_patches(ranker.rank(wide), 0.25, columns=12)
+    assert torch.equal(ranker.keep(wide, 0.25, spread=True), expected)
+    assert not torch.equal(ranker.keep(wide, 0.25), expected)
+    squares = expected // 12 // 2 * 6 + expected % 12 // 2
+    assert all(len(set(row)) == 12 for row in squares.tolist()), "one of each"
+    twice = wide.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    assert ranker.keep(twice, 0.25, patch_size=16, spread=True).shape == (2, 12)
+    same = spread_patches(ranker.rank(twice, patch_size=16), 0.25, columns=12)
+    assert torch.equal(ranker.keep(twice, 0.25, patch_size=(16, 16), spread=True), same)

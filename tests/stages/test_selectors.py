@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ranker.selection import top_patches
+from ranker.selection import spread_patches, top_patches
 from stages.compute.randomness import draws_for
 from stages.images.normalisation import normalise
 from stages.selectors.dpc_knn import dpc_knn
@@ -143,6 +143,12 @@ def test_spread_takes_no_patch_before_the_best_of_each_square_and_keeps_the_best
         assert taken[place] == set(sorted(patches, key=lambda patch: -scores[patch])[: len(taken[place])])
     whole = [len(taken[place]) for place, patches in squares.items() if len(taken[place]) < len(patches)]
     assert max(map(len, taken.values())) <= min(whole, default=count) + 1
+
+
+@given(st.lists(st.integers(-3, 3), min_size=49, max_size=49), st.integers(1, 49))
+def test_spread_patches_are_those_of_the_ranker(scores, count):
+    expected = spread_patches(torch.tensor(scores, dtype=torch.float32), count / 49, columns=7).numpy()
+    assert np.array_equal(SELECTORS["spread"](candidates(scores), count), expected)
 
 
 def test_full_keeps_no_less_than_everything():
