@@ -8,8 +8,8 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# Processes that run tests. `make test PROCESSES=0` runs them in this one, for a debugger.
-PROCESSES ?= 2
+# Processes that run tests: one more than cores, since those with Ray wait. `make test PROCESSES=0` runs them in this one, for a debugger.
+PROCESSES ?= 3
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES)
 
 .PHONY: demo demo-tasks check test test-slow coverage docs soak scale lint clean
