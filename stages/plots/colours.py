@@ -65,8 +65,9 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _method(name: str) -> str | None:
-    """The name itself, or without the selector that stands behind it, by the table."""
-    for each in (name, name.rpartition(" ")[0]):
+    """The name itself, or without the selector that stands behind it, by the table; however a model was trained."""
+    chosen = name.partition(" (trained on ")[0]
+    for each in (chosen, chosen.rpartition(" ")[0]):
         each = SAME_AS.get(each, each)
         if each in COLOURS:
             return each

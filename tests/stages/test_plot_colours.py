@@ -16,7 +16,7 @@ def test_every_method_of_the_table_has_a_colour_of_its_own() -> None:
 
 
 def test_a_selector_is_known_by_itself_or_by_whose_scores_it_takes() -> None:
-    lines = [name if not name.startswith("topk") else f"ltrp {name}" for name in SELECTORS]
+    lines = [f"ltrp {name}" if SELECTORS[name].uses_scores else name for name in SELECTORS]
     assert not set(colours_of(lines).values()) & set(SPARE)
 
 
@@ -25,6 +25,8 @@ def test_other_names_of_a_method_and_its_selectors_share_its_colour() -> None:
     assert found["ranker"] == found["ltrp topk"] == found["ltrp topk+cluster"] == COLOURS["ltrp"]
     assert found["colour contrast"] == found["contrast"] == COLOURS["contrast"]
     assert found["mae topk"] == COLOURS["mae"]
+    assert colours_of(["ltrp topk+cluster (trained on all patches)"]).popitem()[1] == COLOURS["ltrp"]
+    assert colours_of(["random (trained on ltrp topk at 0.25)"]).popitem()[1] == COLOURS["random"]
 
 
 def test_names_that_users_give_get_spare_colours_which_no_method_has() -> None:
