@@ -14,13 +14,17 @@ from stages.comparison.comparison import Metrics, Point, Spread, TaskComparison
 from stages.comparison.error_bars import meaning_of
 from stages.comparison.result import FULL
 from stages.plots.colours import colours_of
-from stages.plots.heading import set_heading
+from stages.plots.heading import LETTERS, set_heading
 
 MARKERS = "osD^vPX*"
 DASHES = ("-", "--", ":", "-.")
 FULL_COLOUR = "#404040"
 DODGE = 0.006
 """Of the width, between lines at the same ratio, so that their error bars do not cover each other."""
+HEIGHT, ROW_HEIGHT = 4.4, 0.22
+"""Inches, without the legend and of each of its rows."""
+MARK_LETTERS = 8
+"""Letters that would take as much room as the mark of a line in the legend."""
 
 
 def draw_comparison(task: str, found: TaskComparison) -> Figure:
@@ -29,7 +33,7 @@ def draw_comparison(task: str, found: TaskComparison) -> Figure:
     panels: list[tuple[str, Callable[[Point], Metrics]]] = [("all classes", lambda point: point.metrics)]
     if found.excluded is not None:
         panels.append(("classes that are left", lambda point: point.left_metrics or {}))
-    figure = Figure(figsize=(1.5 + 5 * len(panels), 4.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(1.5 + 5 * len(panels), HEIGHT), dpi=150, layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, metrics_of) in zip(all_axes, panels, strict=True):
         _draw(axes, found, metrics_of)
@@ -39,7 +43,11 @@ def draw_comparison(task: str, found: TaskComparison) -> Figure:
     meaning = meaning_of(point.metrics.get(found.metric_names[0]) for line in found.points.values() for point in line)
     bars = f"error bars: {meaning}" if meaning else "one run each: no error bars"
     set_heading(figure, f"{task}, {found.images} images", bars)
-    figure.legend(*handles, loc="outside lower center", ncols=2 * len(panels) + 1)
+    longest = max(map(len, handles[1]), default=0)
+    fitting = int(figure.get_figwidth() * LETTERS) // (longest + MARK_LETTERS)
+    columns = max(1, min(2 * len(panels) + 1, fitting))
+    figure.set_figheight(HEIGHT + ROW_HEIGHT * math.ceil(len(handles[1]) / columns))
+    figure.legend(*handles, loc="outside lower center", ncols=columns)
     return figure
 
 

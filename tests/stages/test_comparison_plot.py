@@ -112,3 +112,13 @@ def test_little_can_be_drawn_too(results: list[TaskResult], tmp_path: Path) -> N
     drawn = encoded_plot(draw(tmp_path, *results), "png", {})
     greys = Image.open(io.BytesIO(drawn)).convert("L").histogram()
     assert sum(count > 0 for count in greys) > 20
+
+
+def test_the_legend_of_lines_with_long_names_lies_within_the_figure(tmp_path: Path) -> None:
+    others = [result_of(name, value=0.5, trained_on="all patches") for name in ("ltrp", "gradient", "random", "mae")]
+    figure = draw(tmp_path, *others)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert {text.get_text() for text in legend.get_texts()} >= {"ltrp topk (trained on all patches)"}
