@@ -61,7 +61,7 @@ class CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # click 8.2 ha
         return [self.kind.convert(part.strip(), param, ctx) for part in value.split(",")]
 
 
-class Out(click.ParamType):  # type: ignore[type-arg]
+class Out(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has no arguments
     """Where a file or folder is to be written. What cannot be is refused before anything is computed."""
 
     name = "text"

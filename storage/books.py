@@ -18,28 +18,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from storage.location import Location, is_temporary
+from storage.many_reads import read_many
 from storage.shard_index import Count, ShardEntry
 from storage.shard_names import refuse_names_alike
 from storage.text import printable
 
 BOOKS = "books"
 """The folder in a store."""
-READERS = 64
-AT_A_TIME = 16
-"""Records that a reader is given: on a local disk it takes less time to read one than to hand it over."""
 LISTED_AT_ONCE, LISTINGS = 4000, 64
 """Names that one listing is to hold at least, and the most that go on at the same time: in a bucket, each gives 1,000
 names a request."""
-BATCH = 4 * AT_A_TIME * READERS
 
 MOST_REASON = 1000
 """Characters of why a shard failed."""
@@ -201,26 +196,13 @@ class Books:
 
         Raises ValueError naming a file that cannot be read, unless `unreadable` is told why instead.
         """
-        for found in self.read_many(sorted(self.done() if done is None else done), self.record):
+        for found in read_many(sorted(self.done() if done is None else done), self.record):
             if isinstance(found, ShardRecord):
                 yield found
             elif unreadable is None:
                 raise found
             else:
                 unreadable(str(found))
-
-    def read_many(self, names: Iterable[str], read: Callable[[str], T]) -> Iterator[T | ValueError | OSError]:
-        """What `read` makes of each name, or why not, in their order, several at a time."""
-
-        def tried(part: Sequence[str]) -> list[T | ValueError | OSError]:
-            return [_tried(read, name) for name in part]
-
-        names = list(names)
-        with ThreadPoolExecutor(READERS) as pool:
-            for start in range(0, len(names), BATCH):  # the pool holds all results that it was asked for
-                batch = names[start : start + BATCH]
-                parts = [batch[at : at + AT_A_TIME] for at in range(0, len(batch), AT_A_TIME)]
-                yield from chain.from_iterable(pool.map(tried, parts))
 
     def close(self, record: ShardRecord, *, replace: bool = True, withdraw: bool = True) -> bool:
         """Writes the record: from here on the shard is done, unless it stays marked as damaged, which `withdraw` ends.
@@ -284,13 +266,6 @@ class Books:
 
     def _withdraw(self, name: str) -> None:
         self.place.delete(f"books/{name}.json")
-
-
-def _tried(read: Callable[[str], T], name: str) -> T | ValueError | OSError:
-    try:
-        return read(name)
-    except (ValueError, OSError) as error:
-        return error
 
 
 def _is_books(path: str) -> bool:

@@ -18,11 +18,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from storage.books import BOOKS, READERS, Books, ShardRecord
+from storage.books import BOOKS, Books, ShardRecord
+from storage.many_reads import READERS, read_many
 from storage.reasons import add_reasons
 
 FOLDER = f"{BOOKS}/summaries"
@@ -84,7 +86,7 @@ class _Summary:
             raise ValueError("lists of different length")
         return found
 
-    def _columns(self) -> tuple[list, ...]:  # type: ignore[type-arg]  # of several types
+    def _columns(self) -> tuple[list[Any], ...]:
         return self.names, self.stamps, self.samples, self.scored, self.reasons
 
 
@@ -100,7 +102,7 @@ def count_records(books: Books, stamps: Mapping[str, str], unreadable: Callable[
     for path, summary in _summaries(books):
         chosen = [row for row, name in enumerate(summary.names) if left.get(name) == summary.stamps[row]]
         if 2 * len(chosen) < len(summary) or not chosen:
-            _try_to(lambda path=path: books.place.delete(path))  # type: ignore[misc]
+            _try_to(partial(books.place.delete, path))
             continue
         summary.rows(chosen, tally)
         for row in chosen:
@@ -121,7 +123,7 @@ def summarise(books: Books, names: Iterable[str]) -> None:
 def forget_summaries(books: Books) -> None:
     """Removes all: what comes next reads every record."""
     for name in books.place.names(FOLDER):
-        _try_to(lambda name=name: books.place.delete(f"{FOLDER}/{name}"))  # type: ignore[misc]
+        _try_to(partial(books.place.delete, f"{FOLDER}/{name}"))
 
 
 class RunSummaries:
@@ -143,7 +145,7 @@ class RunSummaries:
 
     def _pass_on(self) -> None:
         names, self._names = self._names, []
-        self._pool.submit(_try_to, lambda: summarise(self._books, names))
+        self._pool.submit(_try_to, partial(summarise, self._books, names))
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is None and len(self._names) >= LEAST:
@@ -170,7 +172,7 @@ def _summaries(books: Books) -> Iterator[tuple[str, _Summary]]:
 
 def _read(books: Books, names: Iterable[str], unreadable: Callable[[str], None]) -> Iterator[_Summary]:
     summary = _Summary()
-    for found in books.read_many(names, books.stamped_record):
+    for found in read_many(names, books.stamped_record):
         if isinstance(found, Exception):
             unreadable(str(found))
             continue
@@ -184,7 +186,7 @@ def _read(books: Books, names: Iterable[str], unreadable: Callable[[str], None])
 def _write(books: Books, summary: _Summary) -> None:
     if len(summary) >= LEAST:
         data = summary.encode()
-        _try_to(lambda: books.place.write(f"{FOLDER}/{_name(data)}", data))
+        _try_to(partial(books.place.write, f"{FOLDER}/{_name(data)}", data))
 
 
 def _name(data: bytes) -> str:

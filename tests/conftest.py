@@ -22,6 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from unreliable_s3 import UnreliableS3
 
+    from stages.shard import ShardSummary
     from storage.locations import Location
 
 QUICK = {"ranker", "storage", "test_circles.py"}
@@ -94,6 +95,23 @@ def _drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scene_shards(_drawn_scenes: Path, tmp_path: Path) -> Path:
     """A folder of four tars with an index: 15 scenes, in tars of 4, 4, 4 and 3."""
     return Path(shutil.copytree(_drawn_scenes, tmp_path / "tars"))
+
+
+@pytest.fixture(scope="module")
+def mixed_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of good and bad images in class folders."""
+    from mixed_images import write_mixed_images
+
+    return write_mixed_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def mixed_shards(mixed_images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ShardSummary]:
+    """Their tars, in a folder with an index, and what `shard` said."""
+    from mixed_images import MIXED, shard
+
+    out = tmp_path_factory.mktemp("out")
+    return out, shard(images=str(mixed_images), out=str(out), workers=1, **MIXED)
 
 
 @pytest.fixture(scope="session")

@@ -57,9 +57,8 @@ class EventObjects(EventFile):
         self._written = clock()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or not issubclass(
-            kind, FileNotFoundError
-        ):  # a store that is gone is not to come back half empty
+        is_gone = kind is not None and issubclass(kind, FileNotFoundError)
+        if not is_gone:  # else a store that was deleted would come back, half empty
             self._flush()
 
     def write(self, event: str, **fields: Any) -> None:
@@ -80,10 +79,10 @@ class EventObjects(EventFile):
 def events_of(place: Location, below: str, path: str | None) -> EventFile:
     """Where the events of what lies at `place` go: to the file `path`, where there is one, else into it, or into its
     folder `below`."""
+    if path is not None:
+        return EventFile(path)
     local = place.local_path()
-    if path is None and local is None:
-        return EventObjects(place, f"{below}/{EVENTS_FOLDER}".lstrip("/"))
-    return EventFile(path or (events_in(local, below) if local else None))
+    return EventFile(events_in(local, below)) if local else EventObjects(place, f"{below}/{EVENTS_FOLDER}".lstrip("/"))
 
 
 def events_in(folder: Path, below: str = "") -> str:

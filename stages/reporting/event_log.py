@@ -96,7 +96,9 @@ def _files_of(part: Part, work: Location) -> list[tuple[Location, str]]:
     names = part.place.names(folder.rstrip("/"))
     inside = [f"{folder}{name}" for name in names if name == "events.jsonl" or name.endswith(SUFFIX)]
     objects = part.place.names(f"{folder}events") if "events" in names else []
-    inside = [*inside[: len(inside) == 1], *(f"{folder}events/{name}" for name in objects if name.endswith(".jsonl"))]
+    if len(inside) > 1:  # which of them is its own cannot be told
+        inside = []
+    inside += [f"{folder}events/{name}" for name in objects if name.endswith(".jsonl")]
     if inside:
         return [(part.place, name) for name in inside]
     folder, _, name = part.path.rpartition("/")

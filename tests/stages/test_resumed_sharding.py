@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mixed_images import MIXED, contents, shard, write_mixed_images
+from mixed_images import MIXED, contents, shard
 from pictures import fill, picture
 from repository import ROOT
 
@@ -19,24 +19,13 @@ from stages.shard import ShardSummary, run_shard
 from storage.locations import is_temporary
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_mixed_images(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ShardSummary]:
-    out = tmp_path_factory.mktemp("out")
-    return out, shard(images=str(images), out=str(out), workers=1, **MIXED)
-
-
 class StoppedError(Exception):
     pass
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 3, 6])
 def test_a_run_that_was_stopped_goes_on_where_it_was(
-    images: Path, finished: tuple[Path, ShardSummary], tmp_path: Path, stop_after: int
+    mixed_images: Path, mixed_shards: tuple[Path, ShardSummary], tmp_path: Path, stop_after: int
 ) -> None:
     made = 0
 
@@ -46,7 +35,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
         if made == stop_after:
             raise StoppedError
 
-    config = ShardConfig(name="t", images=str(images), out=str(tmp_path / "out"), **MIXED)
+    config = ShardConfig(name="t", images=str(mixed_images), out=str(tmp_path / "out"), **MIXED)
     with pytest.raises(StoppedError):
         run_shard(config, stop)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.tar")}
@@ -54,7 +43,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     assert not (tmp_path / "out" / "index.json").exists()
     assert run_shard(config, lambda event, facts: None).written == 6 - stop_after
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert contents(tmp_path / "out") == contents(finished[0])
+    assert contents(tmp_path / "out") == contents(mixed_shards[0])
 
 
 KILLED_RUNS = """
@@ -91,29 +80,31 @@ MOMENTS = {
 
 
 @pytest.fixture(scope="module")
-def killed_runs(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def killed_runs(mixed_images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By moment, the output of a run that got SIGKILL then."""
     outs = {moment: tmp_path_factory.mktemp("killed") / "out" for moment in MOMENTS}
     cases = json.dumps([(str(outs[moment]), *where) for moment, where in MOMENTS.items()])
-    subprocess.run([sys.executable, "-c", KILLED_RUNS, str(images), json.dumps(MIXED), cases], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-c", KILLED_RUNS, str(mixed_images), json.dumps(MIXED), cases], cwd=ROOT, check=True
+    )
     return outs
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_that_was_killed_is_as_if_it_had_not_been_once_it_is_run_again(
-    images: Path, finished: tuple[Path, ShardSummary], killed_runs: dict[str, Path], moment: str
+    mixed_images: Path, mixed_shards: tuple[Path, ShardSummary], killed_runs: dict[str, Path], moment: str
 ) -> None:
     out = killed_runs[moment]
     assert any(is_temporary(Path(path).name) for path in contents(out))
     assert not (out / "index.json").exists()
-    shard(images=str(images), out=str(out), **MIXED)
-    assert contents(out) == contents(finished[0])
+    shard(images=str(mixed_images), out=str(out), **MIXED)
+    assert contents(out) == contents(mixed_shards[0])
 
 
-def test_running_a_finished_job_again_touches_nothing(images: Path, tmp_path: Path) -> None:
-    first = shard(images=str(images), out=str(tmp_path), **MIXED)
+def test_running_a_finished_job_again_touches_nothing(mixed_images: Path, tmp_path: Path) -> None:
+    first = shard(images=str(mixed_images), out=str(tmp_path), **MIXED)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    again = shard(images=str(images), out=str(tmp_path), workers=2, **MIXED)
+    again = shard(images=str(mixed_images), out=str(tmp_path), workers=2, **MIXED)
     assert (first.written, again.written) == (6, 0)
     assert again.shards == first.shards
     assert again.left_out == first.left_out
@@ -121,18 +112,18 @@ def test_running_a_finished_job_again_touches_nothing(images: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("spoil", [lambda tar: tar.unlink(), lambda tar: tar.write_bytes(b"cut")])
-def test_a_tar_that_is_gone_or_cut_is_made_again_alone(images: Path, tmp_path: Path, spoil: Any) -> None:
-    shard(images=str(images), out=str(tmp_path), **MIXED)
+def test_a_tar_that_is_gone_or_cut_is_made_again_alone(mixed_images: Path, tmp_path: Path, spoil: Any) -> None:
+    shard(images=str(mixed_images), out=str(tmp_path), **MIXED)
     before = contents(tmp_path)
     spoil(tmp_path / "t-000002.tar")
-    assert shard(images=str(images), out=str(tmp_path), **MIXED).written == 1
+    assert shard(images=str(mixed_images), out=str(tmp_path), **MIXED).written == 1
     assert contents(tmp_path) == before
 
 
-def test_the_output_may_be_moved(images: Path, tmp_path: Path) -> None:
-    shard(images=str(images), out=str(tmp_path / "here"), **MIXED)
+def test_the_output_may_be_moved(mixed_images: Path, tmp_path: Path) -> None:
+    shard(images=str(mixed_images), out=str(tmp_path / "here"), **MIXED)
     os.rename(tmp_path / "here", tmp_path / "there")
-    assert shard(images=str(images), out=str(tmp_path / "there"), **MIXED).written == 0
+    assert shard(images=str(mixed_images), out=str(tmp_path / "there"), **MIXED).written == 0
 
 
 @pytest.mark.parametrize(
@@ -144,12 +135,12 @@ def test_the_output_may_be_moved(images: Path, tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_are_refused_saying_which(
-    images: Path, tmp_path: Path, change: dict[str, Any], message: str
+    mixed_images: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    shard(images=str(images), out=str(tmp_path), **MIXED)
+    shard(images=str(mixed_images), out=str(tmp_path), **MIXED)
     before = contents(tmp_path)
     with pytest.raises(ValueError, match=f"{message}.*give another --out"):
-        shard(**{"images": str(images), "out": str(tmp_path), **MIXED, **change})
+        shard(**{"images": str(mixed_images), "out": str(tmp_path), **MIXED, **change})
     assert contents(tmp_path) == before
 
 

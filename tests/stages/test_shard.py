@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import webdataset
-from mixed_images import BAD_IMAGES, MIXED, all_samples, contents, shard, write_mixed_images
+from mixed_images import BAD_IMAGES, MIXED, all_samples, contents, shard
 from pictures import fill, mask, picture
 from PIL import Image
 from pydantic import ValidationError
@@ -22,21 +22,10 @@ from storage.locations import locate
 from storage.shard_index import expand_shards, read_index
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_mixed_images(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ShardSummary]:
-    out = tmp_path_factory.mktemp("out")
-    return out, shard(images=str(images), out=str(out), workers=1, **MIXED)
-
-
 def test_books_are_closed_and_every_image_left_out_is_listed_with_its_reason(
-    finished: tuple[Path, ShardSummary],
+    mixed_shards: tuple[Path, ShardSummary],
 ) -> None:
-    out, summary = finished
+    out, summary = mixed_shards
     assert (summary.images, summary.samples, len(summary.left_out), summary.ignored) == (46, 40, 6, 1)
     expected = {path: reason for path, (_, reason) in BAD_IMAGES.items()}
     expected["bad/link.jpg"] = "no such file, or not a plain one"
@@ -46,8 +35,8 @@ def test_books_are_closed_and_every_image_left_out_is_listed_with_its_reason(
     assert sum(entry.nsamples or 0 for entry in summary.shards) == 40 == len(all_samples(out))
 
 
-def test_the_index_says_what_the_tars_hold(finished: tuple[Path, ShardSummary]) -> None:
-    out, summary = finished
+def test_the_index_says_what_the_tars_hold(mixed_shards: tuple[Path, ShardSummary]) -> None:
+    out, summary = mixed_shards
     index = read_index(locate(out))
     assert [entry.name for entry in index.shards] == [f"t-{number:06}" for number in range(6)]
     assert index.shards == summary.shards == tuple(expand_shards([str(out)]))
@@ -60,21 +49,21 @@ def test_the_index_says_what_the_tars_hold(finished: tuple[Path, ShardSummary]) 
 
 
 def test_samples_hold_the_original_bytes_their_class_and_where_they_come_from(
-    images: Path, finished: tuple[Path, ShardSummary]
+    mixed_images: Path, mixed_shards: tuple[Path, ShardSummary]
 ) -> None:
-    samples = all_samples(finished[0])
+    samples = all_samples(mixed_shards[0])
     facts = {key: json.loads(fields["json"]) for key, fields in samples.items()}
     assert len({each["path"] for each in facts.values()}) == 40
     for key, fields in samples.items():
         path = facts[key]["path"]
-        assert fields["png"] == (images / path).read_bytes()
+        assert fields["png"] == (mixed_images / path).read_bytes()
         assert int(fields["cls"]) == 1 + int(path[6])
         assert facts[key]["class"] == path[:7]
         assert (facts[key]["width"], facts[key]["height"]) == (32, 24)
 
 
-def test_plain_webdataset_and_tarfile_read_the_tars(finished: tuple[Path, ShardSummary]) -> None:
-    out, summary = finished
+def test_plain_webdataset_and_tarfile_read_the_tars(mixed_shards: tuple[Path, ShardSummary]) -> None:
+    out, summary = mixed_shards
     urls = [entry.url for entry in summary.shards]
     dataset = webdataset.WebDataset(urls, shardshuffle=False).decode("pil")
     assert [sample["__key__"] for sample in dataset] == list(all_samples(out))
@@ -85,23 +74,23 @@ def test_plain_webdataset_and_tarfile_read_the_tars(finished: tuple[Path, ShardS
 
 
 def test_any_number_of_workers_makes_the_same_files(
-    images: Path, finished: tuple[Path, ShardSummary], tmp_path: Path
+    mixed_images: Path, mixed_shards: tuple[Path, ShardSummary], tmp_path: Path
 ) -> None:
-    shard(images=str(images), out=str(tmp_path / "out"), workers=3, **MIXED)
-    assert contents(tmp_path / "out") == contents(finished[0])
+    shard(images=str(mixed_images), out=str(tmp_path / "out"), workers=3, **MIXED)
+    assert contents(tmp_path / "out") == contents(mixed_shards[0])
 
 
-def test_the_order_depends_on_the_seed_and_can_be_that_of_the_paths(images: Path, tmp_path: Path) -> None:
+def test_the_order_depends_on_the_seed_and_can_be_that_of_the_paths(mixed_images: Path, tmp_path: Path) -> None:
     orders = {}
     ways: dict[str, dict[str, Any]] = {"0": {"seed": 0}, "1": {"seed": 1}, "path": {"shuffle": False}}
     for name, settings in ways.items():
-        shard(images=str(images), out=str(tmp_path / name), **MIXED, **settings)
+        shard(images=str(mixed_images), out=str(tmp_path / name), **MIXED, **settings)
         orders[name] = list(all_samples(tmp_path / name))
     assert sorted(orders["0"]) == sorted(orders["1"]) == orders["path"]
     assert len({tuple(order) for order in orders.values()}) == 3
 
 
-def test_an_unusable_image_changes_only_its_own_tar(images: Path, tmp_path: Path) -> None:
+def test_an_unusable_image_changes_only_its_own_tar(mixed_images: Path, tmp_path: Path) -> None:
     fill(tmp_path / "images", *[f"{number}.png" for number in range(20)])
     shard(images=str(tmp_path / "images"), out=str(tmp_path / "good"), shard_size=5)
     (tmp_path / "images" / "7.png").write_bytes(b"spoilt")
@@ -197,20 +186,20 @@ def test_masks_and_scenes_become_samples_with_masks(tmp_path: Path) -> None:
     assert set(all_samples(tmp_path / "scenes")) == {f"scene-{number:08}" for number in range(5)}
 
 
-def test_the_output_may_be_an_object_store(images: Path, finished: tuple[Path, ShardSummary]) -> None:
+def test_the_output_may_be_an_object_store(mixed_images: Path, mixed_shards: tuple[Path, ShardSummary]) -> None:
     pytest.importorskip("obstore")
-    summary = shard(images=str(images), out="memory://shards/train", **MIXED)
+    summary = shard(images=str(mixed_images), out="memory://shards/train", **MIXED)
     out = locate(summary.out)
     assert {path: out.read(path) for path in out.walk() if path.endswith(".tar")} == {
-        path: data for path, data in contents(finished[0]).items() if path.endswith(".tar")
+        path: data for path, data in contents(mixed_shards[0]).items() if path.endswith(".tar")
     }
-    assert shard(images=str(images), out="memory://shards/train", **MIXED).written == 0
+    assert shard(images=str(mixed_images), out="memory://shards/train", **MIXED).written == 0
 
 
-def test_events_tell_what_is_done(images: Path, tmp_path: Path) -> None:
+def test_events_tell_what_is_done(mixed_images: Path, tmp_path: Path) -> None:
     events: list[tuple[str, dict[str, Any]]] = []
     run_shard(
-        ShardConfig(images=str(images), out=str(tmp_path), **MIXED),
+        ShardConfig(images=str(mixed_images), out=str(tmp_path), **MIXED),
         lambda event, facts: events.append((event, facts)),
     )
     counts = {"images": 46, "ignored": 1}

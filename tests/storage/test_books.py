@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from storage import books as books_module
+from storage import many_reads
 from storage.books import Books, Failure, LeftOut, ShardRecord
 from storage.locations import Location
 from storage.shard_index import ShardEntry
@@ -52,8 +52,8 @@ def test_a_shard_is_done_with_its_record_and_only_then(books: Books) -> None:
 
 
 def test_records_come_in_order_of_name_however_many(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(books_module, "BATCH", 3)
-    monkeypatch.setattr(books_module, "AT_A_TIME", 2)
+    monkeypatch.setattr(many_reads, "BATCH", 3)
+    monkeypatch.setattr(many_reads, "AT_A_TIME", 2)
     names = [f"tar-{number}" for number in range(7)]
     for name in reversed(names):
         books.close(record(name))
