@@ -128,9 +128,15 @@ class PipelineFile:
     def section(self, name: str, flags: Mapping[str, Any]) -> Any:
         """The settings of section `name`, with `flags` in the place of what stands there.
 
-        Raises ValueError with a line for each setting that is wrong: where it stands, what was expected, what it got.
+        Raises ValueError with a line for each setting that is wrong: where it stands, what was expected, what it got;
+        OSError where the file's `out` cannot be written to, as the option says it of a flag's.
         """
-        return self._validate(name, {**self.sections.get(name, {}), **flags}, flags)
+        from storage.writable import refuse_unwritable  # here, since help needs no storage
+
+        settings = self._validate(name, {**self.sections.get(name, {}), **flags}, flags)
+        if "out" not in flags and (out := getattr(settings, "out", None)):
+            refuse_unwritable(out, "folder")
+        return settings
 
     def _checked(self, content: Any) -> dict[str, dict[str, Any]]:
         if not isinstance(content, dict):

@@ -101,3 +101,11 @@ def test_a_parent_that_takes_no_folders_is_named() -> None:
     with pytest.raises(FileNotFoundError) as caught:
         locate("/proc/x/it").write("", b"x")
     assert in_words(caught.value) == "/proc/x: no folder can be made there"
+
+
+def test_a_settings_file_says_no_better_place() -> None:
+    Path("photographs").mkdir()
+    Path("pipeline.yaml").write_text("shard: {images: photographs, out: file}\n")
+    for arguments in (["shard"], ["run", "pipeline.yaml"]):
+        result = CliRunner().invoke(main, arguments)
+        assert (result.exit_code, result.output) == (1, "Error: file: expected a folder to write to, got a file\n")
