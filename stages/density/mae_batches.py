@@ -64,22 +64,22 @@ class MaeBatches:
 
     def batches(self, size: int, start: int, *, part: int, parts: int) -> Generator[MaeBatch, None, None]:
         """As `stages.samples.stream.SampleStream.batches`."""
-        first = part * size  # those before it are the other processes'
         stream = self._stream.batches(size, start, part=part, parts=parts)
         with closing(stream):
             for number, images in enumerate(stream, start):
                 draws = draws_for(self._seed, "mask", number)
-                visible = draw_visible(draws, first + len(images), self._n_patches, self._n_visible)
+                own = slice(part, part + parts * len(images), parts)  # those between are the other processes'
+                visible = draw_visible(draws, own.stop, self._n_patches, self._n_visible)
                 yield MaeBatch(
                     torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
-                    torch.from_numpy(visible[first:]),
-                    self._decoded(number, visible, first),
+                    torch.from_numpy(visible[own]),
+                    self._decoded(number, visible, own),
                 )
 
-    def _decoded(self, number: int, visible: np.ndarray, first: int) -> Tensor | None:
+    def _decoded(self, number: int, visible: np.ndarray, own: slice) -> Tensor | None:
         if self._decode == "full":
             return None
-        decoded = draw_decoded(self._seed, "", number, visible, self._n_patches)[first:]
+        decoded = draw_decoded(self._seed, "", number, visible, self._n_patches)[own]
         return torch.from_numpy(np.stack(decoded))
 
     def _prepare(self, sample: Sample, epoch: int) -> np.ndarray | None:

@@ -1,27 +1,17 @@
-"""An endless stream of shuffled samples to train on, which can be entered anywhere.
-
-Each epoch goes through the tars in a new order, in blocks of consecutive samples, each block shuffled: where
-a sample comes depends on the seed and on how many samples the tars hold, and not on what was read before. To
-enter the stream in its middle nothing is decoded, and only the tars of the block that is entered are read.
-What fits into `KEPT_BYTES` is a single block, read once.
-"""
+"""An endless stream of shuffled samples to train on, which can be entered anywhere and shared by several processes."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Callable, Generator, Sequence
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from stages.compute.prefetch import prefetch
-from stages.compute.randomness import draws_for, permutation
+from stages.samples.order import Read, shuffled_samples
 from storage.locations import locate
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry
-
-KEPT_BYTES = 2**30
-BLOCK_BYTES = 2**28
-"""Of each block when the tars hold more than `KEPT_BYTES`; up to three blocks are in memory at a time."""
 
 
 class Keyed(Protocol):
@@ -33,8 +23,6 @@ class Keyed(Protocol):
 
 Item = TypeVar("Item", bound=Keyed)
 Prepared = TypeVar("Prepared")
-Block = tuple[int, int, list[Item]]  # epoch, number in the epoch, samples
-Read = Callable[[ShardEntry], Iterable[Item]]
 
 
 class SampleStream(Generic[Item, Prepared]):
@@ -69,14 +57,14 @@ class SampleStream(Generic[Item, Prepared]):
     ) -> Generator[list[Prepared], None, None]:
         """Batch `start` and all that follow, of `size` samples less those skipped, and at least one.
 
-        Of several processes that share the stream, each takes one of `parts`: together, `parts` batches of the same
-        number are what a single process would see in as many batches. Raises ValueError when no sample of the tars
-        can be used.
+        Of several processes that share the stream, each takes one of `parts`: together, their batches of the same
+        number hold what a single process would see in a batch of `parts` times the size. Raises ValueError when no
+        sample of the tars can be used.
         """
         empty = 0
-        samples = shuffled_samples(self.shards, self._read, seed=self._seed, start=start * parts * size)
-        if parts > 1:
-            samples = (item for number, item in enumerate(samples) if number // size % parts == part)
+        samples = shuffled_samples(
+            self.shards, self._read, seed=self._seed, start=start * parts * size, part=part, parts=parts
+        )
         ready = prefetch(self._attempt, samples, threads=self._threads, ahead=2 * size)
         while True:
             batch = [sample for sample in islice(ready, size) if sample is not None]
@@ -102,26 +90,6 @@ class SampleStream(Generic[Item, Prepared]):
         return f"{_place(self.shards)}: none of {self.n_samples} samples can be used; {'; '.join(reasons)}"
 
 
-def shuffled_samples(
-    shards: Sequence[ShardEntry], read: Read[Item], *, seed: int, start: int = 0
-) -> Iterator[tuple[int, Item]]:
-    """Sample number `start` of the endless stream and all after it, each with the number of its epoch.
-
-    `shards` and `read` as for `SampleStream`. Raises ValueError that names the tar when one is damaged.
-    """
-    n_samples = sum(shard.nsamples or 0 for shard in shards)
-    n_bytes = sum(shard.filesize or 0 for shard in shards)
-    is_kept = n_bytes <= KEPT_BYTES
-    size = n_samples if is_kept else max(1, n_samples * BLOCK_BYTES // n_bytes)
-    epoch, skipped = divmod(start, n_samples)
-    number, skipped = divmod(skipped, size)
-    blocks = _kept(shards, read, epoch) if is_kept else _streamed(shards, read, seed, size, epoch, number)
-    for epoch, number, block in prefetch(lambda block: block, blocks, threads=1, ahead=1):
-        order = permutation(draws_for(seed, "samples", epoch, number), len(block))
-        yield from ((epoch, block[i]) for i in order[skipped:])
-        skipped = 0
-
-
 def measured(shards: Sequence[ShardEntry]) -> list[ShardEntry]:
     """The shards with their sizes and numbers of samples; a tar without an index is read through to count."""
     return [
@@ -132,32 +100,6 @@ def measured(shards: Sequence[ShardEntry]) -> list[ShardEntry]:
         )
         for shard in shards
     ]
-
-
-def _kept(shards: Sequence[ShardEntry], read: Read[Item], epoch: int) -> Iterator[Block[Item]]:
-    samples = [sample for shard in shards for sample in read(shard)]
-    return ((each, 0, samples) for each in count(epoch))
-
-
-def _streamed(
-    shards: Sequence[ShardEntry], read: Read[Item], seed: int, size: int, epoch: int, number: int
-) -> Iterator[Block[Item]]:
-    for each in count(epoch):
-        order = permutation(draws_for(seed, "shards", each), len(shards))
-        samples = _samples([shards[i] for i in order], read, skip=number * size)
-        while block := list(islice(samples, size)):
-            yield each, number, block
-            number += 1
-        number = 0
-
-
-def _samples(shards: Sequence[ShardEntry], read: Read[Item], skip: int) -> Iterator[Item]:
-    """The samples of all shards but the first `skip`, of which whole tars are not opened."""
-    for shard in shards:
-        assert shard.nsamples is not None
-        if skip < shard.nsamples:
-            yield from islice(read(shard), skip, None)
-        skip = max(0, skip - shard.nsamples)
 
 
 def _place(shards: Sequence[ShardEntry]) -> str:

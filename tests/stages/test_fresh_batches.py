@@ -231,10 +231,13 @@ def test_an_interrupted_stream_goes_on_with_the_very_next_batch(options, folder:
 
 
 def test_two_workers_see_what_one_would(folder: Path, small_ranker: Path) -> None:
-    options: dict[str, Any] = {"size": 2, **EVERYTHING, "mixup": 0.8, "cutmix": 1.0}
-    alone = fresh(folder, small_ranker, 6, **options)
-    for part in (0, 1):
-        assert_same(fresh(folder, small_ranker, 3, part=part, parts=2, **options), alone[part::2])
+    def pieces(batch: TaskBatch) -> list[tuple[bytes, list[int], int]]:
+        rows = zip(batch.images, batch.kept, batch.targets["classes"], strict=True)
+        return [(image.numpy().tobytes(), kept.tolist(), int(classes.argmax())) for image, kept, classes in rows]
+
+    halves = [fresh(folder, small_ranker, 3, size=2, part=part, parts=2, **EVERYTHING) for part in (0, 1)]
+    for batch, *both in zip(fresh(folder, small_ranker, 3, size=4, **EVERYTHING), *halves, strict=True):
+        assert sorted(pieces(batch)) == sorted(piece for half in both for piece in pieces(half))
 
 
 def test_seeds_decide_views_and_augmentation(folder: Path, small_ranker: Path) -> None:

@@ -128,9 +128,10 @@ def test_entered_in_the_middle_the_same_batches_follow(stored) -> None:
 
 @pytest.mark.parametrize("parts", [2, 3])
 def test_several_processes_see_together_what_one_sees(parts: int, stored) -> None:
-    alone = drawn(stored, 2 * parts, sublist=3)
-    together = [drawn(stored, 2, part=part, parts=parts, sublist=3) for part in range(parts)]
-    assert_same(joined(alone), joined([batches[step] for step in range(2) for batches in together]))
+    alone = drawn(stored, 2, size=3 * parts, sublist=3)
+    for part in range(parts):
+        for whole, own in zip(alone, drawn(stored, 2, part=part, parts=parts, sublist=3), strict=True):
+            assert_same(own, ListBatch(*(each[part::parts] for each in whole)))
 
 
 @pytest.mark.parametrize(("lists", "expected"), [(1, 1), (10, 10), (None, 10), (99, 10)])

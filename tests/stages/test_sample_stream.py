@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages.samples import stream as sample_stream
-from stages.samples.stream import SampleStream, measured, shuffled_samples
+from stages.samples import order
+from stages.samples.order import shuffled_samples
+from stages.samples.stream import SampleStream, measured
 from storage.locations import LocalFiles
 from storage.shard_files import Sample, ShardReader, read_shard, write_shard
 from storage.shard_index import ShardEntry
@@ -29,11 +30,11 @@ def shards(tmp_path: Path) -> list[ShardEntry]:
 
 @pytest.fixture(params=["kept", "streamed"])
 def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shards: list[ShardEntry]) -> str:
-    """Both ways of reading: all samples kept in memory, or blocks of six."""
+    """Both ways of reading: all samples kept in memory, or in blocks of two to a lane."""
     if request.param == "streamed":
         average = sum(shard.filesize or 0 for shard in shards) / TOTAL
-        monkeypatch.setattr(sample_stream, "KEPT_BYTES", 0)
-        monkeypatch.setattr(sample_stream, "BLOCK_BYTES", int(6.5 * average))
+        monkeypatch.setattr(order, "KEPT_BYTES", 0)
+        monkeypatch.setattr(order, "BLOCK_BYTES", int(6.5 * average))
     return request.param
 
 
@@ -68,21 +69,43 @@ def test_a_stream_entered_in_its_middle_goes_on_as_if_read_from_its_beginning(
     assert keys(shards, 20, start=start) == keys(shards, start + 20)[start:]
 
 
-def test_tars_before_the_block_that_is_entered_are_not_opened(
-    shards: list[ShardEntry], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sample_stream, "KEPT_BYTES", 0)
-    monkeypatch.setattr(sample_stream, "BLOCK_BYTES", 1)  # blocks of one sample, so that tars come one after another
+def opened_by(shards: list[ShardEntry], n: int, **entered: int) -> list[str]:
+    """The tars that are opened for `n` samples."""
     opened: list[str] = []
 
     def read(shard: ShardEntry) -> ShardReader:
         opened.append(shard.name)
         return read_shard(shard)
 
-    order = list(dict.fromkeys(key.split("-")[0] for _, key in keys(shards, TOTAL)))
-    last = SIZES[int(order[-1])]
-    next(shuffled_samples(shards, read, seed=0, start=TOTAL - last))
-    assert opened[0] == order[-1]
+    stream: Any = shuffled_samples(shards, read, seed=0, **entered)
+    list(islice(stream, n))
+    stream.close()
+    return opened
+
+
+def test_tars_before_the_block_that_is_entered_are_not_opened(
+    shards: list[ShardEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "KEPT_BYTES", 0)
+    monkeypatch.setattr(order, "BLOCK_BYTES", 1)  # blocks of one sample
+    monkeypatch.setattr(order, "LANES", 1)  # so that tars come one after another
+    in_turn = list(dict.fromkeys(key.split("-")[0] for _, key in keys(shards, TOTAL)))
+    last = SIZES[int(in_turn[-1])]
+    assert opened_by(shards, 1, start=TOTAL - last)[0] == in_turn[-1]
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_processes_that_share_a_stream_share_the_reading_of_tars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    monkeypatch.setattr(order, "KEPT_BYTES", 0)
+    shards = [
+        write_shard(LocalFiles(tmp_path), f"{shard}.tar", [(f"{shard}-{i}", {"txt": b""}) for i in range(6)])
+        for shard in range(16)
+    ]
+    opened = [opened_by(shards, 6 * 16 // parts, part=part, parts=parts) for part in range(parts)]
+    assert sorted(chain(*opened)) == sorted(shard.name for shard in shards)
+    assert {len(each) for each in opened} == {16 // parts}
 
 
 def test_tars_without_an_index_are_counted(shards: list[ShardEntry]) -> None:
@@ -152,16 +175,27 @@ def test_a_damaged_tar_ends_the_stream_with_its_name(shards: list[ShardEntry]) -
 
 
 @pytest.mark.usefixtures("memory")
-@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("parts", [2, 3, 20])
 def test_processes_that_share_a_stream_see_together_what_one_sees_alone(shards: list[ShardEntry], parts: int) -> None:
-    def first(n: int, start: int, part: int, parts: int) -> list[list[str]]:
+    def first(n: int, start: int, size: int, part: int, parts: int) -> list[list[str]]:
         stream = SampleStream(shards, read_shard, number_of, seed=3, threads=2)
-        batches = stream.batches(4, start, part=part, parts=parts)
+        batches = stream.batches(size, start, part=part, parts=parts)
         found = list(islice(batches, n))
         batches.close()
         return found
 
-    alone = first(6 * parts, 0, 0, 1)
+    alone = first(6, 0, 4 * parts, 0, 1)
     for start in (0, 2):
-        shared = [first(6 - start, start, part, parts) for part in range(parts)]
-        assert [batch for together in zip(*shared, strict=True) for batch in together] == alone[start * parts :]
+        shared = [first(6 - start, start, 4, part, parts) for part in range(parts)]
+        together = [sorted(chain(*batches)) for batches in zip(*shared, strict=True)]
+        assert together == [sorted(batch) for batch in alone[start:]]
+
+
+def test_what_is_wrong_behind_the_last_sample_of_a_tar_is_told_before_the_next_epoch(
+    shards: list[ShardEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "KEPT_BYTES", 0)
+    path = Path(shards[0].url)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(ValueError, match=r"0\.tar"):
+        keys(shards, TOTAL + 1)

@@ -117,6 +117,11 @@ def assert_same(one: list[TaskBatch], other: list[TaskBatch]) -> None:
         assert a.mix == b.mix
 
 
+def half_of(batch: TaskBatch, part: int) -> TaskBatch:
+    targets = {name: values[part::2] for name, values in batch.targets.items()}
+    return TaskBatch(batch.images[part::2], batch.kept[part::2], targets, batch.mix)
+
+
 def test_each_epoch_shows_each_image_once_in_one_of_its_stored_views(folder: Path) -> None:
     epochs = epochs_of(batches_of(folder, 36, size=4))
     assert len(epochs) == 24
@@ -198,10 +203,16 @@ def test_the_number_of_threads_changes_nothing_and_the_seed_all(folder: Path) ->
 
 
 def test_two_workers_see_what_one_would(folder: Path) -> None:
-    options: dict[str, Any] = {"size": 2, "flip": True, "mixup": 0.8}
-    alone = batches_of(folder, 12, **options)
     for part in (0, 1):
-        assert_same(batches_of(folder, 6, part=part, parts=2, **options), alone[part::2])
+        own = batches_of(folder, 6, size=2, part=part, parts=2, flip=True)
+        assert_same(own, [half_of(batch, part) for batch in batches_of(folder, 6, size=4, flip=True)])
+
+
+def test_each_worker_mixes_in_a_share_of_its_own(folder: Path) -> None:
+    alone = batches_of(folder, 12, size=2, mixup=0.8)
+    for part in (0, 1):
+        own = batches_of(folder, 6, size=2, part=part, parts=2, mixup=0.8)
+        assert [batch.mix for batch in own] == [batch.mix for batch in alone[part::2]]
 
 
 def test_an_image_is_mixed_with_another_that_gets_the_smaller_share(folder: Path) -> None:
