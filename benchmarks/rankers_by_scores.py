@@ -37,8 +37,9 @@ from stages.ranking.mask_agreement import mask_flops
 from stages.ranking.quality import estimate, quality
 from stages.ranking.validation import rank_images
 from stages.samples.scored import Split, SplitShards, held_out, join_scores
-from stages.score import ScoreConfig, ScoreStage, score_settings
+from stages.score import ScoreStage, score_settings
 from stages.settings.choices import Control, Decode, Masking
+from stages.settings.score import ScoreConfig
 from stages.tables import LOSSES
 from stages.training.loop import Training
 from stages.training.recipe import Recipe, epoch_end
