@@ -45,7 +45,7 @@ IN_PROCESS = {"executor": "in-process"}
 )
 @cloup.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
 @cloup.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
-@cloup.option("--tasks/--no-tasks", default=False, help="Train downstream tasks too: half an hour more.")
+@cloup.option("--tasks/--no-tasks", default=False, help="Train downstream tasks too: about an hour more.")
 @cloup.option("--task-scenes", default=2000, show_default=True, help="Built-in scenes to train these on.")
 @click.pass_context
 def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
