@@ -108,22 +108,12 @@ def executor_when_needed(config: ExecutionConfig) -> Iterator[Callable[[], Execu
         yield executor
 
 
-def stored_precision(path: str, content: str) -> Precision | None:
-    """The precision of what is in the store; None without a store."""
+def stored_settings(path: str, content: str) -> Settings | None:
+    """Those of the store; None without one. Raises ValueError when something else is there."""
     try:
-        found: Precision = PatchStore.open(path, content).settings["precision"]
+        return PatchStore.open(path, content).settings
     except FileNotFoundError:
         return None
-    return found
-
-
-def is_begun(path: str, content: str) -> bool:
-    """Whether there is such a store. Raises ValueError when something else is there."""
-    try:
-        PatchStore.open(path, content)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def run_shards(

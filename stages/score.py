@@ -26,6 +26,17 @@ METHOD_VERSION = 1
 """Goes up whenever the same settings come to mean other scores."""
 
 
+def resumed(config: ScoreConfig, stored: Settings | None) -> ScoreConfig:
+    """With the masks and the decoding of the store that there is, where nobody asked for others: what is the default
+    for new scores has changed, and may again."""
+    if stored is None:
+        return config
+    has = {"masking": stored["masks.kind"], "decode": stored.get("decode", "full")}
+    return config.model_copy(
+        update={name: value for name, value in has.items() if name not in config.model_fields_set}
+    )
+
+
 def score_settings(config: ScoreConfig, checkpoint: MaeCheckpoint, precision: Precision) -> Settings:
     """All that decides a score, and nothing else: no path, batch size or number of workers.
 

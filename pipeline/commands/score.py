@@ -58,11 +58,11 @@ def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | Non
     from pipeline.planning.place_of_work import place_of_shards
     from pipeline.planning.plan import Plan
     from pipeline.planning.scores import plan_scores
-    from pipeline.shard_run import stored_precision
+    from pipeline.shard_run import stored_settings
     from stages.compute.devices import resolve_device
     from stages.density.mae_checkpoints import load_mae
     from stages.density.precision import fastest_trusted
-    from stages.score import score_settings
+    from stages.score import resumed, score_settings
     from storage.patch_store import PatchStore
     from storage.scores import CONTENT
 
@@ -70,8 +70,10 @@ def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | Non
     checkpoint = load_mae(config.mae)
     mae = checkpoint.config
     device = resolve_device(execution.device)
-    stored = stored_precision(config.out, CONTENT)
-    precision = (stored or fastest_trusted(torch.device(device))) if config.precision == "auto" else config.precision
+    stored = stored_settings(config.out, CONTENT)
+    config, precision = resumed(config, stored), config.precision
+    if precision == "auto":
+        precision = stored["precision"] if stored else fastest_trusted(torch.device(device))
     done = PatchStore.open(config.out, CONTENT).books.done() if stored else set()
     score_settings(config, checkpoint, precision)  # refuses masks that do not fit
     part = plan_scores(config, mae, precision, device, shards, done, rate)

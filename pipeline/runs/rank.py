@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pipeline.config import ExecutionConfig
 from pipeline.execution.executor import Executor
 from pipeline.progress.watch import Watch
-from pipeline.shard_run import Outcome, absolute, executor_when_needed, is_begun, run_shards, stored_precision
+from pipeline.shard_run import Outcome, absolute, executor_when_needed, run_shards, stored_settings
 from stages.methods.load_method import load_method
 from stages.rank import RankStage, rank_settings
 from stages.settings.rank import RankConfig
@@ -34,12 +34,16 @@ def rank_shards(
     shards = expand_shards(config.shards)
     method = load_method(config.method, config)
     method.check_shards(shards)
-    precision, begun = config.precision, is_begun(config.out, CONTENT)
-    if not begun:
+    precision, stored = config.precision, stored_settings(config.out, CONTENT)
+    if stored is None:
         executor()  # before there is a store: nothing is left of a run that cannot begin
     if precision == "auto":
-        stored = "fp32" if method.width is None else stored_precision(config.out, CONTENT)
-        precision = stored or ("fp16" if executor().device() == "cuda" else "fp32")
+        if method.width is None:
+            precision = "fp32"
+        elif stored:
+            precision = stored["precision"]
+        else:
+            precision = "fp16" if executor().device() == "cuda" else "fp32"
     store = PatchStore.create_or_open(config.out, CONTENT, rank_settings(config, method, precision))
     name = [] if config.method == DEFAULT else [config.method]
     arithmetic = [] if method.width is None else [precision]
