@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
     from unreliable_s3 import UnreliableS3
 
     from stages.shard import ShardSummary
@@ -71,6 +72,24 @@ def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Whatever starts Ray, in a process of its own too, fails in a file that is not named for it."""
     if not starts_ray(request.path.name):
         monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """For all files, since it takes seconds to start: a head on which nothing runs, to which nodes are added."""
+    from clusters import small_cluster
+
+    with small_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ray_address(cluster: Cluster) -> str:
+    """Where Ray has two nodes of one core each."""
+    from clusters import two_nodes
+
+    two_nodes(cluster)
+    return cluster.address
 
 
 @pytest.fixture(scope="session", autouse=True)

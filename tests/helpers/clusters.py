@@ -40,6 +40,17 @@ def small_cluster() -> Iterator[Cluster]:
         cluster.shutdown()
 
 
+def two_nodes(cluster: Cluster) -> list[Any]:
+    """Its nodes, of one core each: what an earlier test lost is replaced, what it added is taken away."""
+    joined = list(cluster.worker_nodes)
+    for node in [node for node in joined if node.get_resource_and_label_spec().num_cpus != 1] + joined[2:]:
+        if node in cluster.worker_nodes:
+            lose(cluster, node)
+    while len(cluster.worker_nodes) < 2:
+        cluster.add_node(num_cpus=1, **SMALL)
+    return list(cluster.worker_nodes)
+
+
 def lose(cluster: Cluster, node: Any) -> None:
     """Without notice, as when a machine is taken away."""
     cluster.remove_node(node, allow_graceful=False)
