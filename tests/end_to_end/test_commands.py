@@ -194,7 +194,7 @@ def test_plan_tells_what_is_to_do_and_starts_nothing(
         monkeypatch.setitem(sys.modules, name, None)
     on_ray = ("score", "--shards", scene_shards, "--mae", small_mae, "--out", "o", "--mask-ratio", "0.75")
     assert "halted; None in sys.modules" in call(*on_ray).output
-    planned = call(*on_ray, "--plan")
+    planned = call(*on_ray, "--plan", "--rate", "2")
     assert planned.exit_code == 0, planned.output
 
 
