@@ -186,7 +186,7 @@ def test_plan_tells_what_is_to_do_and_starts_nothing(
     for fact in ("4, of which 1 done and 3 to do", "12 to score", "8 for each sample", "2 samples/s (given)", "6 s"):
         assert fact in result.output
     assert "FLOP in all" in result.output
-    measured = score(scene_shards, small_mae, "elsewhere", "--plan")
+    measured = score(scene_shards, small_mae, "elsewhere", "--plan", "--micro-batch", "4")
     assert "measured here on cpu in fp32" in measured.output
     assert not Path("elsewhere").exists()
     loaded = {name for name in sys.modules if name.startswith("pipeline.ray.")} - {"pipeline.ray.address"}
