@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {"object_store_memory": 80 * 2**20, "include_dashboard":
 
 @contextmanager
 def small_cluster() -> Iterator[Cluster]:
-    """A head on which nothing runs, whose logs nobody reads. `cluster.add_node(num_cpus=1, **SMALL)` lets a node join."""
+    """A head on which nothing runs. `cluster.add_node(num_cpus=1, **SMALL)` lets a node join."""
     head = {"num_cpus": 0, "include_log_monitor": False, "_system_config": QUICK_TO_NOTICE, **SMALL}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:

@@ -18,7 +18,6 @@ from ranker_training import Told, ranker_config, train_in_process, weights_of
 
 from pipeline.config import TrainingExecutionConfig
 from pipeline.ray.session import ray_session
-from pipeline.ray.training import train_on_workers
 from pipeline.training_run import run_training
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.train_ranker import run_train_ranker
@@ -38,6 +37,13 @@ def _ray(ray_address: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, ray_session(ray_address):
         patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         yield
+
+
+def train_on_workers(*arguments: Any) -> None:
+    """Ray Train takes long to import, and all processes of pytest read this file."""
+    from pipeline.ray import training
+
+    training.train_on_workers(*arguments)
 
 
 def slowly(config: TrainRankerConfig, processes: Processes, tell: Callable[[Any], None]) -> None:
