@@ -38,6 +38,13 @@ NO_RAY = "127.0.0.1:1"
 """Where nobody answers."""
 
 
+def pytest_configure() -> None:
+    from hypothesis import settings
+
+    settings.register_profile("patient", deadline=None)  # how long an example takes says how busy the machine is
+    settings.load_profile("patient")
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     names = " ".join([item.name, *getattr(item, "fixturenames", ())])
     in_folder = item.path.parent.name in QUICK and item.path.name not in NOT_QUICK

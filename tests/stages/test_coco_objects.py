@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import picture
 
@@ -27,7 +27,6 @@ ANNOTATIONS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(ANNOTATIONS, max_size=4))
 def test_what_is_taken_from_a_file_is_what_later_stages_read(
     tmp_path_factory: pytest.TempPathFactory, annotations: list[dict[str, Any]]
