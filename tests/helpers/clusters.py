@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import ray
 from ray.cluster_utils import Cluster
 
@@ -32,12 +33,23 @@ SMALL: dict[str, Any] = {"object_store_memory": 80 * 2**20, "include_dashboard":
 @contextmanager
 def small_cluster() -> Iterator[Cluster]:
     """A head on which nothing runs. `cluster.add_node(num_cpus=1, **SMALL)` lets a node join."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, **SMALL})
+    head: dict[str, Any] = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, **SMALL}
+    try:
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+    except Exception as error:  # Ray raises no less
+        skip_where_ray_gave_up(str(error))
+        raise
     try:
         yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def skip_where_ray_gave_up(told: str) -> None:
+    """Ray gives a node 30 s to start, whatever else the machine does; no setting of its changes that."""
+    if "The current node timed out during startup" in told:
+        pytest.skip("needs a machine on which Ray starts within 30 s")
 
 
 def lose(cluster: Cluster, node: Any) -> None:
