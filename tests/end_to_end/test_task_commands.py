@@ -341,6 +341,7 @@ def test_a_task_is_needed(small_mae: Path) -> None:
 def test_two_workers_on_ray_train_what_one_does(small_mae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import safetensors.torch
     import torch
+    from clusters import skip_where_ray_gave_up
 
     monkeypatch.delenv("RAY_ADDRESS")
     for out, workers in (("out", 2), ("alone", 1)):
@@ -348,6 +349,7 @@ def test_two_workers_on_ray_train_what_one_does(small_mae: Path, monkeypatch: py
             small_mae, "--out", out, "--workers", workers, "--cpus-per-worker", 1, "--keep-ratio", 0.25,
             "--epochs", 3, "--no-throughput", *EVALUATION,
         )  # fmt: skip
+        skip_where_ray_gave_up(result.output)
         assert result.exit_code == 0, result.output
     two, one = (safetensors.torch.load_file(f"{out}/topk-0.25-seed0/task.safetensors") for out in ("out", "alone"))
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
