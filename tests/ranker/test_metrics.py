@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from unhurried import unhurried
 
 from ranker.metrics import kendall_tau, ndcg, spearman, top_recall
 
@@ -40,13 +41,14 @@ pairs_of_lists = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), max
 """Few values, so that ties are common."""
 
 
+@unhurried
 @given(pairs_of_lists)
 def test_tau_is_what_its_definition_says_ties_included(pairs):
     a, b = [float(one) for one, _ in pairs], [float(two) for _, two in pairs]
     assert kendall_tau(torch.tensor(a), torch.tensor(b)).item() == pytest.approx(plain_tau(a, b), nan_ok=True)
 
 
-@settings(max_examples=50)
+@settings(unhurried, max_examples=50)
 @given(st.lists(pairs_of_lists, min_size=6, max_size=6))
 def test_lists_are_independent_and_nan_padding_counts_for_nothing(lists):
     width = max(len(pairs) for pairs in lists) + 1

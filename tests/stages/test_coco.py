@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import fill, picture
 from PIL import Image
+from unhurried import unhurried
 
 from stages.images.decoding import UnusableImage
 from stages.samples.object_fields import RunLengthCode
@@ -273,6 +274,7 @@ def test_a_folder_that_cannot_be_listed_is_told_beside_listed_images(
 # run-length codes
 
 
+@unhurried
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=12))
 def test_a_code_of_pycocotools_is_a_sound_one(columns: list[list[bool]]) -> None:
     from pycocotools import mask
@@ -308,6 +310,7 @@ ANNOTATIONS = st.fixed_dictionaries(
 )
 
 
+@unhurried
 @given(st.lists(ANNOTATIONS, max_size=4))
 def test_what_is_taken_from_a_file_is_what_later_stages_read(
     tmp_path_factory: pytest.TempPathFactory, annotations: list[dict[str, Any]]

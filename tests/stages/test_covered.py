@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unhurried import unhurried
 
 from stages.compute.randomness import draws_for
 from stages.images.views import View
@@ -34,6 +35,7 @@ def sampled(fine: np.ndarray, parts: int, view: View, grid: int) -> np.ndarray:
     return patches.sum(axis=(1, 3)).ravel() / parts**2
 
 
+@unhurried
 @given(st.data(), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5))
 def test_areas_of_a_mask_are_those_that_samples_of_its_pixels_give(data, width, height, grid):
     mask = np.random.default_rng(data.draw(st.integers(0, 999))).integers(0, 3, (height, width), dtype=np.uint8)
@@ -50,6 +52,7 @@ def test_areas_of_a_mask_are_those_that_samples_of_its_pixels_give(data, width, 
 quarters = st.integers(-12, 60).map(lambda number: number / 4)
 
 
+@unhurried
 @given(st.data(), st.lists(st.tuples(quarters, quarters, quarters, quarters), max_size=3), st.integers(1, 4))
 def test_areas_of_boxes_are_those_that_samples_give_and_those_of_one_category_add_up(data, boxes, grid):
     """Boxes reach out of the image too."""
@@ -107,6 +110,7 @@ def test_an_image_without_boxes_has_no_areas():
     assert box_areas(np.zeros((0, 4)), [], View(0, 0, 4, 4), 2) == {}
 
 
+@unhurried
 @given(st.data(), st.integers(1, 9), st.integers(1, 9), st.integers(1, 6))
 def test_all_patches_cover_everything_exactly(data, width, height, grid):
     mask = np.random.default_rng(data.draw(st.integers(0, 999))).integers(0, 3, (height, width), dtype=np.uint8)

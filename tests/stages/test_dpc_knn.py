@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unhurried import unhurried
 
 from stages.selectors.dpc_knn import NEIGHBOURS, dpc_knn
 
@@ -74,6 +75,7 @@ def test_heaps_that_lie_apart_are_found_whatever_their_sizes():
 few_values = hnp.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 4)), elements=st.integers(0, 3))
 
 
+@unhurried
 @given(few_values, st.data())
 def test_every_cluster_has_its_centre_and_every_point_the_centre_nearest_to_it(points, data):
     """Also where many points are the same."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from unhurried import unhurried
 
 from ranker.selection import spread_patches, top_patches
 from stages.compute.randomness import draws_for
@@ -47,6 +48,7 @@ def choices(draw) -> tuple[Candidates, int]:
     return candidates(scores, noise.pixels >> bits_lost, seed), draw(st.integers(1, patches))
 
 
+@unhurried
 @given(choices())
 def test_each_selector_keeps_so_many_different_patches_in_raster_order(choice):
     given_, given_count = choice
@@ -60,6 +62,7 @@ def test_each_selector_keeps_so_many_different_patches_in_raster_order(choice):
         assert (np.diff(kept) > 0).all(), name
 
 
+@unhurried
 @given(choices())
 def test_only_some_look_at_scores_and_only_some_at_random_numbers(choice):
     given_, given_count = choice
@@ -125,12 +128,14 @@ def test_known_choices(name, scores, count, expected):
     assert SELECTORS[name](candidates(scores), count).tolist() == expected
 
 
+@unhurried
 @given(st.lists(st.integers(-3, 3), min_size=16, max_size=16), st.floats(0.01, 1))
 def test_top_patches_are_those_of_the_ranker(scores, ratio):
     expected = top_patches(torch.tensor(scores, dtype=torch.float32), ratio).numpy()
     assert np.array_equal(SELECTORS["topk"](candidates(scores), len(expected)), expected)
 
 
+@unhurried
 @given(st.permutations(range(196)), st.integers(1, 196))
 def test_spread_takes_no_patch_before_the_best_of_each_square_and_keeps_the_best_first_in_each(scores, count):
     kept = SELECTORS["spread"](candidates(scores), count)
@@ -145,6 +150,7 @@ def test_spread_takes_no_patch_before_the_best_of_each_square_and_keeps_the_best
     assert max(map(len, taken.values())) <= min(whole, default=count) + 1
 
 
+@unhurried
 @given(st.lists(st.integers(-3, 3), min_size=49, max_size=49), st.integers(1, 49))
 def test_spread_patches_are_those_of_the_ranker(scores, count):
     expected = spread_patches(torch.tensor(scores, dtype=torch.float32), count / 49, columns=7).numpy()
@@ -185,6 +191,7 @@ def test_three_tenths_of_topk_cluster_are_from_the_largest_clusters_without_a_to
     assert sorted(np.array(BEACH).ravel()[list(set(kept) - {15, 16, 20, 21})]) == [SEA, SKY]
 
 
+@unhurried
 @given(choices())
 def test_topk_cluster_keeps_seven_tenths_by_score(choice):
     given_, count = choice

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from unhurried import unhurried
 
 from stages.images.crop import Crop
 from stages.images.normalisation import normalise
@@ -23,7 +24,7 @@ def inside(view: View, width: int, height: int) -> bool:
     return across and min(view.top, view.height - 1) >= 0 and view.top + view.height <= height
 
 
-@settings(max_examples=200)
+@settings(unhurried, max_examples=200)
 @given(st.integers(), st.text(max_size=5), st.integers(1, 9), st.tuples(sides, sides), st.floats(0.01, 1))
 def test_a_random_view_lies_within_its_image_and_comes_again(seed, key, number, size, smallest):
     width, height = size
@@ -32,6 +33,7 @@ def test_a_random_view_lies_within_its_image_and_comes_again(seed, key, number, 
     assert random_view(seed, key, number, width, height, (smallest, 1.0)) == view
 
 
+@unhurried
 @given(sides, sides, st.floats(0.01, 1))
 def test_the_evaluation_crop_is_a_central_square_within_its_image(width, height, crop):
     view = evaluation_view(width, height, crop)
@@ -126,6 +128,7 @@ def test_whole_images_of_known_sizes(width: int, height: int, crop: Crop, box: t
     assert evaluation_view(width, height, crop).box == box
 
 
+@unhurried
 @given(sides, sides)
 def test_a_letterbox_is_the_smallest_square_around_the_image(width: int, height: int):
     view = evaluation_view(width, height, "letterbox")
