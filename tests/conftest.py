@@ -39,9 +39,10 @@ NO_RAY = "127.0.0.1:1"
 
 
 def pytest_configure() -> None:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("patient", deadline=None)  # how long an example takes says how busy the machine is
+    # How long examples take says how busy the machine is.
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
 
 
