@@ -95,7 +95,7 @@ def write_ranks(
         "key": np.array([keys[row] for row in order], dtype=object),
         **{name: values.reshape(shape)[order].astype(kind) for name, (values, shape, kind) in given.items()},
     }
-    if findings := check_ranks(arrays, store.settings):
+    if findings := check_ranks(arrays, store.settings)[1]:
         raise ValueError(f"{where}: {findings[0]}")
     return store.write_shard(
         shard.name,

@@ -44,11 +44,12 @@ def read_ranks(store: PatchStore, shard: str) -> ShardRanks:
     is not as it must be.
     """
     arrays = store.read_shard(shard)
-    store.refuse(shard, check_ranks(arrays, store.settings))
+    store.refuse(shard, check_ranks(arrays, store.settings)[1])
     return ShardRanks.from_arrays(arrays)
 
 
-def check_ranks(arrays: Mapping[str, np.ndarray], settings: Settings) -> list[str]:
-    """For `storage.verification`: what is wrong with the arrays of a shard."""
+def check_ranks(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
+    """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
     patches, views = (whole_number(settings, name, "zarr.json") for name in ("patches", "views"))
-    return ShardRanks.from_arrays(arrays).check(patches, views, may_overhang(settings))
+    ranks = ShardRanks.from_arrays(arrays)
+    return len(ranks.key), ranks.check(patches, views, may_overhang(settings))

@@ -54,7 +54,7 @@ def read_scores(store: PatchStore, shard: str) -> ShardScores:
     is not as it must be.
     """
     arrays = store.read_shard(shard)
-    store.refuse(shard, check_scores(arrays, store.settings))
+    store.refuse(shard, check_scores(arrays, store.settings)[1])
     return ShardScores.from_arrays(arrays)
 
 
@@ -90,7 +90,8 @@ def patch_statistics(scores: ShardScores, n_patches: int) -> PatchStatistics:
     )
 
 
-def check_scores(arrays: Mapping[str, np.ndarray], settings: Settings) -> list[str]:
-    """For `storage.verification`: what is wrong with the arrays of a shard."""
+def check_scores(arrays: Mapping[str, np.ndarray], settings: Settings) -> tuple[int, list[str]]:
+    """For `storage.verification`: the number of samples of a shard and what is wrong with its arrays."""
     patches, views, masks = (whole_number(settings, name, "zarr.json") for name in ("patches", "views", "masks"))
-    return ShardScores.from_arrays(arrays).check(patches, views, masks, may_overhang(settings))
+    scores = ShardScores.from_arrays(arrays)
+    return len(scores.key), scores.check(patches, views, masks, may_overhang(settings))

@@ -22,8 +22,8 @@ from storage.text import printable
 MOST_FINDINGS = 20
 """Of one shard: more tell nobody more."""
 
-CheckArrays = Callable[[Mapping[str, np.ndarray], Settings], list[str]]
-"""Arrays and the store's settings → what is wrong. Knows what the store holds."""
+CheckArrays = Callable[[Mapping[str, np.ndarray], Settings], tuple[int, list[str]]]
+"""Arrays and the store's settings → number of rows and what is wrong. Knows what the store holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,5 +127,8 @@ def _check_files(store: PatchStore, record: ShardRecord, check_arrays: CheckArra
             yield str(error)
     if len(files) < len(record.files):
         return  # what cannot be decoded has no shape
-    for finding in check_arrays(store.decode(record, files), store.settings):
+    rows, findings = check_arrays(store.decode(record, files), store.settings)
+    for finding in findings:
         yield f"{store.place.url}/{folder}{finding}"
+    if rows != record.scored:
+        yield f"{store.place.url}/{folder}: expected {record.scored} rows by the record, got {rows}"

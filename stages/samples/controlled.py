@@ -58,7 +58,7 @@ class ControlledStore(PatchStore):
 
     def read_shard(self, shard: str) -> dict[str, np.ndarray]:
         arrays = super().read_shard(shard)
-        if check_scores(arrays, self.settings):
+        if check_scores(arrays, self.settings)[1]:
             return arrays  # whoever reads them says what is wrong
         controlled = self.control.apply(arrays["key"].tolist(), arrays["visible"], arrays["score"])
         return {**arrays, "score": controlled}

@@ -106,4 +106,4 @@ def test_a_store_of_any_kind_is_opened_with_what_is_known_of_its_kind(make, tmp_
     store, content = open_any(str(tmp_path / "store"))
     assert store.content == made.content
     assert content is CONTENTS[made.content]
-    assert content.check(store.read_shard("s"), store.settings) == []
+    assert content.check(store.read_shard("s"), store.settings) == (2, [])

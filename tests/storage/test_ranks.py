@@ -73,8 +73,8 @@ def test_ranks_are_read_back_from_a_store_and_checked(tmp_path: Path) -> None:
     read = read_ranks(store, "a")
     for name, array in ranks.arrays().items():
         np.testing.assert_array_equal(getattr(read, name), array)
-    assert check_ranks(store.read_shard("a"), SETTINGS) == []
-    (finding,) = check_ranks(store.read_shard("a"), {**SETTINGS, "patches": 16})
+    assert check_ranks(store.read_shard("a"), SETTINGS) == (3, [])
+    (finding,) = check_ranks(store.read_shard("a"), {**SETTINGS, "patches": 16})[1]
     assert finding.startswith("score: expected kind f and shape (3, 2, 16)")
 
 

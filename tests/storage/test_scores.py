@@ -108,8 +108,8 @@ def test_scores_are_read_back_from_a_store_and_checked(tmp_path: Path) -> None:
     read = read_scores(store, "a")
     for name, array in scores.arrays().items():
         np.testing.assert_array_equal(getattr(read, name), array)
-    assert check_scores(store.read_shard("a"), SETTINGS) == []
-    assert check_scores(store.read_shard("a"), {**SETTINGS, "patches": 7}) == ["visible: expected indices below 7"]
+    assert check_scores(store.read_shard("a"), SETTINGS) == (3, [])
+    assert check_scores(store.read_shard("a"), {**SETTINGS, "patches": 7})[1] == ["visible: expected indices below 7"]
     with pytest.raises(FileNotFoundError):
         read_scores(store, "b")
 
