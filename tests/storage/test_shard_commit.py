@@ -203,8 +203,8 @@ def test_of_two_writers_of_other_bits_one_counts_and_no_mixture_is_read(
     assert seen >= {"first", "second"}
 
 
-def check(arrays: Any, _: object) -> list[str]:
-    return []
+def check(arrays: Any, _: object) -> tuple[int, list[str]]:
+    return len(arrays["score"]), []
 
 
 @pytest.mark.usefixtures("_no_pause")
