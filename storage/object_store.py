@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from typing import Any, BinaryIO, TypeVar, cast
 
 from storage.file_errors import naming
@@ -131,13 +132,15 @@ class ObjectStore(Location):
             found: dict[str, str] = {}
             before = after.encode()
             for page in obstore.list(self.store, key, offset=f"{key}/{after}" if after else None, chunk_size=1000):
-                for facts in page:
-                    path = facts["path"].removeprefix(f"{key}/")
+                paths = [facts["path"].removeprefix(f"{key}/") for facts in page]
+                order = [before, *(path.encode() for path in paths)]
+                # The whole page, also what lies behind `last`: in another order that does not mean the end.
+                if (after or last) and any(one >= other for one, other in pairwise(order)):
+                    return None
+                before = order[-1]
+                for path, facts in zip(paths, page, strict=True):
                     if last and path.encode() > last.encode():
                         return found
-                    if (after or last) and path.encode() <= before:
-                        return None
-                    before = path.encode()
                     found[path] = _stamp(facts)
             return found
 

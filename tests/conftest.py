@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
     from unreliable_s3 import UnreliableS3
 
     from stages.shard import ShardSummary
@@ -31,8 +32,18 @@ NOT_QUICK = {"test_alone.py", "test_export.py", "test_hub.py"}
 """but for those that start processes, and for whatever asks an object store."""
 OBJECT_STORE = re.compile(r"[\[-](s3|gs)\b|s3|bucket|hub")
 """In the name of a test, or of what it is given."""
+FORKS = {"test_one_line.py", "test_resume.py"}
+"""Files of `ForkedProgram`, but for those that start Ray."""
 NO_RAY = "127.0.0.1:1"
 """Where nobody answers."""
+
+
+def pytest_configure() -> None:
+    from hypothesis import HealthCheck, settings
+
+    # How long examples take says how busy the machine is.
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -53,14 +64,15 @@ def starts_ray(file: str) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For several processes of pytest: the tests of a file stay together, with what they share, and so do those of all
-    files that start Ray: there is one Ray at a time."""
+    """For several processes of pytest: the tests of a file stay together, with what they share. So do those of all
+    files that start Ray, of which there is one at a time, and of those that fork programs from one server."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "ray" if starts_ray(Path(file).name) else file
+            name = Path(file).name
+            return "ray" if starts_ray(name) else "forks" if name in FORKS else file
 
     config.option.loadscopereorder = False
     return Scheduling(config, log)
@@ -71,6 +83,24 @@ def _no_ray_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Whatever starts Ray, in a process of its own too, fails in a file that is not named for it."""
     if not starts_ray(request.path.name):
         monkeypatch.setenv("RAY_ADDRESS", NO_RAY)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """For all files, since it takes seconds to start: a head on which nothing runs, to which nodes are added."""
+    from clusters import small_cluster
+
+    with small_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ray_address(cluster: Cluster) -> str:
+    """Where Ray has two nodes of one core each."""
+    from clusters import two_nodes
+
+    two_nodes(cluster)
+    return cluster.address
 
 
 @pytest.fixture(scope="session", autouse=True)

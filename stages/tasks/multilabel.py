@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics.functional.classification import binary_average_precision
 
 from stages.images.views import View
 from stages.tasks.asymmetric_loss import asymmetric_loss
@@ -109,6 +108,9 @@ class AveragePrecision:
 
 def average_precision(logits: Tensor, present: Tensor) -> float:
     """(N,) and (N,) bool → over recall, with the images of equal logits taken together."""
+    # It imports metrics of all kinds, which takes as long as importing PyTorch.
+    from torchmetrics.functional.classification import binary_average_precision
+
     # The places among all logits stand for these: torchmetrics would take the sigmoid, which is 1 from 37 up.
     _, places = torch.unique(logits, return_inverse=True)
     return float(binary_average_precision(places.double() / len(places), present.long()))

@@ -186,7 +186,7 @@ def test_plan_tells_what_is_to_do_and_starts_nothing(
     for fact in ("4, of which 1 done and 3 to do", "12 to score", "8 for each sample", "2 samples/s (given)", "6 s"):
         assert fact in result.output
     assert "FLOP in all" in result.output
-    measured = score(scene_shards, small_mae, "elsewhere", "--plan")
+    measured = score(scene_shards, small_mae, "elsewhere", "--plan", "--micro-batch", "4")
     assert "measured here on cpu in fp32" in measured.output
     assert not Path("elsewhere").exists()
     loaded = {name for name in sys.modules if name.startswith("pipeline.ray.")} - {"pipeline.ray.address"}
@@ -194,7 +194,7 @@ def test_plan_tells_what_is_to_do_and_starts_nothing(
         monkeypatch.setitem(sys.modules, name, None)
     on_ray = ("score", "--shards", scene_shards, "--mae", small_mae, "--out", "o", "--mask-ratio", "0.75")
     assert "halted; None in sys.modules" in call(*on_ray).output
-    planned = call(*on_ray, "--plan")
+    planned = call(*on_ray, "--plan", "--rate", "2")
     assert planned.exit_code == 0, planned.output
 
 

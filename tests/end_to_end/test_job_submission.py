@@ -25,6 +25,8 @@ pytest.importorskip("aiohttp_cors", reason="the dashboard, which takes jobs, com
 
 BIN = Path(sys.executable).parent
 STARTED_WITHIN = 120.0
+STARTED = "Ray runtime started"
+"""What `ray start` says; its dashboard answers before, even if Ray then gives the node up."""
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def job_server(token: str) -> Iterator[str]:
     """The address that jobs are submitted to, of a cluster of one node that ends with the test."""
     port, dashboard, client, agent = free_ports(4)
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as short, open(f"{short}/output", "wb+") as output:
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as short, open(f"{short}/output", "wb") as output:
         start = ["ray", "start", "--head", "--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
         node = ["--num-cpus", "2", "--object-store-memory", OBJECT_STORE_BYTES, "--temp-dir", short]
         ports = ["--port", port, "--dashboard-port", dashboard, "--ray-client-server-port", client]
@@ -54,10 +56,9 @@ def job_server(token: str) -> Iterator[str]:
         try:
             server = f"http://127.0.0.1:{dashboard}"
             deadline = time.monotonic() + STARTED_WITHIN
-            while not answers(server, token):
+            while STARTED not in (printed := Path(output.name).read_text()) or not answers(server, token):
                 if head.poll() is not None or time.monotonic() > deadline:
-                    output.seek(0)
-                    pytest.fail(f"the cluster did not start: {output.read().decode()}")
+                    pytest.fail(f"the cluster did not start: {printed}")
                 time.sleep(0.2)
             yield server
         finally:

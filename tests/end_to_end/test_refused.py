@@ -24,7 +24,7 @@ REFUSED = [
     "calibrate --shards shards --mae nowhere --out new/calibration",
     f"score --shards shards --mae nowhere --out new/scores {IN}",
     f"score --shards shards --mae mae --out new/scores --mask-ratio 0.0001 {IN}",
-    f"score --shards shards --mae mae --out mae {IN}",
+    f"score --shards shards --mae mae --out mae --micro-batch 4 {IN}",
     "score --shards shards --mae mae --out new/scores --mask-ratio 0.75 --precision fp32 --ray-address 127.0.0.1:9",
     "train-ranker --shards shards --scores nowhere --out new/ranker",
     "train-ranker --shards shards --scores mae --out new/ranker",

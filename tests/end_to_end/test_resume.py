@@ -1,10 +1,11 @@
-"""A run that dies at any write and is run again gives, bit for bit, the store of an undisturbed run."""
+"""A run that dies at any write, or is killed, and is run again gives, bit for bit, the store of an undisturbed run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from killed_commands import IN_PROCESS, assert_killed_twice_and_run_again_it_gives_the_same_store
 from scoring import files_of, score_config, score_in_process
 
 from stages.settings.score import ScoreConfig
@@ -58,3 +59,9 @@ def test_dying_at_any_write_and_running_again_gives_the_same_store(
             score_in_process(config(out))
             assert files_of(out) == undisturbed, f"after dying at write {deaths}"
     assert deaths > 20
+
+
+def test_a_command_killed_twice_and_run_again_gives_the_same_store(
+    scene_shards: Path, small_mae: Path, tmp_path: Path
+) -> None:
+    assert_killed_twice_and_run_again_it_gives_the_same_store(scene_shards, small_mae, tmp_path, *IN_PROCESS)

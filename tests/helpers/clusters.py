@@ -23,7 +23,7 @@ from storage.shard_index import ShardEntry
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 300,
-    "health_check_timeout_ms": 1000,
+    "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 3,
 }
 SMALL: dict[str, Any] = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -32,12 +32,24 @@ SMALL: dict[str, Any] = {"object_store_memory": 80 * 2**20, "include_dashboard":
 @contextmanager
 def small_cluster() -> Iterator[Cluster]:
     """A head on which nothing runs. `cluster.add_node(num_cpus=1, **SMALL)` lets a node join."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, **SMALL})
+    head = {"num_cpus": 0, "include_log_monitor": False, "_system_config": QUICK_TO_NOTICE, **SMALL}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def two_nodes(cluster: Cluster) -> list[Any]:
+    """Its nodes, of one core each: what an earlier test lost is replaced, what it added is taken away."""
+    joined = list(cluster.worker_nodes)
+    for node in [node for node in joined if node.get_resource_and_label_spec().num_cpus != 1] + joined[2:]:
+        if node in cluster.worker_nodes:
+            lose(cluster, node)
+    while len(cluster.worker_nodes) < 2:
+        cluster.add_node(num_cpus=1, **SMALL)
+    return list(cluster.worker_nodes)
 
 
 def lose(cluster: Cluster, node: Any) -> None:

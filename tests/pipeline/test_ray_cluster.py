@@ -8,18 +8,11 @@ from typing import Any
 
 import pytest
 import ray
+from clocks import Clock
 
 from pipeline.ray import session as ray_session_module
 from pipeline.ray.address import resolve_address
 from pipeline.ray.cluster import HEAD_SECONDS, HeadWatch, Share, can_connect, choose_share, room_for, what_is_missing
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,9 @@ class BrokenStage(WritingStage):
 
 
 @pytest.fixture(scope="module")
-def executor() -> Iterator[RayExecutor]:
-    """One Ray instance for all tests of this file: two workers of one core."""
-    with RayExecutor(actors=2, cpus=1) as running:
+def executor(ray_address: str) -> Iterator[RayExecutor]:
+    """Two workers of one core."""
+    with RayExecutor(ray_address, actors=2, cpus=1, patience=60) as running:
         yield running
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import clusters
 import pytest
 import ray
 import ray.cloudpickle
-from clusters import SMALL, Execution, ObedientStage, entries, lose, small_cluster, until
+from clusters import SMALL, Execution, ObedientStage, entries, lose, two_nodes, until
 from ray.cluster_utils import Cluster
 
 from pipeline.execution.events import (
@@ -34,15 +35,18 @@ from pipeline.ray import executor as ray_executor
 from pipeline.ray import hiring
 from pipeline.ray.cluster import HeadWatch
 from pipeline.ray.executor import RayExecutor
+from pipeline.ray.session import ray_session
 
 # Workers cannot import it: its classes travel as they are.
 ray.cloudpickle.register_pickle_by_value(sys.modules[clusters.__name__])
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with small_cluster() as running:
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def _connected(cluster: Cluster) -> Iterator[None]:
+    """Once for all executors of this file."""
+    with ray_session(cluster.address) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_executor, "ray_session", lambda _: nullcontext(address))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +57,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nodes(cluster: Cluster) -> list[Any]:
-    """Two nodes of one core each, what an earlier test lost replaced; tests may take nodes away and add others."""
-    joined = list(cluster.worker_nodes)
-    for node in [node for node in joined if node.get_resource_and_label_spec().num_cpus != 1] + joined[2:]:
-        if node in cluster.worker_nodes:
-            lose(cluster, node)
-    while len(cluster.worker_nodes) < 2:
-        cluster.add_node(num_cpus=1, **SMALL)
-    return list(cluster.worker_nodes)
+    """Two of one core each; tests may take nodes away and add others."""
+    return two_nodes(cluster)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from ranker_training import Told, ranker_config, train_in_process, weights_of
 
 from pipeline.config import TrainingExecutionConfig
 from pipeline.ray.session import ray_session
-from pipeline.ray.training import train_on_workers
 from pipeline.training_run import run_training
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.train_ranker import run_train_ranker
@@ -33,10 +32,18 @@ TWO = TrainingExecutionConfig(workers=2, cpus_per_worker=1)
 
 
 @pytest.fixture(scope="module")
-def _ray() -> Iterator[None]:
-    """One Ray instance for all tests of this file."""
-    with ray_session(None):
+def _ray(ray_address: str) -> Iterator[None]:
+    """Asked often whether workers have ended."""
+    with pytest.MonkeyPatch.context() as patch, ray_session(ray_address):
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         yield
+
+
+def train_on_workers(*arguments: Any) -> None:
+    """Ray Train takes long to import, and all processes of pytest read this file."""
+    from pipeline.ray import training
+
+    training.train_on_workers(*arguments)
 
 
 def slowly(config: TrainRankerConfig, processes: Processes, tell: Callable[[Any], None]) -> None:
@@ -54,7 +61,7 @@ def slowly(config: TrainRankerConfig, processes: Processes, tell: Callable[[Any]
 def test_two_workers_train_what_one_does_and_one_goes_on_where_two_were_stopped(
     scene_shards: Path, scores: Path, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"epochs": 40, "checkpoint_every": 1000}
+    settings: dict[str, Any] = {"epochs": 20, "checkpoint_every": 1000}
     alone = train_in_process(ranker_config(scene_shards, scores, tmp_path / "alone", **settings))
     config = ranker_config(scene_shards, scores, tmp_path / "changing", **settings)
     two = Told(stop_at=10)

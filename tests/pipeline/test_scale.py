@@ -168,4 +168,4 @@ def test_the_benchmark_of_many_records_finds_all_of_them(
     assert "samples   30000 in the shards that are done: 29970 scored, 30 skipped" in printed
     if where:
         assert "3 GET, 1 HEAD" in printed
-        assert "12 PUT" in printed
+        assert "3 HEAD, 2 LIST, 1 POST, 12 PUT" in printed

@@ -100,7 +100,7 @@ def test_attempts_are_bounded(max_attempts: int) -> None:
     assert attempts == max_attempts
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_every_shard_is_done_or_set_aside_whatever_fails_and_whoever_dies(data: st.DataObject) -> None:
     """Workers come, go and fail at random; whoever is free asks."""

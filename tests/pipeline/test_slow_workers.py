@@ -97,7 +97,7 @@ def test_nothing_is_known_of_a_new_worker_so_it_is_tried() -> None:
     assert schedule.take("new", ("old", "new"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(0, 60),
     st.lists(st.floats(0.1, 100), min_size=1, max_size=6),

@@ -163,3 +163,18 @@ def test_a_ranker_of_another_grid_is_refused(images):
 def test_what_is_no_vision_transformer_is_refused():
     with pytest.raises(TypeError, match=r"vit: expected timm's VisionTransformer or Eva, .* got Conv2d"):
         KeptPatches(nn.Conv2d(3, 3, 3), a_ranker(), 0.5)
+
+
+def test_embeddings_that_are_no_tensor_are_refused(images):
+    class Embeddings(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch_embeddings = nn.Conv2d(3, 4, 8, 8)
+
+        def forward(self, pixels):
+            return self.patch_embeddings(pixels), None
+
+    vit = nn.Sequential()
+    vit.add_module("embeddings", Embeddings())
+    with pytest.raises(TypeError, match="vit: expected embeddings that are one tensor, got tuple"):
+        KeptPatches(vit, a_ranker(), 0.5)(images)

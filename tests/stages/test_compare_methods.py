@@ -261,6 +261,11 @@ def test_of_classes_without_names_nothing_is_learned(classifiers: None) -> None:
             "expected methods of one grid, got 8 x 8 patches of ltrp = fine and 4 x 4 patches of grad-cam = one",
         ),
         ([*BOTH, "--method", "random", "--learned", "tome=x"], "learned: expected a method that is compared (random)"),
+        ([*BOTH, "--method", "random", "--learned", "random"], "learned: expected NAME=FILE, got 'random'"),
+        (
+            [*BOTH, "--method", "tome=one", "--learned", "tome=none", "--learned", "tome=other"],
+            "learned: expected one file for tome, got none and other",
+        ),
         ([*BOTH, "--method", "tome=one", "--learned", "tome=none"], "none: expected names of classes, one per line"),
         ([*BOTH, "--method", "tome=one", "--learned", "tome=missing"], "missing"),
         ([*BOTH, "--method", "random", "--ignore-classes", "c:0"], "'c:0': expected a data set of a, b, got 'c'"),

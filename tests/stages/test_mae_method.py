@@ -135,3 +135,15 @@ def test_a_view_that_is_not_the_scored_one_fails_its_shard_and_is_named(tmp_path
         "scores: b: b1: view 0: expected scores of (2, 2, 35, 35, False), got those of (3, 3, 36, 36, False)"
         in failure.reason
     )
+
+
+def test_an_image_that_was_not_scored_fails_its_shard_and_is_named(tmp_path: Path) -> None:
+    write_store(tmp_path)
+    store = PatchStore.open(str(tmp_path / "scores"), CONTENT)
+    arrays, record = store.read_shard("b"), store.books.record("b")
+    arrays["key"] = np.array(["another"], arrays["key"].dtype)
+    store.write_shard("b", arrays, samples=1, left_out=[], tar_bytes=record.tar_bytes, tar_md5=record.tar_md5)
+    config = rank_config(tmp_path / "tars", None, tmp_path / "ranks", method="mae", scores=str(tmp_path / "scores"))
+    _, outcome = rank_in_process(config, max_attempts=1)
+    (failure,) = outcome.failures
+    assert "scores: b: b1: expected its scores, got none" in failure.reason

@@ -40,7 +40,7 @@ def hands(visible: np.ndarray) -> list[list[int]]:
     return [[int(patch) for patch in row if patch != PADDING] for row in visible]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawings())
 def test_masks_are_sorted_in_range_without_repeats_and_padded_only_at_the_end(arguments):
     visible = draw_masks(**arguments)
@@ -53,7 +53,7 @@ def test_masks_are_sorted_in_range_without_repeats_and_padded_only_at_the_end(ar
         assert row[size:] == [PADDING] * (len(row) - size)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["partition", "spread"]).flatmap(drawings))
 def test_each_round_shows_every_patch_once_in_hands_of_almost_one_size(arguments):
     visible = hands(draw_masks(**arguments))
@@ -67,7 +67,6 @@ def test_each_round_shows_every_patch_once_in_hands_of_almost_one_size(arguments
         assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 
 
-@settings(deadline=None)
 @given(drawings(), st.integers(1, 4))
 def test_the_first_masks_are_the_same_when_more_are_drawn(arguments, more):
     few = hands(draw_masks(**arguments))
@@ -75,7 +74,6 @@ def test_the_first_masks_are_the_same_when_more_are_drawn(arguments, more):
     assert many[: len(few)] == few
 
 
-@settings(deadline=None)
 @given(drawings(), drawings())
 def test_a_mask_does_not_depend_on_what_was_drawn_before(arguments, others):
     first = draw_masks(**arguments)

@@ -39,7 +39,7 @@ def test_the_numbers_are_the_same_on_any_machine_and_with_any_version_of_numpy()
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(identities)
 def test_the_same_identity_has_the_same_draws_whatever_was_drawn_before(identity: list[int | str]) -> None:
     first = draws_for(*identity).random_raw(4)
@@ -47,7 +47,7 @@ def test_the_same_identity_has_the_same_draws_whatever_was_drawn_before(identity
     np.testing.assert_array_equal(draws_for(*identity).random_raw(4), first)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(identities, identities)
 def test_different_identities_have_different_draws(one: list[int | str], other: list[int | str]) -> None:
     same = draws_for(*one).random_raw() == draws_for(*other).random_raw()
@@ -67,7 +67,7 @@ def test_uniform_begins_at_0_and_stays_below_1(raw: int, value: float) -> None:
     assert uniform(Extreme(raw)) == value  # type: ignore[arg-type]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32), st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_uniform_stays_within_its_bounds(seed: int, low: float, width: float) -> None:
     draws = draws_for(seed)
@@ -80,7 +80,7 @@ def test_uniform_is_uniform() -> None:
     assert (abs(counts - 1000) < 150).all()  # five standard deviations
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(), st.integers(0, 300))
 def test_a_permutation_holds_every_number_once(seed: int, length: int) -> None:
     assert sorted(permutation(draws_for(seed), length).tolist()) == list(range(length))

@@ -234,6 +234,27 @@ def test_a_second_run_to_the_same_folder_is_refused_while_the_first_works(tmp_pa
     assert shard(out)[0].written == 0
 
 
+def test_a_run_that_another_took_over_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, locks = tmp_path / "out", []
+
+    class NotedLock(DriverLock):
+        def __enter__(self) -> NotedLock:
+            locks.append(self)
+            super().__enter__()
+            return self
+
+    def take_over(event: str, facts: dict[str, Any]) -> None:
+        if event == "shard":
+            (lock,) = locks
+            lock.lost = True  # as its renewals tell it
+
+    monkeypatch.setattr("stages.shard.DriverLock", NotedLock)
+    with pytest.raises(ConnectionError, match=f"^{out}: another run took over; this one stops$"):
+        run_shard(ShardConfig(out=str(out), **SETTINGS), take_over)
+    assert len(list(out.glob("sharding/t-*.json"))) == 1
+    assert shard(out)[0].written == 1
+
+
 def test_a_finished_folder_is_told_of_though_another_works_on_it(made: Path) -> None:
     with DriverLock(locate(made).child("sharding")):
         assert shard(made)[0].samples == 6

@@ -82,6 +82,10 @@ def put(path: str, data: bytes) -> Callable[[Files], None]:
         ),
         (put("zarr.json", b"null"), "zarr.json: "),
         (put("score/c/0/0/1", b"stray"), "score/zarr.json: .* means 1 files, got 2"),
+        (
+            lambda files: files.update({"score/c/0/0/1": files.pop("score/c/0/0/0")}),
+            "score/zarr.json: .* means 1 files, got 1, or others",
+        ),
         (put("score/c/0/0/0", b""), "score/c/0/0/0: cut short"),
         (lambda files: files.pop("key/c/0"), "key/zarr.json: .* means 1 files, got 0"),
     ],

@@ -89,6 +89,17 @@ def test_what_has_no_scores_of_patches_is_refused(tmp_path: Path) -> None:
         open_dense(str(tmp_path / "other"))
 
 
+@pytest.mark.parametrize(("image_size", "patch_size", "patches"), [(30, 16, 4), (32, 16, 5), (48, 16, 4)])
+def test_patches_that_are_no_square_grid_are_refused(
+    image_size: int, patch_size: int, patches: int, tmp_path: Path
+) -> None:
+    settings = {"ranker.image_size": image_size, "ranker.patch_size": patch_size, "patches": patches}
+    store = PatchStore.create_or_open(str(tmp_path), ranks.CONTENT, settings)
+    expected = f"expected the {patches} patches of a square grid, got images of {image_size} pixels in patches of 16"
+    with pytest.raises(ValueError, match=f"^{tmp_path}/zarr.json: {expected}$"):
+        patch_grid(store)
+
+
 @pytest.mark.parametrize("make", [store_of_scores, store_of_ranks])
 def test_a_store_of_any_kind_is_opened_with_what_is_known_of_its_kind(make, tmp_path: Path) -> None:
     made = make(tmp_path / "store")

@@ -49,17 +49,18 @@ def test_a_store_out_of_reach_for_a_moment_does_not_end_the_renewals(
 ) -> None:
     monkeypatch.setattr(driver_lock, "RENEWAL_SECONDS", 0.01)
     place = locate(tmp_path)
-    failures = iter([OSError("unreachable")] * 3)
-    write = place.write
+    write, failed = place.write, 0
 
     def unreliable(path: str, data: bytes) -> None:
-        if error := next(failures, None):
-            raise error
+        nonlocal failed
+        if failed < 3:
+            failed += 1
+            raise OSError("unreachable")
         write(path, data)
 
     with DriverLock(place) as lock:
         place.write = unreliable  # type: ignore[method-assign]
-        until(lambda: next(failures, None) is None and state_of(place)["renewals"] > 1)
+        until(lambda: failed == 3 and state_of(place)["renewals"] > 1)
         assert not lock.lost
 
 

@@ -199,6 +199,11 @@ with locate(sys.argv[1]).writer("a") as file:
 """
 
 
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File name too long"):
+        locate(tmp_path).walk("x" * 300)
+
+
 def test_a_killed_writer_leaves_the_old_content_and_a_stray_that_only_walk_shows(tmp_path: Path) -> None:
     location = locate(tmp_path)
     location.write("a", b"before")

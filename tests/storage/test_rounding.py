@@ -31,7 +31,7 @@ def signs(values: np.ndarray) -> np.ndarray:
     return np.sign(values[..., :, None].astype(np.float64) - values[..., None, :])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lists)
 @example([3.4028235e38, 3.4028233e38, -3.4028235e38])
 @example([1e-45, 3e-45, 1e-39, 1.1754944e-38, -1e-45, 0.0, -0.0])
@@ -43,7 +43,7 @@ def test_every_two_scores_keep_their_order_and_ties_stay_ties(numbers: list[floa
     np.testing.assert_array_equal(signs(rounded), signs(scores))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lists)
 @example([3.4028235e38])
 @example([1e-45, -3e-39])
@@ -54,7 +54,7 @@ def test_no_score_changes_by_more_than_its_last_bit_kept(numbers: list[float]) -
     assert (np.abs(rounded - scores) <= np.abs(scores) * 2.0**-11).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lists)
 def test_rounding_again_keeps_the_order_too_and_values_of_few_bits_stay(numbers: list[float]) -> None:
     once = round_keeping_order(np.array(numbers, dtype=np.float32))
@@ -64,7 +64,7 @@ def test_rounding_again_keeps_the_order_too_and_values_of_few_bits_stay(numbers:
     np.testing.assert_array_equal(round_keeping_order(alone), alone)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(hnp.arrays(np.float32, (3, 2, 4), elements=st.floats(0, 1, width=32)))
 def test_padding_stays_and_changes_nothing_in_its_list(scores: np.ndarray) -> None:
     padded = np.concatenate([scores, np.full((3, 2, 1), np.nan, np.float32)], axis=-1)

@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,3 +205,18 @@ def test_of_two_writers_of_other_bits_one_counts_and_no_mixture_is_read(
 
 def check(arrays: Any, _: object) -> tuple[int, list[str]]:
     return len(arrays["score"]), []
+
+
+@pytest.mark.usefixtures("_no_pause")
+def test_files_that_another_changes_all_the_time_are_never_recorded(tmp_path: Any) -> None:
+    store = PatchStore.create_or_open(str(tmp_path), CONTENT, SETTINGS)
+    listed = store.place.stamps
+
+    def changed_meanwhile(folder: str, cuts: Sequence[str] = ()) -> dict[str, str]:
+        store.place.write("shards/a/score/c/0/0", b"of another, which is alive")
+        return listed(folder, cuts)
+
+    store.place.stamps = changed_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=f"^{tmp_path}/shards/a: another worker is writing other values into it$"):
+        write(store, "first")
+    assert store.books.recorded() == set()

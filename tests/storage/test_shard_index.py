@@ -146,6 +146,11 @@ def test_an_index_may_gather_tars_from_elsewhere_but_a_remote_one_no_local_tars(
     locate("memory://indexes").write(INDEX_NAME, json.dumps(content).encode())
     with pytest.raises(ValueError, match="local path, in an index that is not local"):
         expand_shards(["memory://indexes"])
+    content["shardlist"][0]["url"] = "memory://elsewhere/a.tar"
+    locate("memory://elsewhere").write("a.tar", b"")
+    for folder in (str(tmp_path / "of-buckets"), "memory://of-buckets"):
+        locate(folder).write(INDEX_NAME, json.dumps(content).encode())
+        assert [shard.url for shard in expand_shards([f"{folder}/{INDEX_NAME}"])] == ["memory://elsewhere/a.tar"]
 
 
 def test_an_index_keeps_its_name_and_facts(tmp_path: Path) -> None:

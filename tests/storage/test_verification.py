@@ -177,6 +177,23 @@ def test_what_does_not_fit_together_is_found(
     assert found["b"] == ()
 
 
+def test_a_store_that_vanishes_meanwhile_is_no_damage_of_its_shards(local_store: PatchStore) -> None:
+    looked_at = verify_shards(local_store, check_scores)
+    assert next(looked_at).findings == ()
+    shutil.rmtree(local_store.place.url)
+    with pytest.raises(FileNotFoundError, match="the store is gone"):
+        next(looked_at)
+
+
+def test_nor_is_a_store_that_does_not_answer(local_store: PatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any) -> Any:
+        raise OSError("s3://bucket/store: no answer for 180 s")  # as object stores tell it: without a number
+
+    monkeypatch.setattr(PatchStore, "read_file", silent)
+    with pytest.raises(OSError, match="no answer for 180 s"):
+        findings(local_store)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00\xff", b"[]", b"{}"])
 def test_a_record_that_cannot_be_read_is_found_and_the_others_are_looked_at(
     local_store: PatchStore, content: bytes
