@@ -21,7 +21,6 @@ from pipeline.progress.watch import Watch
 from ranker.hub import is_on_hub
 from ranker.zoo import is_shipped
 from stages.density.zoo import is_shipped_mae
-from stages.settings.choices import Precision
 from stages.stage import ShardStage
 from stages.tabular import Tabular
 from storage.books import BOOKS, Failure
@@ -30,6 +29,7 @@ from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.reasons import add_reasons, most_frequent
 from storage.record_summaries import RunSummaries
+from storage.settings import Settings
 from storage.shard_index import ShardEntry
 from storage.text import counted, printable
 from storage.training_folder import remove_empty_folders

@@ -32,9 +32,7 @@ def resumed(config: ScoreConfig, stored: Settings | None) -> ScoreConfig:
     if stored is None:
         return config
     has = {"masking": stored["masks.kind"], "decode": stored.get("decode", "full")}
-    return config.model_copy(
-        update={name: value for name, value in has.items() if name not in config.model_fields_set}
-    )
+    return config.model_copy(update={name: value for name, value in has.items() if name not in config.model_fields_set})
 
 
 def score_settings(config: ScoreConfig, checkpoint: MaeCheckpoint, precision: Precision) -> Settings:

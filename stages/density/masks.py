@@ -3,11 +3,12 @@
 A mask belongs to (seed, sample key, view, mask number) and to nothing else: no batch size, worker, order or resumed
 run changes it. Visible indices are sorted, so that removal `i` takes away the `i`-th visible patch in raster order.
 
-`partition` (the default) deals a permutation of all patches into disjoint hands, round after round: in each round every
+`partition` deals a permutation of all patches into disjoint hands, round after round: in each round every
 patch is visible exactly once, so that after R rounds every patch has exactly R scores. The hands of a round differ in
 size by one at most; their mean size is `L / n` with `n = masks_per_round`, which for 196 patches and a ratio of 0.9 is
 19.6: the ratio itself, where the paper's `int(L * 0.1)` is 19.
-`spread` deals as many hands of the same sizes, but so that each lies evenly over the image (stages.density.spread).
+`spread` (the default) deals as many hands of the same sizes, but so that each lies evenly over the image
+(stages.density.spread).
 `random` draws each mask on its own, of `int(L * (1 - mask_ratio))` patches, as the published code does; but where that
 is a whole number, such as 10 of 100, rounding errors do not take one away, as they do there.
 """

@@ -31,6 +31,8 @@ CONTROL = (
     "'geometry': take out of scores what their masks alone say of them (how lonely a patch is); 'none': scores as they "
     "are stored."
 )
+DEFAULT_MASKING: Masking = "spread"
+"""Rankers learn more from such scores than from others that cost as much (docs/results.md)."""
 DEFAULT_RANKER = "ltrp-small-112"
 """Of the package: `ranker.zoo` has it, and needs torch."""
 DEFAULT_MAE = "ltrp-mae-112"

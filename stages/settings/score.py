@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import Decode, Distance, Masking, Removal
+from stages.settings.choices import DEFAULT_MASKING, Decode, Distance, Masking, Removal
 from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
@@ -29,9 +29,9 @@ class ScoreConfig(StageSettings):
     crop: EvaluationCrop = Field(0.875, description=CROP)
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     masking: Annotated[Masking, Group.RECIPE] = Field(
-        "partition",
-        description="'partition': disjoint masks that show every patch; 'spread': such masks, each lying evenly over "
-        "the image; 'random': the paper's.",
+        DEFAULT_MASKING,
+        description="'spread': disjoint masks that show every patch, each lying evenly over the image; 'partition': "
+        "such masks at random; 'random': the paper's. By default what the store has.",
     )
     masks: Annotated[int | None, Group.RECIPE] = Field(
         None, ge=1, description="Masks per view; by default as many as show every patch twice."
@@ -48,9 +48,9 @@ class ScoreConfig(StageSettings):
     micro_batch: int | None = Field(None, ge=1, description="Images per batch; by default what suits the device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
     decode: Annotated[Decode, Group.RECIPE] = Field(
-        "full",
-        description="Masked patches that are reconstructed and compared: 'full', all, as published; 'cells': one of "
-        "each 2 x 2, for a third of the compute.",
+        "cells",
+        description="Masked patches that are reconstructed and compared: 'cells', one of each 2 x 2, for a third of "
+        "the compute; 'full', all, as published. By default what the store has.",
     )
 
     def masks_for(self, n_patches: int) -> int:

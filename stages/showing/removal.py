@@ -9,6 +9,7 @@ from stages.density.mae import MaeConfig, MaskedAutoencoder
 from stages.density.masks import draw_masks, masks_per_round
 from stages.density.patch_removal import remove_patch
 from stages.images.drawing import heat_overlay, only_patches, outlined
+from stages.settings.choices import DEFAULT_MASKING
 
 CHOSEN, VISIBLE = "red", "white"
 """Colours of frames."""
@@ -42,7 +43,7 @@ def draw_removal(
         seed,
         key,
         view=0,
-        masking="partition",
+        masking=DEFAULT_MASKING,
         n_masks=masks_per_round(n_patches, mask_ratio),
         n_patches=n_patches,
         mask_ratio=mask_ratio,

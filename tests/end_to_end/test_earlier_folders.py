@@ -82,6 +82,15 @@ def test_a_store_is_whole_and_one_without_a_shard_lacks_just_that(store: str) ->
         assert np.allclose(whole["score"], resumed["score"], rtol=1e-2, atol=1e-3)
 
 
+def test_a_store_goes_on_with_its_own_masks_and_decoding_unless_others_are_asked_for() -> None:
+    settings = open_any("scores")[0].settings
+    assert (settings["masks.kind"], settings.get("decode")) == ("partition", None)
+    assert "2 of 2 shards are done (0 in this run)" in call(*STORES["scores"], "--out", "scores")
+    for name, other in (("masking", "spread"), ("decode", "cells")):
+        told = call(*STORES["scores"], "--out", "scores", f"--{name}", other, status=1)
+        assert other in told, told
+
+
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_a_finished_training_is_known_as_finished(kind: str) -> None:
     trained = (WEIGHTS[kind], SETTINGS[kind])

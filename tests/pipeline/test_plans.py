@@ -75,7 +75,7 @@ def test_rank_and_score(scene_shards: Path, small_mae: Path, small_ranker: Path,
     (scores,) = parts("score", *place, "--mae", small_mae, "--out", tmp_path / "s", "--mask-ratio", 0.75, "--rate", 2)
     assert (scores["total"], scores["samples"], scores["samples_per_second"]) == (4, 15, 2.0)
     visible = round(SMALL.n_patches / 4)
-    assert scores["sample_flops"] == pytest.approx(scores["masks"] * density_flops(SMALL, visible))
+    assert scores["sample_flops"] == pytest.approx(scores["masks"] * density_flops(SMALL, visible, "decoder", "cells"))
     words = ("rank", *place, "--ranker", small_ranker, "--out", tmp_path / "ranks")
     (one,), (two,) = parts(*words), parts(*words, "--views", 2)
     assert (one["unit"], one["total"], one["done"], one["samples"]) == ("shards", 4, 0, 15)
