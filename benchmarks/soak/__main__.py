@@ -96,6 +96,7 @@ def lines(account: Account, comparison: Comparison, alone: float) -> Iterator[st
 
 def main() -> None:
     arguments = parse()
+    os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's 15 actors get no time beside other work
     torch.manual_seed(0)
     with contextlib.ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))

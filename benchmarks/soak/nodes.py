@@ -11,9 +11,9 @@ from ray.cluster_utils import Cluster
 NODE = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 500,
-    "health_check_timeout_ms": 2000,
-    "health_check_failure_threshold": 4,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 10000,  # on a machine that is overloaded those that live take seconds to say so
+    "health_check_failure_threshold": 3,
 }
 
 
