@@ -27,6 +27,8 @@ from storage.location import Location
 from storage.locations import locate
 
 COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+SECONDS_IN_PEACE = 120.0
+"""Without a new shard: then nothing is killed until there is one."""
 MOST_SECONDS_WITHOUT_A_SHARD = 900.0
 MOST_SECONDS_WITHOUT_A_HEAD = 240.0
 MOST_SECONDS_TO_END = 180.0
@@ -69,8 +71,9 @@ class Soak:
         self.driver: subprocess.Popen[bytes] | None = None
 
     def run(self) -> Account:
-        """Until it is enough, or Ctrl-C."""
+        """Until it is enough, or Ctrl-C, or SIGTERM."""
         self.started = time.monotonic()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             while not self.is_enough():
                 number = self.account.stores.total()
@@ -109,11 +112,10 @@ class Soak:
                 continue
             if len(self.comparison.commits) > seen:
                 seen, seen_at = len(self.comparison.commits), time.monotonic()
-            if time.monotonic() - seen_at > MOST_SECONDS_WITHOUT_A_SHARD:
-                raise DifferenceError(
-                    f"no shard was done for {MOST_SECONDS_WITHOUT_A_SHARD:.0f} s: {last_line(self.log)}"
-                )
-            if not self.is_enough() and self.is_worth_killing():
+            waited = time.monotonic() - seen_at
+            if waited > MOST_SECONDS_WITHOUT_A_SHARD:
+                raise DifferenceError(f"no shard was done for {waited:.0f} s: {last_line(self.log)}")
+            if not self.is_enough() and waited < SECONDS_IN_PEACE and self.is_worth_killing():
                 self.disturb(place)
             self.comparison.compare_new(store)
         self.comparison.compare_whole(store)
