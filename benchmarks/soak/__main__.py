@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "helpers"
 
 import torch
 from comparison import Comparison
+from nodes import Nodes
 from soak import COMMAND, Account, Soak
 from unreliable_s3 import unreliable_s3
 
@@ -111,12 +112,14 @@ def main() -> None:
             save_mae(MaskedAutoencoder(MAE), str(mae), {})
         score = ["score", "--shards", str(folder / "tars"), "--mae", str(mae), "--precision", "fp32"]
         score += ["--micro-batch", "8", "--masks", str(arguments.masks), "--cpus-per-actor", "1"]
+        nodes = Nodes(arguments.nodes)
+        held.callback(nodes.end)
         started = time.monotonic()
-        call(*score, "--out", folder / "undisturbed", "--ray-address", "local", "--actors", arguments.nodes)
+        call(*score, "--out", folder / "undisturbed", "--ray-address", nodes.address)
         alone = time.monotonic() - started
         print(f"undisturbed: {alone:.0f} s, start and end included", flush=True)
         comparison = Comparison(locate(folder / "undisturbed"))
-        account = Soak(folder, score, comparison, s3, disk, arguments).run()
+        account = Soak(folder, score, comparison, nodes, s3, disk, arguments).run()
     print("", *lines(account, comparison, alone), sep="\n")
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
+import ray._private.services
 from ray.cluster_utils import Cluster
 
 NODE = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -15,6 +19,7 @@ QUICK_TO_NOTICE = {
     "health_check_timeout_ms": 10000,  # on a machine that is overloaded those that live take seconds to say so
     "health_check_failure_threshold": 3,
 }
+MOST_SECONDS_TO_START = 300.0
 
 
 class Nodes:
@@ -27,7 +32,8 @@ class Nodes:
 
     def _start(self) -> None:
         head = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, **NODE}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        with patience():
+            self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.replace()
 
     @property
@@ -37,7 +43,8 @@ class Nodes:
     def replace(self) -> None:
         """As many nodes as there were at first."""
         while len(self._cluster.worker_nodes) < self._count:
-            self._cluster.add_node(num_cpus=1, **NODE)
+            with patience():
+                self._cluster.add_node(num_cpus=1, **NODE)
 
     def lose(self, count: int, draw: random.Random) -> None:
         for node in draw.sample(sorted(self._cluster.worker_nodes, key=lambda node: node.node_id), count):
@@ -54,3 +61,20 @@ class Nodes:
         for node in self._lost:
             with contextlib.suppress(AssertionError, ProcessLookupError):
                 node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+
+
+def patience() -> Any:
+    """Ray gives a node 30 seconds to say that it is there, which beside other work may be too few."""
+    get_node: Callable[..., Any] = ray._private.services.get_node
+
+    def wait_for_node(*arguments: Any, **options: Any) -> Any:
+        give_up = time.monotonic() + MOST_SECONDS_TO_START
+        while True:
+            try:
+                return get_node(*arguments, **options)
+            except RuntimeError:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(0.5)
+
+    return patch.object(ray._private.services, "get_node", wait_for_node)

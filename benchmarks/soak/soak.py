@@ -56,6 +56,7 @@ class Soak:
         folder: Path,
         score: list[str],
         comparison: Comparison,
+        nodes: Nodes,
         s3: UnreliableS3 | None,
         disk: Path | None,
         arguments: argparse.Namespace,
@@ -66,8 +67,7 @@ class Soak:
         self.places = [*(["s3://bucket"] if s3 else []), *([str(disk)] if disk else [])] or [str(folder)]
         self.disk = str(disk)
         self.account = Account()
-        self.nodes = Nodes(arguments.nodes)
-        self.address = self.nodes.address
+        self.nodes, self.address = nodes, nodes.address
         self.driver: subprocess.Popen[bytes] | None = None
 
     def run(self) -> Account:
@@ -87,7 +87,6 @@ class Soak:
                 self.driver.kill()
                 self.driver.wait()
             self.faults.wait()
-            self.nodes.end()
         return self.account
 
     def is_enough(self) -> bool:
