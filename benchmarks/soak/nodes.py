@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,7 @@ class Nodes:
     def _start(self) -> None:
         head = {"num_cpus": 0, "_system_config": QUICK_TO_NOTICE, **NODE}
         with patience():
-            self._cluster = Cluster(initialize_head=True, head_node_args=head)
+            self._cluster = Cluster(initialize_head=True, head_node_args=head | free_ports())
         self.replace()
 
     @property
@@ -44,7 +45,7 @@ class Nodes:
         """As many nodes as there were at first."""
         while len(self._cluster.worker_nodes) < self._count:
             with patience():
-                self._cluster.add_node(num_cpus=1, **NODE)
+                self._cluster.add_node(num_cpus=1, **NODE, **free_ports())
 
     def lose(self, count: int, draw: random.Random) -> None:
         for node in draw.sample(sorted(self._cluster.worker_nodes, key=lambda node: node.node_id), count):
@@ -61,6 +62,14 @@ class Nodes:
         for node in self._lost:
             with contextlib.suppress(AssertionError, ProcessLookupError):
                 node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+
+
+def free_ports() -> dict[str, int]:
+    """For a node's helpers: who is not told them waits 15 seconds for each helper to choose, and then dies."""
+    names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
 def patience() -> Any:
