@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-import socket
-import time
-from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
-import ray._private.services
+from patience import free_ports, patience
 from ray.cluster_utils import Cluster
 
 NODE = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -20,7 +16,6 @@ QUICK_TO_NOTICE = {
     "health_check_timeout_ms": 10000,  # on a machine that is overloaded those that live take seconds to say so
     "health_check_failure_threshold": 3,
 }
-MOST_SECONDS_TO_START = 300.0
 
 
 class Nodes:
@@ -62,28 +57,3 @@ class Nodes:
         for node in self._lost:
             with contextlib.suppress(AssertionError, ProcessLookupError):
                 node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
-
-
-def free_ports() -> dict[str, int]:
-    """For a node's helpers: who is not told them waits 15 seconds for each helper to choose, and then dies."""
-    names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
-
-
-def patience() -> Any:
-    """Ray gives a node 30 seconds to say that it is there, which beside other work may be too few."""
-    get_node: Callable[..., Any] = ray._private.services.get_node
-
-    def wait_for_node(*arguments: Any, **options: Any) -> Any:
-        give_up = time.monotonic() + MOST_SECONDS_TO_START
-        while True:
-            try:
-                return get_node(*arguments, **options)
-            except RuntimeError:
-                if time.monotonic() > give_up:
-                    raise
-            time.sleep(0.5)
-
-    return patch.object(ray._private.services, "get_node", wait_for_node)
