@@ -21,8 +21,6 @@ from storage.locations import Location, locate
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 pytestmark = pytest.mark.slow
-ROUNDING = {"rtol": 1e-3, "atol": 1e-4}
-"""Two workers add up the same gradients in another order than one."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +33,7 @@ def test_a_worker_that_dies_costs_steps_since_the_checkpoint_in_the_bucket_and_n
     s3_folder: Location, scene_shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = upload(scene_shards, s3_folder.child("tars"))
-    alone, two, disturbed = (s3_folder.child(name) for name in ("alone", "two", "disturbed"))
-    train("pretrain-mae", alone, shards=shards, **ALONE)
+    two, disturbed = s3_folder.child("two"), s3_folder.child("disturbed")
     train("pretrain-mae", two, shards=shards, **TWO)
     monkeypatch.setattr("pipeline.runs.pretrain_mae.train", dying_once)
     assert "resuming after step 4 of 6" in train("pretrain-mae", disturbed, shards=shards, **TWO)
@@ -44,7 +41,6 @@ def test_a_worker_that_dies_costs_steps_since_the_checkpoint_in_the_bucket_and_n
     for place in (two, disturbed):
         assert place.names("checkpoints") == []
         assert place.names("ray-train") == [], "Ray Train's own notes are gone"
-    torch.testing.assert_close(weights_in(two), weights_in(alone), **ROUNDING)
     torch.testing.assert_close(weights_in(disturbed), weights_in(two), rtol=0, atol=0)
 
 
@@ -80,4 +76,4 @@ def test_two_workers_go_on_from_the_bucket_where_one_was_killed(
     train_until_killed(2, "train-ranker", changing, **data)
     assert "resuming after step 4 of" in train("train-ranker", changing, **data, **TWO)
     assert changing.names("checkpoints") == []
-    torch.testing.assert_close(weights_in(changing), weights_in(alone), **ROUNDING)
+    torch.testing.assert_close(weights_in(changing), weights_in(alone), rtol=1e-3, atol=1e-4)  # other sums, rounded
