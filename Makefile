@@ -41,7 +41,7 @@ docs: $(VENV)/.installed-docs
 
 # Minutes to an hour each: what dies is survived, and what 100,000 shards cost.
 soak: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/soak
 
 scale: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/scale.py

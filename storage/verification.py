@@ -47,6 +47,8 @@ class Verification:
     damaged: tuple[ShardFindings, ...]
     missing: tuple[str, ...]
     """Shards without a record."""
+    begun: tuple[str, ...]
+    """Shards of which there are files, but no record: a run was interrupted, or is at them. That is no damage."""
     lists_shards: bool
     """Whether the store says which shards it should hold; without, those with a record are believed to be all."""
 
@@ -69,6 +71,12 @@ def verify_shards(store: PatchStore, check_arrays: CheckArrays) -> Iterator[Shar
             store.refuse_vanished()
             raise
         yield ShardFindings(shard, findings)
+
+
+def begun_shards(store: PatchStore) -> set[str]:
+    """Those of which there are files, but no record. The next run that does such a shard takes over files that are as
+    it would write them, replaces others, and removes what is none of the shard's (storage.shard_commit)."""
+    return {name for name in store.place.names("shards") if name != "zarr.json"} - store.books.recorded()
 
 
 def _look_at(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 # Before torch is loaded: for tensors as small as these several threads are slower, and many times so beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's own 15 leaves its workers next to nothing of a core that other work wants, and tests wait for them.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import pytest
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-PROGRAMS = sorted(ROOT.glob("benchmarks/*.py"))
+PROGRAMS = sorted(path for path in ROOT.glob("benchmarks/*") if path.suffix == ".py" or (path / "__main__.py").exists())
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def verify(ctx: click.Context, store: str) -> None:
 def _verify(store: PatchStore, content: Content) -> Verification:
     from pipeline.progress.display import Display
     from storage.record_summaries import forget_summaries
-    from storage.verification import Verification, verify_shards
+    from storage.verification import Verification, begun_shards, verify_shards
 
     forget_summaries(store.books)  # what is proved anew is summed up anew, by the next `status`
     recorded, marked = store.books.recorded(), store.books.damaged()
@@ -70,6 +70,7 @@ def _verify(store: PatchStore, content: Content) -> Verification:
         whole=len(recorded) - len(damaged),
         damaged=tuple(damaged),
         missing=tuple(sorted(expected - recorded)),
+        begun=tuple(sorted(begun_shards(store))),
         lists_shards=bool(listed),
     )
 
@@ -77,6 +78,9 @@ def _verify(store: PatchStore, content: Content) -> Verification:
 def _lines(found: Verification, content: Content) -> Iterator[str]:
     shards_are = f"{counted(found.shards, 'shard')} {'is' if found.shards == 1 else 'are'}"
     yield f"{found.whole} of {shards_are} whole, {len(found.damaged)} damaged, {len(found.missing)} missing."
+    if found.begun:
+        begun = counted(len(found.begun), "shard")
+        yield f"{begun} begun and not finished: no damage; the next {content.command} reuses or replaces what is there."
     if found.shards and not found.lists_shards:
         yield "The store does not list which shards it should hold (books/shards.json): their records were believed."
     if not found.is_whole:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -25,12 +23,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import TrainingExecutionConfig
 from pipeline.execution.executor import describe
+from pipeline.ray.notes import ray_train_notes
 from pipeline.ray.session import is_own_instance, ray_session
 from stages.compute.devices import resolve_device
 from stages.report import Report, Tell
 from stages.training.processes import Processes, Value
 from storage.location import Location
-from storage.training_folder import RAY_FOLDER
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 60.0
@@ -115,7 +113,7 @@ def train_on_ray(train: Train, execution: TrainingExecutionConfig, out: Location
 
 def train_on_workers(train: Train, execution: TrainingExecutionConfig, out: Location, tell: Tell) -> None:
     """The same on the Ray that this process is connected to."""
-    with _notes(out) as notes:
+    with ray_train_notes(out) as notes:
         mailbox: Any = ray.remote(_Mailbox).options(num_cpus=0).remote()
         trainer = _trainer(train, execution, mailbox, notes)
         failures: list[BaseException] = []
@@ -131,21 +129,7 @@ def train_on_workers(train: Train, execution: TrainingExecutionConfig, out: Loca
             raise ChildProcessError(f"the workers were lost: {describe(failures[0])}")
 
 
-@contextmanager
-def _notes(out: Location) -> Iterator[str]:
-    """Where Ray Train looks whether all workers see the same place; gone afterwards."""
-    notes = out.child(RAY_FOLDER)
-    try:
-        yield notes.url
-    finally:
-        if local := notes.local_path():
-            shutil.rmtree(local, ignore_errors=True)
-        else:
-            for path in notes.walk():
-                notes.delete(path)
-
-
-def _trainer(train: Train, execution: TrainingExecutionConfig, mailbox: Any, notes: str) -> Any:
+def _trainer(train: Train, execution: TrainingExecutionConfig, mailbox: Any, notes: dict[str, Any]) -> Any:
     total = ray.cluster_resources()
     device = execution.device
     if device == "auto":
@@ -163,7 +147,7 @@ def _trainer(train: Train, execution: TrainingExecutionConfig, mailbox: Any, not
             num_workers=execution.workers, use_gpu=device == "cuda", resources_per_worker={"CPU": cpus}
         ),
         run_config=ray.train.RunConfig(
-            storage_path=notes, failure_config=ray.train.FailureConfig(max_failures=execution.max_failures)
+            **notes, failure_config=ray.train.FailureConfig(max_failures=execution.max_failures)
         ),
     )
 

@@ -237,6 +237,30 @@ def test_the_command_notes_what_is_damaged_so_that_just_that_is_done_again(local
     assert run_verify(local_store)[0] == 0
 
 
+def test_files_of_a_shard_without_a_record_are_told_as_no_damage_and_go_into_the_shard_that_is_written_next(
+    store: PatchStore,
+) -> None:
+    write(store, "c")
+    whole = {path: store.place.read(path) for path in store.place.walk("shards")}
+    delete(store.place, "books/records/c.json")
+    delete(store.place, "shards/c/box/zarr.json")
+    cut(store.place, "shards/c/key/c/0")
+    store.place.write("shards/c/score/c/7/0/0/0", b"stray")
+    assert run_verify(store) == (
+        1,
+        [
+            "2 of 3 shards are whole, 0 damaged, 1 missing.",
+            "1 shard begun and not finished: no damage; the next score reuses or replaces what is there.",
+            "To recompute just these, run the score command again.",
+        ],
+    )
+    answer = json.loads(CliRunner().invoke(verify, [store.place.url, "--json"]).stdout)["result"]
+    assert (answer["damaged"], answer["missing"], answer["begun"]) == ([], ["c"], ["c"])
+    write(store, "c")
+    assert run_verify(store) == (0, ["3 of 3 shards are whole, 0 damaged, 0 missing."])
+    assert {path: store.place.read(path) for path in store.place.walk("shards")} == whole
+
+
 def test_the_command_withdraws_the_mark_of_a_shard_that_is_whole_again(local_store: PatchStore) -> None:
     write(local_store, "c")
     local_store.books.mark_damaged("a", ["a disk that came back"])
