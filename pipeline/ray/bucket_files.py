@@ -15,8 +15,9 @@ class BucketFiles(FsspecStore):
     def _construct_store(self, bucket: str) -> Any:
         return open_bucket(str(self.protocol), bucket)
 
-    def _open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> BufferedFile:
-        return _File(self, path, mode)
+    def _open(self, path: str, mode: Any = "rb", *_: Any, **__: Any) -> BufferedFile:
+        opened: BufferedFile = _File(self, path, mode)
+        return opened
 
 
 class _File(BufferedFile):

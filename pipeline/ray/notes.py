@@ -36,4 +36,4 @@ def _filesystem(scheme: str) -> Any:
 
     from pipeline.ray.bucket_files import BucketFiles
 
-    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(BucketFiles(scheme)))
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(BucketFiles(scheme)))  # type: ignore[call-overload]  # any scheme
