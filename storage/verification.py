@@ -47,10 +47,10 @@ class Verification:
     damaged: tuple[ShardFindings, ...]
     missing: tuple[str, ...]
     """Shards without a record."""
-    begun: tuple[str, ...]
-    """Shards of which there are files, but no record: a run was interrupted, or is at them. That is no damage."""
     lists_shards: bool
     """Whether the store says which shards it should hold; without, those with a record are believed to be all."""
+    begun: tuple[str, ...] = ()
+    """Shards of which there are files, but no record: a run was interrupted, or is at them. That is no damage."""
 
     @property
     def is_whole(self) -> bool:

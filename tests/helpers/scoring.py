@@ -18,8 +18,8 @@ from storage.shard_index import expand_shards
 
 
 def score_config(shards: Path, mae: Path, out: Path, **settings: Any) -> ScoreConfig:
-    """Two rounds of masks that show a quarter of the patches, scored exactly."""
-    given = {"mask_ratio": 0.75, "precision": "fp32", "decode": "full", **settings}
+    """Two rounds of masks that show a quarter of the patches."""
+    given = {"mask_ratio": 0.75, "precision": "fp32", **settings}
     return ScoreConfig(shards=[str(shards)], mae=str(mae), out=str(out), **given)
 
 

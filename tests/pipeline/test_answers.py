@@ -23,7 +23,7 @@ from pipeline.documents import DOCUMENTS, encode, type_of
 from stages.comparison.comparison import Point, Spread, TaskComparison
 from storage.verification import ShardFindings, Verification
 
-FOUND = Verification("/s", "scores", 2, 1, (ShardFindings("a", ("cut",)),), (), (), lists_shards=True)
+FOUND = Verification("/s", "scores", 2, 1, (ShardFindings("a", ("cut",)),), (), lists_shards=True)
 
 
 def options_of(name: str) -> set[str]:
@@ -74,6 +74,7 @@ def test_the_document_is_alone_on_standard_output() -> None:
             "damaged": [{"shard": "a", "findings": ["cut"]}],
             "missing": [],
             "lists_shards": True,
+            "begun": [],
         },
         "written": ["/s/file"],
     }

@@ -53,7 +53,8 @@ def test_each_sample_comes_with_its_own_image_scores_and_views_and_left_out_ones
 
 def test_the_crop_of_a_view_is_the_one_that_was_scored(scene_shards: Path, small_mae: Path, tmp_path: Path) -> None:
     """The MAE, given what is rendered of it, finds the stored scores again."""
-    store, _ = score_in_process(score_config(scene_shards, small_mae, tmp_path / "scores", views=2, masks=4))
+    config = score_config(scene_shards, small_mae, tmp_path / "scores", views=2, masks=4, decode="full")
+    store, _ = score_in_process(config)
     scorer = DensityScorer(load_mae(str(small_mae)).build())
     (shard, *_) = join_scores(shards_of(tmp_path), store)
     sample = next(iter(read_scored(store, shard)))
