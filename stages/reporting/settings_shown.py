@@ -80,7 +80,8 @@ def read_settings(part: Part) -> dict[str, Any]:
     """What is noted with the part; nothing where nothing is. Raises ValueError for a file that cannot be read."""
     if part.kind in ("scores", "ranks"):
         ours = read_json_object(part.place, "zarr.json")["attributes"][ATTRIBUTE]
-        return dict(ours["settings"])
+        unsaid = {"decode": "full"} if part.kind == "scores" else {}  # earlier versions knew nothing else
+        return {**unsaid, **ours["settings"]}
     name = FILES.get(part.kind)
     if name is None or not part.place.exists(name):
         return {}

@@ -61,7 +61,8 @@ def means_of(store: PatchStore, part: slice) -> np.ndarray:
 def judge(_drawn_scenes: Path, small_mae: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """(n, L): of other masks."""
     folder = tmp_path_factory.mktemp("reference")
-    reference, _ = score_in_process(score_config(_drawn_scenes, small_mae, folder / "scores", masks=8, seed=1))
+    exact = {"masking": "partition", "decode": "full", "masks": 8, "seed": 1}
+    reference, _ = score_in_process(score_config(_drawn_scenes, small_mae, folder / "scores", **exact))
     return means_of(reference, slice(None))
 
 

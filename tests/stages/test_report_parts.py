@@ -96,7 +96,10 @@ def test_counts_of_an_unfinished_store_and_of_skipped_images(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("path", "changed"),
     [
-        ("scores", {"masks.ratio": ("0.75", "0.9")}),
+        (
+            "scores",
+            {"masks.ratio": ("0.75", "0.9"), "masks.kind": ("partition", "spread"), "decode": ("full", "cells")},
+        ),
         ("mae", {"steps": ("100", "2000"), "batch_size": ("4", "16")}),
         ("ranker", {"batch_size": ("4", "64"), "split": ("shard", "key"), "validation": ("0.5", "0.1")}),
         ("ranks", {}),

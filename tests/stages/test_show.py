@@ -148,7 +148,7 @@ def test_a_mask_shows_the_patch_that_was_asked_for(patch: tuple[int, int], small
 
 def test_masks_and_scores_are_those_of_the_store(tmp_path: Path, scene_shards: Path, small_mae: Path):
     ranker = write_ranker(tmp_path / "ranker")
-    config = score_config(scene_shards, small_mae, tmp_path / "store")
+    config = score_config(scene_shards, small_mae, tmp_path / "store", decode="full")
     store, _ = score_in_process(config)
     shard = expand_shards([str(scene_shards)])[0]
     scores = read_scores(store, shard.name)

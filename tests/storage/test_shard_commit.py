@@ -157,7 +157,7 @@ def orders(kind: str) -> list[tuple[Any, int | None]]:
     deaths = range(0, 24, 3 if many else 12)
     switches = itertools.product(steps, steps)
     some = [((i, j), death) for i, j in switches for death in (None, deaths[(i + j) % len(deaths)])]
-    return [*some, *itertools.product(range(12 if many else 2), (None, *deaths))]
+    return [*some, *itertools.product(range(6 if many else 1), (None, *deaths))]
 
 
 def test_a_worker_that_comes_too_late_changes_nothing_and_is_told_the_record_that_stands(location: Location) -> None:
