@@ -42,7 +42,7 @@ class ExecutionConfig(BaseModel):
         AUTO,
         validate_default=True,
         ge=1,
-        description="Actors; 'auto': one per GPU or, without GPUs, one per four cores, as nodes come and go.",
+        description="Actors; 'auto': one per GPU or, without GPUs, one per core that has 2 GB, as nodes come and go.",
         json_schema_extra={WORD_FOR_NONE: AUTO},
     )
     cpus_per_actor: float | None = Field(None, gt=0, description="Cores per actor.")

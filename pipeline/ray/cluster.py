@@ -13,7 +13,8 @@ import ray
 PROBE_SECONDS = 1.0
 HEAD_SECONDS = 30.0
 """Ray itself gives up after 60 seconds without its head, and then ends the process without a word of ours."""
-CPUS_PER_ACTOR = 4.0
+ACTOR_BYTES = 2e9
+"""What an actor on a CPU is to find: torch, an MAE of ViT-B and a micro-batch take about 1.5e9."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +40,17 @@ class Share:
 
 
 def choose_share(device: str, cpus: float | None, gpus: float | None, actors: int | None) -> Share:
-    """The given figures, or for what is None: with GPUs one core and one GPU, else four cores, or all of the largest
-    node if that has fewer. On a single node `actors` share its cores."""
+    """The given figures, or for what is None: with GPUs one core and one GPU, else one core, or as many as leave each
+    actor `ACTOR_BYTES` of every node's memory: many actors of one thread are faster than few of several
+    (docs/measured.md). On a single node `actors` share its cores."""
     if device == "cuda":
         return Share(cpus or 1.0, gpus or 1.0, device)
-    cores = [node.get("CPU", 0.0) for node in alive_nodes().values()]
-    largest = max([*cores, 1.0])
-    if cpus is None and actors is not None and len(cores) == 1:
+    nodes = list(alive_nodes().values())
+    largest = max([1.0, *(node.get("CPU", 0.0) for node in nodes)])
+    if cpus is None and actors is not None and len(nodes) == 1:
         cpus = max(1.0, largest // actors)
-    return Share(cpus or min(largest, CPUS_PER_ACTOR), 0.0, device)
+    needed = [math.ceil(node["CPU"] * ACTOR_BYTES / node["memory"]) for node in nodes if {"CPU", "memory"} <= set(node)]
+    return Share(cpus or min(largest, max([1.0, *needed])), 0.0, device)
 
 
 def alive_nodes() -> dict[str, dict[str, float]]:

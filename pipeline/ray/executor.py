@@ -48,8 +48,8 @@ class RayExecutor:
     """Actors on the Ray cluster at `address`, or on an instance of our own that leaves nothing behind.
 
     `actors`, `cpus` and `gpus` (per actor, fractions allowed) default to one actor for each GPU or, without GPUs, to
-    one for every four cores, on as many nodes as there are at any time. Given a number of actors, it asks Ray for that
-    many, which is what makes a cluster with an autoscaler grow.
+    one for every core that has 2 GB, on as many nodes as there are at any time. Given a number of actors, it asks Ray
+    for that many, which is what makes a cluster with an autoscaler grow.
 
     An instance of our own never grows: what it has no room for is refused with ValueError at once. Elsewhere a run
     ends with TimeoutError when no actor could be placed for `patience` seconds. An actor that makes no progress for

@@ -55,21 +55,30 @@ def test_room_is_counted_node_by_node_and_lost_nodes_have_none(nodes: list[dict[
 @pytest.mark.parametrize(
     ("cores", "cpus", "actors", "expected"),
     [
-        ([8], None, None, 4),
-        ([2], None, None, 2),
-        ([0, 2, 3], None, None, 3),
+        ([8], None, None, 1),
+        ([0, 2, 3], None, None, 1),
         ([8], None, 2, 4),
         ([8], None, 16, 1),
-        ([8, 8], None, 2, 4),
+        ([8, 8], None, 2, 1),
         ([8], 1.5, 2, 1.5),
         ([], None, None, 1),
     ],
 )
-def test_without_gpus_an_actor_gets_what_is_given_or_four_cores_or_what_there_is(
+def test_without_gpus_an_actor_gets_what_is_given_or_a_core_or_its_part_of_the_only_node(
     nodes: list[dict[str, Any]], cores: list[float], cpus: float | None, actors: int | None, expected: float
 ) -> None:
     nodes += [node(str(number), CPU=each) for number, each in enumerate(cores)]
     assert choose_share("cpu", cpus, None, actors) == Share(expected, 0, "cpu")
+
+
+def test_where_memory_is_short_actors_get_more_cores_each(nodes: list[dict[str, Any]]) -> None:
+    nodes += [node("a", CPU=16, memory=64e9), node("b", CPU=16, memory=11e9), node("head", CPU=0, memory=4e9)]
+    share = choose_share("cpu", None, None, None)
+    assert share == Share(3, 0, "cpu")
+    assert share.fits(nodes[1]["Resources"]) * 2e9 <= 11e9
+    assert choose_share("cpu", 1, None, None) == Share(1, 0, "cpu")
+    nodes[:] = [node("small", CPU=4, memory=1e9)]
+    assert choose_share("cpu", None, None, None) == Share(4, 0, "cpu")
 
 
 def test_with_gpus_an_actor_gets_one_and_a_core_if_nothing_is_given() -> None:
