@@ -37,7 +37,7 @@ from stages.density.masks import draw_masks
 from stages.images.decoding import decode_image
 from stages.images.views import random_view, render
 from stages.ranking.lists import ListBatch, RankerLists, ranker_objective
-from stages.samples.scored import Split, join_scores, survey
+from stages.samples.scored import Split, held_out, join_scores
 from stages.samples.stream import SampleStream
 from stages.score import ScoreStage, score_settings
 from stages.settings.score import ScoreConfig
@@ -88,8 +88,8 @@ def fresh(shards: list[ShardEntry], mae: MaskedAutoencoder, size: int) -> Iterat
 
 
 def cached(store: PatchStore, shards: list[ShardEntry], size: int) -> Iterator[ListBatch]:
-    known = survey(store, join_scores(shards, store), Split("key", 1e-9, 0))
-    lists = RankerLists(store, known.training, lists=1, sublist=None, seed=0, threads=1)
+    every = held_out(store, join_scores(shards, store), Split("key", 1.0, 0), ())
+    lists = RankerLists(store, every, lists=1, sublist=None, seed=0, threads=1)
     with closing(lists.batches(size, 0, part=0, parts=1)) as batches:
         yield from batches
 
@@ -114,7 +114,7 @@ def main() -> None:
     arguments = parsed()
     with tempfile.TemporaryDirectory() as work:
         if not arguments.shards:
-            scenes = ShardConfig(scenes=arguments.images + 1, scene_size=256, shard_size=8, out=f"{work}/tars")
+            scenes = ShardConfig(scenes=arguments.images, scene_size=256, shard_size=8, out=f"{work}/tars")
             run_shard(scenes, lambda *_: None)
         shards = expand_shards(arguments.shards or [f"{work}/tars"])
         if not arguments.mae:
