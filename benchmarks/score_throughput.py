@@ -6,7 +6,7 @@ Needs torch, timm and this repository; with `--command` the whole installation. 
 process, round after round, so that what else the machine does meets all of them; ratios are of one round.
 
 - `published`: one decoder pass over the whole sequence for each removed patch, batched over images, with an
-  attention mask and an explicit softmax, in float32.
+  attention mask and an explicit softmax, in float32, and under autocast in the further precisions.
 - `ours` in float32: all removals together, the removed token left out, nothing computed that is not used.
 - `ours` in further precisions, by default the one that `score` would choose here.
 
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ranker.metrics import kendall_tau
+from stages.compute.autocast import autocast
 from stages.density.cost import density_flops
 from stages.density.mae import PRESETS, MaskedAutoencoder, gather_tokens, masked_indices
 from stages.density.mae_checkpoints import load_mae, save_mae
@@ -68,7 +70,7 @@ def published_scores(mae: MaskedAutoencoder, images: Tensor, visible: Tensor) ->
     pixels = normalise(images)
     masked = masked_indices(visible, n_patches)
     is_masked = torch.zeros(len(images), n_patches, device=images.device).scatter_(1, masked, 1.0)
-    latent = mae.decoder_embed(mae.encode(gather_tokens(mae.embed(pixels), visible)))
+    latent = mae.decoder_embed(mae.encode(gather_tokens(mae.embed(pixels), visible))).float()
     patches = mae.mask_token.repeat(len(images), n_patches, 1)
     patches.scatter_(1, visible[..., None].expand(-1, -1, patches.shape[2]), latent[:, 1:])
     tokens = torch.cat([latent[:, :1], patches], dim=1) + mae.decoder_pos_embed
@@ -155,11 +157,16 @@ def compare(arguments: argparse.Namespace, mae: MaskedAutoencoder, images: Tenso
 
     batch = PUBLISHED_BATCH[device.type]
 
-    def published(images: Tensor, visible: Tensor) -> Tensor:
+    def published(images: Tensor, visible: Tensor, precision: Precision = "fp32") -> Tensor:
         parts = zip(images.split(batch), visible.split(batch), strict=True)
-        return torch.cat([published_scores(mae, i.to(device), v.to(device)).cpu() for i, v in parts])
+        with autocast(device, precision):
+            return torch.cat([published_scores(mae, i.to(device), v.to(device)).float().cpu() for i, v in parts])
 
-    contenders: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"published fp32": published, **scorers}
+    precisions = dict.fromkeys(["fp32", *arguments.precision])
+    contenders: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        **{f"published {precision}": partial(published, precision=precision) for precision in precisions},
+        **scorers,
+    }
     for score in contenders.values():  # warm-up
         score(images[:1], visible[0, :1])
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
