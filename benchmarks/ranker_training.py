@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from score_throughput import published_scores
+from published_formulation import published_scores
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

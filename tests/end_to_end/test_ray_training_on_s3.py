@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dying_workers
 import pytest
 import ray.cloudpickle
 import torch
+from dying_workers import second_worker_dies
 from trainings_in_buckets import ALONE, TWO, train, train_until_killed, upload, weights_in
 
 from stages.settings.pretrain_mae import PretrainMaeConfig
 from stages.training.processes import Processes
 from storage.locations import Location, locate
 
-# Workers cannot import this file: its functions travel as they are.
-ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+# Workers cannot import these files: their functions travel as they are.
+for module in (sys.modules[__name__], dying_workers):
+    ray.cloudpickle.register_pickle_by_value(module)
 
 pytestmark = pytest.mark.slow
 
@@ -49,19 +51,8 @@ def dying_once(config: PretrainMaeConfig, processes: Processes, tell: Callable[[
     from stages.density.mae_batches import MaeBatches
     from stages.pretrain_mae import run_pretrain_mae
 
-    batches = MaeBatches.batches
-
-    def dying(self: MaeBatches, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        for number, batch in enumerate(batches(self, *args, **kwargs)):
-            if number == 5 and processes.rank == 1 and locate(config.out).create("died", b""):
-                os._exit(1)
-            yield batch
-
-    MaeBatches.batches = dying  # type: ignore[method-assign, assignment]
-    try:
+    with second_worker_dies(MaeBatches, 5, processes, lambda: bool(locate(config.out).create("died", b""))):
         run_pretrain_mae(config, processes, tell)
-    finally:
-        MaeBatches.batches = batches  # type: ignore[method-assign]
 
 
 def test_two_workers_go_on_from_the_bucket_where_one_was_killed(

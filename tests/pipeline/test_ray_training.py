@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dying_workers
 import pytest
 import ray.cloudpickle
 import torch
 from click.testing import CliRunner
+from dying_workers import second_worker_dies
 from ranker_training import Told, ranker_config, train_in_process, weights_of
 
 from pipeline.config import TrainingExecutionConfig
@@ -25,8 +26,9 @@ from stages.training.loop import TrainingReport
 from stages.training.processes import Processes
 from storage.locations import locate
 
-# Workers cannot import this file: its functions travel as they are.
-ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+# Workers cannot import these files: their functions travel as they are.
+for module in (sys.modules[__name__], dying_workers):
+    ray.cloudpickle.register_pickle_by_value(module)
 
 TWO = TrainingExecutionConfig(workers=2, cpus_per_worker=1)
 
@@ -104,20 +106,13 @@ def dying_once(config: TrainRankerConfig, marker: Path, processes: Processes, te
     """The second worker dies in its fourth batch, as if it had been killed."""
     from stages.ranking.lists import RankerLists
 
-    batches = RankerLists.batches
+    def is_first_time() -> bool:
+        is_first = not marker.exists()
+        marker.touch()
+        return is_first
 
-    def dying(self: RankerLists, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        for number, batch in enumerate(batches(self, *args, **kwargs)):
-            if number == 3 and processes.rank == 1 and not marker.exists():
-                marker.touch()
-                os._exit(1)
-            yield batch
-
-    RankerLists.batches = dying  # type: ignore[method-assign, assignment]
-    try:
+    with second_worker_dies(RankerLists, 3, processes, is_first_time):
         run_train_ranker(config, processes, tell)
-    finally:
-        RankerLists.batches = batches  # type: ignore[method-assign]
 
 
 @pytest.mark.slow

@@ -1,28 +1,22 @@
-"""`status`, `verify` and runs on stores and tars that accidents or strangers have been at: told by name, never a
-traceback, and nothing half-made."""
+"""`status`, `verify` and runs on stores that accidents or strangers have been at: told by name, never a traceback,
+and nothing half-made."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from pictures import encoded
 from ranked_tars import shards_of, write_ranked
-from scored_stores import noise_picture
+from untrusted_tars import PICTURE, call, rank, write_tar
 
-from pipeline.cli import main
-from storage import driver_lock, shard_files
+from storage import driver_lock
 from storage.patch_store import PatchStore
 from storage.ranks import CONTENT
-from storage.shard_index import ShardEntry
 
 WHOLE = "2 of 2 shards are whole, 0 damaged, 0 missing."
 
@@ -38,32 +32,6 @@ def store(tmp_path: Path) -> Path:
     written = write_ranked(tmp_path, {"a": ["a1", "a2"], "b": ["b1"]})
     written.books.open_for(shards_of(tmp_path))
     return tmp_path / "ranks"
-
-
-def call(*arguments: Any) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert "Traceback" not in result.output
-    assert result.output.replace("\n", "").isprintable(), result.output
-    return result
-
-
-def rank(shards: Path, ranker: Path, out: str = "out") -> Result:
-    options = ["--executor", "in-process", "--precision", "fp32"]
-    return call("rank", *options, "--shards", shards, "--ranker", ranker, "--out", out)
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return path
-
-
-PICTURE = encoded(noise_picture("a"))
 
 
 # what the metadata of a shard claims
@@ -196,83 +164,6 @@ def test_a_huge_file_where_drivers_are_is_not_read(store: Path, caplog: pytest.L
         file.truncate(2**40)
     with driver_lock.DriverLock(place, wait=lambda _: None):
         assert f"{2**40} bytes" in caplog.text
-
-
-# tars of which little can be used
-
-
-@pytest.mark.parametrize(
-    ("members", "reason"),
-    [
-        (
-            {"0001.image.jpg": PICTURE, "0002.image.jpg": PICTURE},
-            "the sample holds image.jpg; an image is named KEY.jpg",
-        ),
-        ({"0001.img": PICTURE}, "found 0: the sample holds img; an image is named KEY.jpg"),
-        ({"img.v1.0001.jpg": PICTURE, "img.v1.0002.jpg": PICTURE}, "v1.0002.jpg; an image is named KEY.jpg"),
-        ({"0001.cls": b"1"}, "found 0: the sample holds cls"),
-        ({"0001.jpg": b"no image"}, "1 sample skipped: "),
-    ],
-)
-def test_a_run_that_could_use_no_sample_is_no_success_nor_is_the_next_one(
-    tmp_path: Path, small_ranker: Path, members: dict[str, bytes], reason: str
-) -> None:
-    tar = write_tar(tmp_path / "tars/a.tar", members)
-    first = rank(tar, small_ranker)
-    assert first.exit_code == 1
-    assert reason in first.output
-    again = rank(tar, small_ranker)
-    assert (again.exit_code, "(0 in this run)" in again.output) == (1, True)
-    for result in (first, again):
-        assert f"Error: not one sample of 1 shard can be used, so that {tmp_path}/out holds nothing" in result.output
-        assert "Next:" not in result.output
-    assert reason.removeprefix("1 sample skipped: ") in call("status", "out").output
-
-
-def test_a_run_that_could_use_some_samples_is_a_success_and_so_is_the_next_one(
-    tmp_path: Path, small_ranker: Path
-) -> None:
-    write_tar(tmp_path / "tars/a.tar", {"0001.image.jpg": PICTURE})
-    write_tar(tmp_path / "tars/b.tar", {"0002.jpg": PICTURE, "0003.jpg": b"no image"})
-    for _ in range(2):
-        result = rank(tmp_path / "tars", small_ranker)
-        assert (result.exit_code, "Next: ltrp-pipeline verify" in result.output) == (0, True)
-
-
-def test_codes_for_terminals_and_endless_names_reach_no_one(tmp_path: Path, small_ranker: Path) -> None:
-    codes = {"k.\x1b]0;title\x07\x1b[31mfoo": b"x", "\x1b[2J.jpg": b"x", "g.jpg": PICTURE}
-    write_tar(tmp_path / "tars/a.tar", codes | {f"m.f{number:06d}": b"x" for number in range(3000)})
-    result = rank(tmp_path / "tars", small_ranker)
-    assert result.exit_code == 0
-    assert r"\x1b]0;title\x07\x1b[31mfoo" in result.output
-    told = call("status", "out", "--left-out")
-    assert r"a \x1b[2J: " in told.output
-    assert max(map(len, [*result.output.splitlines(), *told.output.splitlines()])) < 300
-    record = PatchStore.open("out", CONTENT).books.record("a")
-    assert max(len(each.reason) for each in record.left_out) <= 200
-
-
-def test_a_reason_for_each_sample_makes_few_lines(tmp_path: Path, small_ranker: Path) -> None:
-    members = {f"{number}.field_{number}": b"x" for number in range(300)}
-    write_tar(tmp_path / "tars/a.tar", {**members, "g.jpg": PICTURE})
-    assert rank(tmp_path / "tars", small_ranker).output.count("\n") < 40
-    told = call("status", "out")
-    assert told.output.count("\n") < 40
-    assert "skipped   280 x other reasons" in told.output
-
-
-@pytest.mark.parametrize("limits", [{"MOST_FIELDS": 3}, {"MOST_BYTES": 4}])
-def test_a_sample_that_would_fill_the_memory_is_skipped_and_those_around_it_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
-) -> None:
-    for name, value in limits.items():
-        monkeypatch.setattr(shard_files, name, value)
-    members = {"a.jpg": b"a", **{f"m.{number}.jpg": b"m" for number in range(5)}, "z.jpg": b"z"}
-    one, many, last = shard_files.read_shard(ShardEntry(str(write_tar(tmp_path / "a.tar", members))))
-    assert (one.image, last.image) == (b"a", b"z")
-    assert not any(many.fields.values())
-    with pytest.raises(ValueError, match=r"^expected one image, got 5 fields of 5 bytes: the sample holds 0\.jpg"):
-        _ = many.image
 
 
 # a store that vanishes
