@@ -31,6 +31,7 @@ from stages.ranking.choice_agreement import (
 from stages.ranking.quality import Estimate
 from stages.samples.named import evenly
 from stages.settings.calibrate import LEAST_IMAGES, CalibrateConfig
+from stages.settings.choices import DEFAULT_DECODE, DEFAULT_MASKING
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -41,6 +42,7 @@ CHOICES = (
     Choice("partition", "cells"),
     Choice("spread", "cells"),
 )
+DEFAULT = Choice(DEFAULT_MASKING, DEFAULT_DECODE)
 DEFAULT_ROUNDS = 2
 """Of `score`."""
 
@@ -122,7 +124,7 @@ def calibrate(config: CalibrateConfig, tell: Callable[[int, int], None]) -> Cali
 
 def default_point(points: Sequence[Point]) -> Point:
     """What `score` does by default, or as many rounds of it as were measured."""
-    found = [each for each in points if (each.choice, each.control) == (REFERENCE, "none")]
+    found = [each for each in points if (each.choice, each.control) == (DEFAULT, "none")]
     return max((each for each in found if each.rounds <= DEFAULT_ROUNDS), key=lambda each: each.rounds)
 
 

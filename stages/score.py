@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.density.decoded import draw_decoded
+from stages.density.decoded import decode_of, draw_decoded
 from stages.density.mae_checkpoints import MaeCheckpoint, load_mae
 from stages.density.masks import draw_masks, mask_sizes
 from stages.density.scorer import DensityScorer
@@ -31,7 +31,7 @@ def resumed(config: ScoreConfig, stored: Settings | None) -> ScoreConfig:
     for new scores has changed, and may again."""
     if stored is None:
         return config
-    has = {"masking": stored["masks.kind"], "decode": stored.get("decode", "full")}
+    has = {"masking": stored["masks.kind"], "decode": decode_of(stored)}
     return config.model_copy(update={name: value for name, value in has.items() if name not in config.model_fields_set})
 
 

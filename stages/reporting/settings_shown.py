@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from stages.density.decoded import decode_of
 from stages.reporting.parts import Kind, Part
 from stages.settings.pretrain_mae import PretrainMaeConfig
 from stages.settings.rank import RankConfig
@@ -80,8 +81,8 @@ def read_settings(part: Part) -> dict[str, Any]:
     """What is noted with the part; nothing where nothing is. Raises ValueError for a file that cannot be read."""
     if part.kind in ("scores", "ranks"):
         ours = read_json_object(part.place, "zarr.json")["attributes"][ATTRIBUTE]
-        unsaid = {"decode": "full"} if part.kind == "scores" else {}  # earlier versions knew nothing else
-        return {**unsaid, **ours["settings"]}
+        stored = dict(ours["settings"])
+        return {**stored, "decode": decode_of(stored)} if part.kind == "scores" else stored
     name = FILES.get(part.kind)
     if name is None or not part.place.exists(name):
         return {}

@@ -32,7 +32,8 @@ CONTROL = (
     "are stored."
 )
 DEFAULT_MASKING: Masking = "spread"
-"""Rankers learn most from such scores at equal compute (docs/results.md)."""
+DEFAULT_DECODE: Decode = "cells"
+"""Of `score`: rankers learn most from such scores at equal compute (docs/results.md)."""
 DEFAULT_RANKER = "ltrp-small-112"
 """Of the package: `ranker.zoo` has it, and needs torch."""
 DEFAULT_MAE = "ltrp-mae-112"

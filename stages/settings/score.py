@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.settings.choices import DEFAULT_MASKING, Decode, Distance, Masking, Removal
+from stages.settings.choices import DEFAULT_DECODE, DEFAULT_MASKING, Decode, Distance, Masking, Removal
 from stages.settings.crop import CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
@@ -48,7 +48,7 @@ class ScoreConfig(StageSettings):
     micro_batch: int | None = Field(None, ge=1, description="Images per batch; by default what suits the device.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode images beside the computation.")
     decode: Annotated[Decode, Group.RECIPE] = Field(
-        "cells",
+        DEFAULT_DECODE,
         description="Masked patches that are reconstructed and compared: 'cells', one of each 2 x 2, for a third of "
         "the compute; 'full', all, as published. By default what the store has.",
     )

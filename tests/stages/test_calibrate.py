@@ -23,6 +23,7 @@ from stages.ranking.choice_agreement import Choice, Point
 from stages.ranking.quality import Estimate
 from stages.samples.controlled import with_control
 from stages.settings.calibrate import CalibrateConfig
+from stages.settings.score import ScoreConfig
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.scores import patch_statistics, read_scores
@@ -100,11 +101,12 @@ def test_the_cheapest_that_is_good_enough_is_chosen_and_of_equally_cheap_ones_th
 
 
 def test_by_default_what_score_does_by_default_is_wanted(scene_shards: Path, small_mae: Path) -> None:
+    usual = ScoreConfig(shards=[], mae="mae", out="scores")
     found = found_of(scene_shards, small_mae)
     (default,) = (
         each
         for each in found.points
-        if (each.choice, each.control, each.rounds) == (Choice("partition", "full"), "none", 2)
+        if (each.choice, each.control, each.rounds) == (Choice(usual.masking, usual.decode), "none", 2)
     )
     assert found.wanted == default.agreement.mean
     assert found.chosen is not None
