@@ -41,16 +41,14 @@ def shuffled_samples(
     damaged.
     """
     n_samples = sum(shard.nsamples or 0 for shard in shards)
-    n_bytes = sum(shard.filesize or 0 for shard in shards)
     epoch, skipped = divmod(start + part, n_samples)
-    kept = [sample for shard in shards for sample in read(shard)] if n_bytes <= KEPT_BYTES else None
-    block = max(1, n_samples * BLOCK_BYTES // n_bytes) if n_bytes else 1
+    kept = [sample for shard in shards for sample in read(shard)] if _bytes_of(shards) <= KEPT_BYTES else None
     for number in count(epoch):
         if kept is not None:
             order = permutation(draws_for(seed, "samples", number, 0), n_samples)
             samples: Iterator[Item] = (kept[i] for i in order[skipped::parts])
         else:
-            samples = _Lanes(shards, read, seed, number, block).every(parts, skipped)
+            samples = _Lanes(shards, read, seed, number).every(parts, skipped)
         yield from ((number, sample) for sample in samples)
         skipped = (skipped - n_samples) % parts
 
@@ -58,16 +56,16 @@ def shuffled_samples(
 class _Lanes(Generic[Item]):
     """One epoch of what is not kept."""
 
-    def __init__(self, shards: Sequence[ShardEntry], read: Read[Item], seed: int, epoch: int, block: int) -> None:
+    def __init__(self, shards: Sequence[ShardEntry], read: Read[Item], seed: int, epoch: int) -> None:
         n_lanes = min(LANES, len(shards))
         self._read, self._seed, self._epoch = read, seed, epoch
-        self._block = max(1, block // n_lanes)
         self._lanes: list[list[ShardEntry]] = [[] for _ in range(n_lanes)]
         self._lengths = [0] * n_lanes
         for i in permutation(draws_for(seed, "shards", epoch), len(shards)):
             shortest = self._lengths.index(min(self._lengths))
             self._lanes[shortest].append(shards[i])
             self._lengths[shortest] += shards[i].nsamples or 0
+        self._block = max(1, sum(self._lengths) * BLOCK_BYTES // _bytes_of(shards) // n_lanes)
 
     def every(self, step: int, start: int) -> Iterator[Item]:
         """Every one of `step` samples from number `start` on. What is not asked of a lane before its first is not
@@ -116,3 +114,7 @@ class _Lanes(Generic[Item]):
             if skip < shard.nsamples:
                 yield from islice(self._read(shard), skip, None)
             skip = max(0, skip - shard.nsamples)
+
+
+def _bytes_of(shards: Sequence[ShardEntry]) -> int:
+    return sum(shard.filesize or 0 for shard in shards)
