@@ -80,7 +80,7 @@ def _lines(found: Verification, content: Content) -> Iterator[str]:
     yield f"{found.whole} of {shards_are} whole, {len(found.damaged)} damaged, {len(found.missing)} missing."
     if found.begun:
         begun = counted(len(found.begun), "shard")
-        yield f"{begun} begun and not finished: no damage; the next {content.command} reuses or replaces what is there."
+        yield f"{begun} begun and not finished. That is no damage: the next {content.command} run goes on from there."
     if found.shards and not found.lists_shards:
         yield "The store does not list which shards it should hold (books/shards.json): their records were believed."
     if not found.is_whole:

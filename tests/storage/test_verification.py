@@ -250,7 +250,7 @@ def test_files_of_a_shard_without_a_record_are_told_as_no_damage_and_go_into_the
         1,
         [
             "2 of 3 shards are whole, 0 damaged, 1 missing.",
-            "1 shard begun and not finished: no damage; the next score reuses or replaces what is there.",
+            "1 shard begun and not finished. That is no damage: the next score run goes on from there.",
             "To recompute just these, run the score command again.",
         ],
     )
