@@ -58,7 +58,8 @@ def _of_counts(counts: Sequence[Counts]) -> Iterator[str]:
                 f"{each.skipped:,} skipped."
             )
         if each.part.kind != "shards" and each.missing + each.running:
-            running = f", {each.running:,} of them are being worked on" if each.running else ""
+            being = "is" if each.running == 1 else "are"
+            running = f", {each.running:,} of them {being} being worked on" if each.running else ""
             missing = counted(each.missing + each.running, "shard is", "shards are")
             yield f"{name}: {missing} not done of {each.shards:,}{running}."
         if each.failed:
@@ -109,8 +110,8 @@ def _of_logs(logs: Mapping[Part, EventLog]) -> Iterator[str]:
     for part, log in logs.items():
         if log.failures:
             reasons = [f"{reason} ({count:,} x)" for reason, count in log.failures.most_common(TOLD)]
-            attempts = counted(log.failures.total(), "attempt")
-            yield f"{part.name}: {attempts} at a shard failed or was interrupted: {'; '.join(reasons)}."
+            attempts = counted(log.failures.total(), "attempt at a shard", "attempts at shards")
+            yield f"{part.name}: {attempts} failed or did not come to an end: {'; '.join(reasons)}."
         if log.lost:
             yield f"{part.name}: {counted(log.lost, 'worker was', 'workers were')} lost on the way."
         if log.is_cut:
