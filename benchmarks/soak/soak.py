@@ -108,7 +108,6 @@ class Soak:
                 self.account.restarts += 1
                 print(f"    the driver ended with {status}: {last_line(self.log)}", flush=True)
                 self.start_driver(store)
-                continue
             if len(self.comparison.commits) > seen:
                 seen, seen_at = len(self.comparison.commits), time.monotonic()
             waited = time.monotonic() - seen_at
@@ -118,6 +117,8 @@ class Soak:
                 self.disturb(place)
             self.comparison.compare_new(store)
         self.comparison.compare_whole(store)
+        for path in store.walk():  # or a small disk has no room for the next
+            store.delete(path)
         self.account.stores[place] += 1
         self.account.begun += sum(event["event"] == "shard_started" for event in read_events(self.events))
         print(f"store {self.account.stores.total()} done, in {place}: identical", flush=True)
