@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,16 +14,16 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from pipeline.cli import main
-from pipeline.doctor import families
+from pipeline.doctor import buckets, families
 from pipeline.doctor.accelerator import check_absent, check_gpu, check_visible
-from pipeline.doctor.buckets import check_gs, check_s3
+from pipeline.doctor.buckets import check_buckets, check_gs, check_s3
 from pipeline.doctor.check import Check, diagnosis
-from pipeline.doctor.cluster import check_asked, check_here, check_shared
+from pipeline.doctor.cluster import check_asked, check_here, check_ray, check_shared
 from pipeline.doctor.container import granted_bytes, granted_cores, used_bytes
-from pipeline.doctor.disk import check_folder
+from pipeline.doctor.disk import check_disk, check_folder
 from pipeline.doctor.memory import check_free
 from pipeline.doctor.processor import check_cores, check_threads
-from pipeline.doctor.software import check_package, check_pair, check_python
+from pipeline.doctor.software import DISTRIBUTION, check_package, check_pair, check_python, check_software
 
 GIB = 2**30
 SECRET = "s3cr3t-key"
@@ -119,6 +122,44 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     gone = check_folder("working folder", str(tmp_path / "gone"), "go elsewhere")
     assert (gone.state, gone.advice) == ("problem", "go elsewhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nowhere_to_put_temporary_files_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    *_, last = check_disk()
+    assert (last.name, last.state, last.found) == ("temporary files", "problem", "no usable temporary directory found")
+    assert "TMPDIR" in str(last.advice)
+
+
+def test_without_ray_there_is_still_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.ray.cluster", None)
+    (only,) = check_ray()
+    assert (only.name, only.state) == ("import", "problem")
+    assert "--executor in-process" in str(only.advice)
+
+
+def test_without_obstore_disks_can_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(buckets, "installed_version", lambda name: None)
+    (only,) = check_buckets()
+    assert (only.state, only.found) == ("ok", "obstore is not installed: disks alone can be used")
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text("[profile mine]")
+    profiles = check_s3({}, tmp_path)
+    assert profiles.state == "warning"
+    assert profiles.found.endswith("which need boto3")
+    assert "AWS_WEB_IDENTITY_TOKEN_FILE" in check_s3({"AWS_WEB_IDENTITY_TOKEN_FILE": "token"}, tmp_path).found
+
+
+def test_a_package_that_is_not_installed_says_so_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def metadata(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "metadata", metadata)
+    (only,) = check_software()
+    assert (only.name, only.state, only.advice) == (DISTRIBUTION, "warning", f"pip install {DISTRIBUTION}")
 
 
 def test_the_worst_state_is_that_of_all_and_decides_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
