@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-PROGRAMS = sorted(path for path in ROOT.glob("benchmarks/*") if path.suffix == ".py" or (path / "__main__.py").exists())
+FILES = sorted(ROOT.glob("benchmarks/*.py"))
+PROGRAMS = [path for path in FILES if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
+PROGRAMS += [main.parent for main in sorted(ROOT.glob("benchmarks/*/__main__.py"))]
 
 
 @pytest.mark.slow
@@ -19,3 +21,9 @@ def test_every_benchmark_says_how_to_run_it(program: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert f"usage: {program.name}" in ran.stdout
     assert f"python benchmarks/{program.name}" in ran.stdout, "an example"
+
+
+def test_what_is_no_program_is_imported_by_one() -> None:
+    programs = "".join(path.read_text(encoding="utf-8") for path in FILES if path in PROGRAMS)
+    assert PROGRAMS
+    assert [path.stem for path in FILES if path not in PROGRAMS and f"from {path.stem} import" not in programs] == []
