@@ -3,7 +3,7 @@ whether a method covers what its model learned more than the rest (LTRP, CVPR 20
 
 Methods rank the same views in the same grid and keep the patches with the highest scores: they differ in nothing else.
 `plan_comparison` refuses what cannot be compared; then each run ranks each data set through the engine of `rank`, which
-is the command's work, and `measure_line` says what its patches cover.
+is the command's work, `measure_line` says what its patches cover, and `judge_line` how well models do on them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Literal
 
 from ranker.selection import kept_count
+from stages.comparison.first_truth import TASK_OF, first_truth
+from stages.comparison.judges import Judges, find_judges
+from stages.comparison.judging import JudgedRuns, judge_runs
 from stages.comparison.learned_classes import Split, read_learned, split_classes, trained_classes
 from stages.comparison.method_coverage import Figures, Group, Line, spread_of
+from stages.comparison.result import FULL
 from stages.coverage import cover
 from stages.methods.grid import GRID
 from stages.methods.load_method import load_method
@@ -24,9 +29,8 @@ from stages.settings.coverage import CoverageConfig
 from stages.settings.rank import RankConfig
 from stages.tables import METHODS, TASKS
 from stages.tasks.covered import CoveredArea
-from stages.tasks.task import Classes, Task, TaskOptions
+from stages.tasks.task import Classes
 from storage.dense_scores import PatchGrid
-from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
 SELECT = "topk"
@@ -90,6 +94,8 @@ class Plan:
     lines: tuple[PlannedLine, ...]
     grid: PatchGrid
     """Of the first; those of others may have other pixels, never other numbers of patches."""
+    judges: dict[NamedData, Judges]
+    """Of the data sets that have some."""
 
     @property
     def kept(self) -> dict[float, int]:
@@ -101,7 +107,8 @@ def plan_comparison(config: CompareMethodsConfig) -> Plan:
     """Loads every model once, and looks for masks or boxes in every data set.
 
     Raises FileNotFoundError, or ValueError naming what is wrong: shards without masks or boxes, a method without its
-    model or with one of another method, grids that differ, models of one method that learned different classes.
+    model or with one of another method, grids that differ, models of one method that learned different classes, and as
+    `find_judges`.
     """
     shards = {data: expand_shards([data.shards]) for data in config.data_sets}
     truths = {data: _find_truth(data, entries, config) for data, entries in shards.items()}
@@ -134,7 +141,12 @@ def plan_comparison(config: CompareMethodsConfig) -> Plan:
             for number, each in enumerate(runs, start=1)
         )
         lines.append(PlannedLine(name, numbered, read_learned(files[name]) if name in files else _trained_on(runs)))
-    return Plan(config, truths, tuple(lines), first[1])
+    judges = {
+        data: find_judges(config, data, truths[data], entries, first[1])
+        for data, entries in shards.items()
+        if data.name in config.judges
+    }
+    return Plan(config, truths, tuple(lines), first[1], judges)
 
 
 def measure_line(
@@ -176,6 +188,7 @@ def measure_line(
     groups = list(_groups(shown.ids, splits, labels))
     return Figures(
         groups=tuple(group for group, _ in groups),
+        numbers={labels[id_]: id_ for id_ in shown.ids},
         images=first.images,
         truth=first.truth,
         patches=first.source.grid.n_patches,
@@ -188,6 +201,24 @@ def measure_line(
             ratio: {labels[id_]: value for id_, value in area.by_class().items()} for ratio, area in means.items()
         },
     )
+
+
+def judge_line(
+    plan: Plan,
+    line: PlannedLine | None,
+    data: NamedData,
+    figures: Figures,
+    device: Literal["auto", "cpu", "cuda"],
+    through: Callable[[int, int], None],
+    tell: Callable[[str], None] = lambda text: None,
+) -> JudgedRuns:
+    """How well the judges of a data set do on what a line keeps of it, when that is measured as `figures`; without a
+    line, on all patches of the same views. Raises ValueError as `judge_runs` does."""
+    config = plan.config
+    runs = line.runs if line else plan.lines[0].runs[:1]
+    choices = [(SELECT, ratio) for ratio in sorted(set(config.keep_ratio))] if line else [(FULL, 1.0)]
+    stores = [run.rank_config(config, data).out for run in runs]
+    return judge_runs(config, data, plan.judges[data], stores, choices, figures, device, through, tell)
 
 
 def _groups(
@@ -242,26 +273,12 @@ def _trained_on(runs: Sequence[PlannedRun]) -> frozenset[str] | None:
 
 
 def _find_truth(data: NamedData, shards: Sequence[ShardEntry], config: CompareMethodsConfig) -> Truth:
-    """What is covered. Raises ValueError, with the first sample's reason, where no sample of the first tar has any, and
-    for settings that it has no use for. What only some samples lack is told when they are covered."""
-    tasks: dict[Truth, Task] = {"masks": TASKS["segment"], "boxes": TASKS["detect"]}
-    wanted = [truth for truth in tasks if config.truth in ("auto", truth)]
-    options = TaskOptions(image_size=1)
-    reason = "it has no sample"
-    for number, sample in enumerate(read_shard(ShardEntry(shards[0].url))):
-        for truth in wanted:
-            try:
-                tasks[truth].read_truth(sample, options)
-            except ValueError as error:
-                if number == 0:
-                    reason = f"{sample.key}: {error}"
-                continue
-            config.ignored_of(data, truth)
-            config.mask_values_of(data, truth)
-            return truth
-    raise ValueError(
-        f"--data {data.name}: expected shards with {' or '.join(wanted)}, got none in {shards[0].url}: {reason}"
-    )
+    """What is covered. Raises ValueError as `first_truth`, and for settings that it has no use for."""
+    wanted = {truth: TASKS[task] for truth, task in TASK_OF.items() if config.truth in ("auto", truth)}
+    truth = first_truth(wanted, shards, f"--data {data.name}: expected shards with {' or '.join(wanted)}")
+    config.ignored_of(data, truth)
+    config.mask_values_of(data, truth)
+    return truth
 
 
 def _told(grid: PatchGrid) -> str:

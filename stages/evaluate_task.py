@@ -74,6 +74,45 @@ def evaluate_task(
     model's, images without scores, truths that are missing or not as they must be, a class that the model does not
     have, nothing to judge, and answers that are no numbers.
     """
+    (result,) = evaluate_choices(config, [(config.select, config.keep_ratio)], through, tell)
+    return result
+
+
+def evaluate_choices(
+    config: EvaluateTaskConfig,
+    choices: Sequence[tuple[Select | None, float | None]],
+    through: Callable[[int, int], None],
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[TaskResult]:
+    """`evaluate_task` with each of several selectors and keep ratios in place of the settings' own; the model is loaded
+    and the truths are looked through once. `through` hears of images of all of them together."""
+    judging, count = _begin(config, tell), len(choices)
+    return [_judge(judging, *each, part_of(through, number, count)) for number, each in enumerate(choices)]
+
+
+def part_of(through: Callable[[int, int], None], number: int, count: int) -> Callable[[int, int], None]:
+    """What hears of one of `count` rounds of the same length, so that `through` hears of all of them together."""
+    return lambda done, total: through(number * total + done, count * total)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Judging:
+    """A model, and the images that it is judged on."""
+
+    config: EvaluateTaskConfig
+    saved: SavedTask
+    model: TaskModel
+    device: torch.device
+    source: RankSource
+    shards: list[ShardEntry]
+    """As of `source.join`."""
+    truths: TruthReader
+    grid: PatchGrid
+    excluded: frozenset[int]
+    """Indices of classes."""
+
+
+def _begin(config: EvaluateTaskConfig, tell: Callable[[str], None]) -> _Judging:
     saved, model = load_task(locate(config.model))
     task = TASKS[saved.task]
     if config.mask_values and saved.task != "segment":
@@ -85,7 +124,7 @@ def evaluate_task(
     refuse_other_grid(source, grid, f"the model {config.model}")
     shards = source.join(expand_shards(config.shards))
     classes = saved.classes
-    excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset()
+    excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset[int]()
     lists = read_class_lists(task, shards)
     if config.class_names:
         lists = named_by_file(lists, ClassList(config.class_names, read_class_names(config.class_names)))
@@ -94,15 +133,22 @@ def evaluate_task(
         tell(note)
     truths = TruthReader(task, options, matched.numbers)
     refuse_unjudgeable(truths, source, shards, classes, excluded, config.decode_threads)
+    return _Judging(config, saved, model.to(device), device, source, shards, truths, grid, excluded)
 
+
+def _judge(
+    judging: _Judging, select: Select | None, keep_ratio: float | None, through: Callable[[int, int], None]
+) -> TaskResult:
+    config, saved, model, device = judging.config, judging.saved, judging.model, judging.device
+    source, shards, truths, excluded = judging.source, judging.shards, judging.truths, judging.excluded
+    task, classes, grid = truths.task, saved.classes, judging.grid
     precision = fastest_precision(device)
-    select = config.select or saved.run.select
-    ratio = 1.0 if select == "full" else config.keep_ratio or saved.run.keep_ratio
+    select = select or saved.run.select
+    ratio = 1.0 if select == "full" else keep_ratio or saved.run.keep_ratio
     kept = kept_count(grid.n_patches, ratio)
     n_images = sum(shard.nsamples or 0 for shard in shards)
     views = KeptViews(grid, select, kept, seed=saved.run.seed, n_views=n_images)
-    metric = task.metric(classes, options)
-    model.to(device)
+    metric = task.metric(classes, truths.options)
     done, first = 0, None
     with closing(_batches(truths, views, source, shards, config)) as batches, torch.inference_mode():
         for batch in batches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,6 +18,8 @@ from storage.locations import locate
 
 if TYPE_CHECKING:
     from pipeline.progress.display import Display
+    from stages.comparison.judging import JudgedRuns
+    from stages.settings.compare_methods import NamedData
 
 TABLE_FILE, PLOT = "methods.md", "methods"
 
@@ -35,8 +37,8 @@ def compare_methods(ctx: click.Context, config: str | None, plan: bool, **flags:
     """Say how much of each category the patches of different methods cover.
 
     Ranks each data set by each method, as `rank` does, and measures what the best patches show of its masks or boxes:
-    of all classes, of those that a method's model was trained on, and of the others. Run again to go on: what is ranked
-    is not ranked again.
+    of all classes, of those that a method's model was trained on, and of the others. With `--judge` also how well
+    models of a task do that see nothing else. Run again to go on: what is ranked is not ranked again.
     """
     file = PipelineFile.read(config)
     settings = file.section("compare_methods", given(flags, CompareMethodsConfig))
@@ -57,14 +59,19 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
     from pipeline.runs.rank import rank_shards
     from pipeline.shard_command import tell_outcome
     from pipeline.shard_run import executor_when_needed
-    from stages.compare_methods import measure_line, plan_comparison
+    from stages.compare_methods import judge_line, measure_line, plan_comparison
+    from stages.comparison.judging import gather_judged
     from stages.comparison.method_coverage import gather
+    from stages.comparison.method_judgement import ALL_PATCHES
     from stages.comparison.method_plot import draw_methods
     from stages.comparison.method_table import method_table
     from stages.plots.files import write_plot
 
     plan = plan_comparison(config)
+    # Judges compute in this process, which may have no GPU where actors have.
+    device: Literal["auto", "cpu"] = "cpu" if execution.device == "cpu" else "auto"
     found, told = {}, set[str]()
+    judged: dict[NamedData, dict[str, JudgedRuns]] = {}
 
     def tell(note: str) -> None:
         """Of a data set each method would be told the same."""
@@ -89,11 +96,19 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
                         partial(_show, display),
                         tell,
                     )
-    compared = gather(plan.kept, [line.facts() for line in plan.lines], found)
+                if data in plan.judges:
+                    own, figures = judged.setdefault(data, {}), found[line.name, data.name]
+                    for kept in [line] if own else [None, line]:  # all patches once
+                        name = kept.name if kept else ALL_PATCHES
+                        with Display(f"{name}, {data.name}, judged", "images") as display:
+                            own[name] = judge_line(plan, kept, data, figures, device, partial(_show, display), tell)
+    judgements = [gather_judged(data, plan.judges[data], own) for data, own in judged.items()]
+    compared = gather(plan.kept, [line.facts() for line in plan.lines], found, judgements)
     place, (heading, *rest) = locate(config.out), method_table(compared)
     document = [heading, "", f"![coverage of each method]({PLOT}.png)", *rest]
     place.write(TABLE_FILE, ("\n".join(document) + "\n").encode())
-    plots = write_plot(place, PLOT, draw_methods(compared), config.model_dump())
+    settings = config.model_dump(exclude=None if config.judge else {"judge"})  # the same files as without the setting
+    plots = write_plot(place, PLOT, draw_methods(compared), settings)
     place.write(FIGURES_FILE, (json.dumps(dataclasses.asdict(compared), indent=1) + "\n").encode())
     files = f"Written: {place.url}/{TABLE_FILE}, {PLOT}.png, .svg and .pdf, and {FIGURES_FILE}"
     written = [f"{place.url}/{TABLE_FILE}", *plots, f"{place.url}/{FIGURES_FILE}"]

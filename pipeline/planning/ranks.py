@@ -20,6 +20,7 @@ from stages.settings.rank import RankConfig
 from storage.patch_store import PatchStore
 from storage.ranks import CONTENT
 from storage.shard_index import ShardEntry, expand_shards
+from storage.text import counted
 
 
 def plan_ranks(config: RankConfig, execution: ExecutionConfig) -> Plan:
@@ -32,8 +33,12 @@ def plan_method_ranks(config: CompareMethodsConfig, execution: ExecutionConfig) 
     found = plan_comparison(config)
     runs = [(run, data) for line in found.lines for data in found.data for run in line.runs]
     parts = [_part(f"{run.folder} on {data.name}", run.rank_config(config, data)) for run, data in runs]
-    note = "what the kept patches cover is measured afterwards, on one core, whether or not it was measured before"
-    return Plan("compare-methods", place_of_shards(execution), tuple(parts), (note,))
+    notes = ["what the kept patches cover is measured afterwards, on one core, whether or not it was measured before"]
+    for data, judges in found.judges.items():
+        times = 1 + sum(len(line.runs) for line in found.lines) * len(found.kept)  # once with all patches
+        told = f"{counted(times, 'time')} by each of {counted(len(judges.models), 'model')} of {judges.task}"
+        notes.append(f"so is how well models do: the images of {data.name} are judged {told}, in this process")
+    return Plan("compare-methods", place_of_shards(execution), tuple(parts), tuple(notes))
 
 
 def _part(name: str, config: RankConfig) -> Part:

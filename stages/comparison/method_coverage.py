@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from stages.comparison.comparison import Spread
+from stages.comparison.method_judgement import Judged
 from stages.ranking.quality import Estimate
 
 
@@ -35,6 +36,8 @@ class Figures:
     """Of one method on one data set; dictionaries are by keep ratio."""
 
     groups: tuple[Group, ...]
+    numbers: dict[str, int]
+    """Of the categories in view, by label."""
     images: int
     truth: Literal["masks", "boxes"]
     patches: int
@@ -87,6 +90,8 @@ class MethodComparison:
     """Patches by keep ratio, ascending."""
     lines: tuple[Line, ...]
     data: tuple[DataSet, ...]
+    judged: tuple[Judged, ...] = ()
+    """Of the data sets that models of a task judge."""
 
     @property
     def notes(self) -> list[str]:
@@ -103,7 +108,12 @@ def spread_of(runs: Sequence[Estimate], mean: Estimate) -> Spread | None:
     return Spread(mean.mean, std, len(runs), (mean.low, mean.high) if mean.n > 1 else None)
 
 
-def gather(kept: dict[float, int], lines: Sequence[Line], found: dict[tuple[str, str], Figures]) -> MethodComparison:
+def gather(
+    kept: dict[float, int],
+    lines: Sequence[Line],
+    found: dict[tuple[str, str], Figures],
+    judged: Sequence[Judged] = (),
+) -> MethodComparison:
     """`found`: by names of line and data set. Raises ValueError where two methods saw different images of one."""
     data = []
     for name in dict.fromkeys(data for _, data in found):
@@ -126,7 +136,7 @@ def gather(kept: dict[float, int], lines: Sequence[Line], found: dict[tuple[str,
             )
         )
     patches = next(iter(found.values())).patches
-    return MethodComparison(patches, dict(sorted(kept.items())), tuple(lines), tuple(data))
+    return MethodComparison(patches, dict(sorted(kept.items())), tuple(lines), tuple(data), tuple(judged))
 
 
 def _notes(data: DataSet, lines: Sequence[Line]) -> Iterator[str]:

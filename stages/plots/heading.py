@@ -14,6 +14,7 @@ SOURCES = {
     "scores": ("scores",),
     "ranks": ("eval_ranks", "ranks"),
     "ranker": ("ranker",),
+    "judges": ("judge",),
     "initial weights": ("init",),
     "results": ("results",),
 }

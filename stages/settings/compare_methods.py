@@ -70,6 +70,12 @@ class CompareMethodsConfig(StageSettings):
         description="Classes that a method learned, as NAME=FILE, one per line, or NAME=imagenet; by default those "
         "that the folders of its models name.",
     )
+    judge: Annotated[list[str], Group.MODEL] = Field(
+        [],
+        description="Model that judges what is kept of a data set, as NAME=MODEL: a folder of train-task, normally "
+        "trained on all patches, whose metric is told beside the coverage. Several of one data set are seeds of one "
+        "training.",
+    )
     keep_ratio: Annotated[KeepRatios, Group.RECIPE] = Field(
         [0.1, 0.25, 0.5], description="Fractions of patches to keep."
     )
@@ -149,6 +155,22 @@ class CompareMethodsConfig(StageSettings):
                 raise ValueError(f"learned: expected one file for {run.line}, got {found[run.line]} and {run.path}")
         return found
 
+    @property
+    def judges(self) -> dict[str, tuple[str, ...]]:
+        """Folders of models by name of the data set. Raises ValueError for what is no NAME=MODEL, an unknown data set,
+        and a model that is there twice."""
+        names, found = [each.name for each in self.data_sets], dict[str, tuple[str, ...]]()
+        for text in self.judge:
+            name, _, model = text.partition("=")
+            if not name or not model:
+                raise ValueError(f"judge: expected NAME=MODEL, got {text!r}")
+            if name not in names:
+                raise ValueError(f"judge: {text!r}: expected a data set of {', '.join(names)}, got {name!r}")
+            if model in found.get(name, ()):
+                raise ValueError(f"judge: expected each once, got {text} twice")
+            found[name] = (*found.get(name, ()), model)
+        return found
+
     def ignored_of(self, data: NamedData, truth: Truth = "masks") -> list[int]:
         """Mask values. Raises ValueError for what is none, and for some of a data set of boxes."""
         given = self._of_data("ignore_classes", data, truth)
@@ -185,6 +207,7 @@ class CompareMethodsConfig(StageSettings):
             self.mask_values_of(each)
         assert self.runs, "at least one is asked for"
         assert self.learned_files is not None
+        assert self.judges is not None
         return self
 
 

@@ -9,24 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from method_comparisons import RATIOS, call, told, write_data
 from pictures import encoded
-from ranked_tars import INFO, SIDE, write_tar
+from ranked_tars import SIDE, write_tar
 from small_models import write_ranker
 from vit_methods import write_task
 
-from pipeline.cli import main
 from stages.comparison.result import TaskResult
 from stages.coverage import measure_coverage
 from stages.rank import RankStage
 from stages.settings.coverage import CoverageConfig
 from stages.sources.scenes import CATEGORIES
 from stages.tasks.task import Classes
-from storage.locations import locate
-from storage.shard_index import INDEX_NAME, index_bytes
 
 LEARNED = CATEGORIES[:4]
-RATIOS = [0.25, 0.5]
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +36,6 @@ def _undrawn(request: pytest.FixtureRequest) -> None:
     """One test looks at the plot."""
     if "the_plot_is_a_picture" not in request.node.name:
         request.getfixturevalue("undrawn_plots")
-
-
-def write_data(name: str, keys: list[str], change: Any = lambda key, fields: fields) -> None:
-    """A folder of one tar with scenes of these keys, in the working directory."""
-    entry = write_tar(Path(name), name, keys, change)
-    locate(f"{name}/tars").write(INDEX_NAME, index_bytes("scenes", INFO, [entry]))
 
 
 @pytest.fixture
@@ -63,19 +53,6 @@ def classifiers() -> None:
     halves = {"one": LEARNED, "two": LEARNED, "other": CATEGORIES[4:]}
     for seed, (name, shapes) in enumerate(halves.items()):
         write_task(Path(name), seed=seed, classes=Classes((0, 1, 2, 3), tuple(shapes)))
-
-
-def call(*options: Any, out: str = "out") -> Result:
-    words = ["compare-methods", *map(str, options), "--out", out, "--executor", "in-process", "--device", "cpu"]
-    return CliRunner().invoke(main, [*words, "--keep-ratio", ",".join(map(str, RATIOS))])
-
-
-def told(*options: Any, out: str = "out") -> dict[str, Any]:
-    """What comparison.json says."""
-    result = call(*options, out=out)
-    assert result.exit_code == 0, result.output
-    content: dict[str, Any] = json.loads(Path(out, "comparison.json").read_text())
-    return content
 
 
 def alone(data: str, folder: str, **settings: Any) -> dict[float, TaskResult]:
