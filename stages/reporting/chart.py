@@ -12,6 +12,7 @@ from stages.comparison.comparison import Spread
 from stages.ranking.quality import Estimate
 
 HEIGHT = 380
+BARS = "error bars: "
 
 
 @dataclasses.dataclass(frozen=True)

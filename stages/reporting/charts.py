@@ -1,116 +1,24 @@
-"""The plots of a report. Colours of methods are those of `stages.plots.colours`."""
+"""The plots of a report but for those of `kept_charts`. Colours of methods are those of `stages.plots.colours`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from stages.calibrate import Calibration
-from stages.comparison.comparison import Spread, TaskComparison
-from stages.comparison.error_bars import OVER_IMAGES, meaning_of
-from stages.comparison.method_coverage import DataSet, MethodComparison
+from stages.comparison.error_bars import OVER_IMAGES
 from stages.evaluate_ranker import AGREEMENT
 from stages.plots.colours import COLOURS, CONTROLLED, GREY, colours_of
 from stages.ranking.evaluation import Evaluation
 from stages.ranking.quality import Estimate
 from stages.ranking.validation import CEILING, RANKER, SELECTED_BY
-from stages.reporting.chart import HEIGHT, Chart, estimate_error, layout_of, make_chart, spread_error
+from stages.reporting.chart import BARS, HEIGHT, Chart, estimate_error, layout_of, make_chart
 from stages.reporting.event_log import EventLog
 from stages.reporting.ranker_quality import RankerQuality
 
 ROW = 44
 """Pixels for each bar."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-DASHES = ("solid", "dash", "dot", "dashdot")
-BARS = "error bars: "
-
-
-def comparison_chart(found: TaskComparison, task: str) -> Chart:
-    """The first metric against the part of the patches that is kept."""
-    name = found.metric_names[0]
-    colours = colours_of(found.lines)
-    traces = []
-    levels = [each.keep_ratio for points in found.lines.values() for each in points]
-    if found.full and (level := found.full.metrics.get(name)):
-        ends = [min(levels, default=0.0), 1.0]
-        traces.append(
-            {
-                "type": "scatter",
-                "x": ends,
-                "y": [level.mean] * 2,
-                "mode": "lines",
-                "name": "all patches",
-                "line": {"color": GREY, "dash": "dash", "width": 2},
-            }
-        )
-    styles = _styles(list(found.lines))
-    for line, points in found.lines.items():
-        told = [(point, spread) for point in points if (spread := point.metrics.get(name))]
-        traces.append(
-            {
-                "type": "scatter",
-                "x": [point.keep_ratio for point, _ in told],
-                "y": [spread.mean for _, spread in told],
-                "error_y": spread_error([spread for _, spread in told], colours[line]),
-                "text": [f"{point.kept} of {found.patches} patches" for point, _ in told],
-                "mode": "lines+markers",
-                "name": line,
-                "line": {"color": colours[line], "dash": styles[line][1], "width": 2},
-                "marker": {"size": 8, "symbol": styles[line][0], "color": colours[line]},
-                "hovertemplate": "%{y:.3f} with %{text}",
-            }
-        )
-    ratios = sorted(set(levels) | ({1.0} if found.full else set()))
-    spreads = [spread for points in found.points.values() for point in points if (spread := point.metrics.get(name))]
-    layout = layout_of("part of the patches that is kept", name)
-    layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
-    layout["hovermode"] = "x unified"
-    what = name if name == task else f"{task}: {name}"
-    return make_chart(f"{what}, {found.images:,} images", _meaning(spreads), traces, layout)
-
-
-def method_charts(found: MethodComparison) -> list[Chart]:
-    """One for each data set: coverage of all its classes against the part of the patches that is kept."""
-    colours = colours_of(line.name for line in found.lines)
-    return [_method_chart(found, data, colours) for data in found.data]
-
-
-def _method_chart(found: MethodComparison, data: DataSet, colours: Mapping[str, str]) -> Chart:
-    group = data.groups[0].name
-    styles = _styles([line.name for line in found.lines])
-    ratios = list(found.kept)
-    traces: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "x": ratios,
-            "y": ratios,
-            "mode": "lines",
-            "name": "as much as is kept",
-            "line": {"color": GREY, "dash": "dash", "width": 2},
-            "hoverinfo": "skip",
-        }
-    ]
-    every: list[Spread] = []
-    for line in found.lines:
-        told = [(ratio, spread) for ratio in ratios if (spread := data.coverage[line.name][group][ratio])]
-        every += [spread for _, spread in told]
-        traces.append(
-            {
-                "type": "scatter",
-                "x": [ratio for ratio, _ in told],
-                "y": [spread.mean for _, spread in told],
-                "error_y": spread_error([spread for _, spread in told], colours[line.name]),
-                "mode": "lines+markers",
-                "name": line.name,
-                "line": {"color": colours[line.name], "dash": styles[line.name][1], "width": 2},
-                "marker": {"size": 8, "symbol": styles[line.name][0]},
-                "hovertemplate": "%{y:.3f}",
-            }
-        )
-    layout = layout_of("part of the patches that is kept", "coverage")
-    layout["xaxis"] |= {"tickvals": ratios, "tickformat": ".0%"}
-    return make_chart(f"{data.name}: coverage of {data.truth}, {data.images:,} images", _meaning(every), traces, layout)
 
 
 def quality_chart(found: RankerQuality) -> Chart:
@@ -256,20 +164,3 @@ def _estimate_line(name: str, points: Sequence[tuple[float, Estimate]], colour: 
         "line": {"color": colour, "width": 2},
         "hovertemplate": "%{y:.3f}",
     }
-
-
-def _meaning(spreads: Sequence[Spread]) -> str:
-    meaning = meaning_of(spreads)
-    return "no error bars: one run each" if meaning is None else BARS + meaning
-
-
-def _styles(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A symbol for each line, and a dash that tells those of one colour apart."""
-    colours = colours_of(lines)
-    seen: dict[str, int] = {}
-    styles = {}
-    for number, line in enumerate(lines):
-        place = seen.get(colours[line], 0)
-        seen[colours[line]] = place + 1
-        styles[line] = SYMBOLS[number % len(SYMBOLS)], DASHES[place % len(DASHES)]
-    return styles

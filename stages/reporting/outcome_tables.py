@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from stages.comparison.comparison import Metrics, TaskComparison
-from stages.comparison.method_coverage import MethodComparison
+from stages.comparison.comparison import Metrics, Spread, TaskComparison
+from stages.comparison.method_coverage import DataSet, MethodComparison
+from stages.comparison.method_judgement import ALL_PATCHES
 from stages.comparison.result import FULL
 from stages.comparison.table import NOTHING, SPEEDS, speed_cells, spread_cell
 
@@ -40,17 +41,33 @@ def speed_table(found: TaskComparison) -> Table | None:
 
 
 def method_tables(found: MethodComparison) -> Iterator[Table]:
-    """One for each data set."""
-    ratios = list(found.kept)
+    """Of each data set its coverage, and how well models do, where some have judged."""
+    judged = {each.data: each for each in found.judged}
     for data in found.data:
-        rows = []
-        for line in found.lines:
-            for group in data.groups:
-                of_group = "" if group.kind == "all" else f", {group.name}"
-                spreads = [data.coverage[line.name][group.name][ratio] for ratio in ratios]
-                cells = [NOTHING if each is None else spread_cell(each, True) for each in spreads]
-                rows.append([f"{line.name}{of_group}", *cells])
-        yield Table(f"{data.name}: coverage", ["", *(f"{ratio:g}" for ratio in ratios)], rows)
+        yield _by_group(f"{data.name}: coverage", found, data, data.coverage)
+        if own := judged.get(data.name):
+            level: dict[str, dict[float, Spread | None]] = {
+                group: dict.fromkeys(found.kept, spread) for group, spread in own.all_patches.items()
+            }
+            title = f"{data.name}: {own.metric} of {own.task}, mean over classes"
+            yield _by_group(title, found, data, {ALL_PATCHES: level, **own.metrics})
+
+
+def _by_group(
+    title: str,
+    found: MethodComparison,
+    data: DataSet,
+    spreads: Mapping[str, Mapping[str, Mapping[float, Spread | None]]],
+) -> Table:
+    """A row for each line and group of classes, `spreads` being by both and by keep ratio."""
+    rows = []
+    for line, groups in spreads.items():
+        for group in data.groups:
+            of_group = "" if group.kind == "all" else f", {group.name}"
+            told = [groups[group.name][ratio] for ratio in found.kept]
+            cells = [NOTHING if each is None else spread_cell(each, True) for each in told]
+            rows.append([f"{line}{of_group}", *cells])
+    return Table(title, ["", *(f"{ratio:g}" for ratio in found.kept)], rows)
 
 
 def _tables(found: TaskComparison, metrics: Mapping[tuple[str, float], Metrics], suffix: str) -> Iterator[Table]:

@@ -23,11 +23,12 @@ from stages.comparison.method_coverage import MethodComparison
 from stages.images.drawing import COLOURS
 from stages.reporting.calibrations import Calibrated
 from stages.reporting.chart import Chart
-from stages.reporting.charts import agreement_chart, calibration_chart, comparison_chart, method_charts, quality_chart
+from stages.reporting.charts import agreement_chart, calibration_chart, quality_chart
 from stages.reporting.concerns import Concern
 from stages.reporting.costs import Cost
 from stages.reporting.counts import Counts
 from stages.reporting.gallery import Gallery
+from stages.reporting.kept_charts import comparison_chart, method_charts
 from stages.reporting.outcome_tables import method_tables, metric_tables, speed_table
 from stages.reporting.outcomes import Outcome
 from stages.reporting.parts import KINDS, Found, Part
@@ -102,7 +103,7 @@ def render_page(report: Report) -> bytes:
             (each, comparison_chart(each.found, each.task), list(metric_tables(each.found)), speed_table(each.found))
             for each in report.outcomes
         ],
-        methods=[(part, each, method_charts(each), list(method_tables(each))) for part, each in report.methods],
+        methods=[(part, each, list(method_charts(each)), list(method_tables(each))) for part, each in report.methods],
         curves=report.curves[:MOST_CURVES],
         more_curves=max(0, len(report.curves) - MOST_CURVES),
         gallery=_gallery_data(report.gallery),

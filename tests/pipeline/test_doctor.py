@@ -23,7 +23,8 @@ from pipeline.doctor.container import granted_bytes, granted_cores, used_bytes
 from pipeline.doctor.disk import check_disk, check_folder
 from pipeline.doctor.memory import check_free
 from pipeline.doctor.processor import check_cores, check_threads
-from pipeline.doctor.software import DISTRIBUTION, check_package, check_pair, check_python, check_software
+from pipeline.doctor.software import check_package, check_pair, check_python, check_software
+from pipeline.packages import DISTRIBUTION
 
 GIB = 2**30
 SECRET = "s3cr3t-key"

@@ -19,7 +19,7 @@ from storage.locations import locate
 from storage.settings import fingerprint
 
 NO_MODELS = Models({}, {}, True, ())
-WELL = {"shards": 4, "done": 4, "samples": 40, "kept": 40, "skipped": 0, "participle": "scored"}
+WELL: dict[str, Any] = {"shards": 4, "done": 4, "samples": 40, "kept": 40, "skipped": 0, "participle": "scored"}
 
 
 def part(kind: Kind, path: str, *, finished: bool = True) -> Part:
