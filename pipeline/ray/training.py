@@ -63,6 +63,13 @@ class RayProcesses:
         self.is_stopping = stops > 0
         return values.new_tensor(averages)
 
+    def mean_size(self, size: int) -> float | Tensor:
+        if self.count == 1:
+            return size
+        total = torch.tensor(float(size), device=self.device)
+        distributed.all_reduce(total)
+        return total / self.count  # stays where it is: nothing waits for it
+
     def gather(self, value: Value) -> list[Value]:
         values: list[Any] = [value] * self.count
         if self.count > 1:

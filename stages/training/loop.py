@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -72,11 +72,14 @@ class Training(Generic[Batch]):
         device: str | torch.device = "cpu",
         average: Callable[[Tensor], Tensor] = lambda values: values,
         groups: list[dict[str, Any]] | None = None,
+        divisors: Callable[[Sequence[Batch]], Sequence[float | Tensor]] | None = None,
     ) -> None:
         """`average` takes the mean of what is reported over all processes that train together. `groups` are the
         model's parameters as AdamW takes them, an "lr_scale" of each multiplying its learning rate; by default weight
-        decay spares biases and norms."""
+        decay spares biases and norms. `divisors` of the micro-batches of an update: their losses are divided by them
+        and added; by default each counts alike."""
         self.average = average
+        self.divisors = divisors or (lambda batches: [len(batches)] * len(batches))
         self.device = torch.device(device)
         self.model = model.to(self.device)
         prefer_quick_attention(self.model, self.device, recipe.precision)
@@ -178,12 +181,12 @@ class Training(Generic[Batch]):
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate(self.step) * group.get("lr_scale", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
-        for batch in micro_batches:
+        for batch, divisor in zip(micro_batches, self.divisors(micro_batches), strict=True):
             with autocast(self.device, recipe.precision):
                 values = self.objective(batch)
-            self.scaler.scale(values["loss"] / len(micro_batches)).backward()
+            self.scaler.scale(values["loss"] / divisor).backward()
             for name, value in values.items():
-                self._recent[name].append(value.detach())
+                self._recent[name].append(value.detach() * (len(micro_batches) / divisor))
         if recipe.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)

@@ -30,6 +30,9 @@ class Processes(Protocol):
     def average(self, values: Tensor) -> Tensor:
         """The mean of `values`, which has one shape in all processes; all must call it."""
 
+    def mean_size(self, size: int) -> float | Tensor:
+        """The mean over all processes of the number of samples that each has of an update; all must call it."""
+
     def gather(self, value: Value) -> list[Value]:
         """The `value` of each process, in their order; all must call it."""
 
@@ -47,6 +50,9 @@ class SingleProcess:
 
     def average(self, values: Tensor) -> Tensor:
         return values
+
+    def mean_size(self, size: int) -> float | Tensor:
+        return size
 
     def gather(self, value: Value) -> list[Value]:
         return [value]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,8 +25,17 @@ from storage.locations import Location
 from storage.patch_store import Settings
 from storage.training_folder import CHECKPOINTS_FOLDER, FOLDERS, begin_or_compare, compare, remove_empty_folders
 
-Batch = TypeVar("Batch")
-Batch_co = TypeVar("Batch_co", covariant=True)
+
+class ImageBatch(Protocol):
+    """Samples, an image each."""
+
+    @property
+    def images(self) -> Tensor:
+        """(B, …)"""
+
+
+Batch = TypeVar("Batch", bound=ImageBatch)
+Batch_co = TypeVar("Batch_co", bound=ImageBatch, covariant=True)
 Objective = Callable[[Batch], Mapping[str, Tensor]]
 
 
@@ -125,7 +134,8 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
     recipe, checkpoints = given.recipe, place.child(CHECKPOINTS_FOLDER)
     model = given.model.to(processes.device)
     objective = given.objective(processes.share_gradients(model))
-    training = Training(model, objective, recipe, processes.device, processes.average, given.groups)
+    divisors = partial(_divisors, processes)
+    training = Training(model, objective, recipe, processes.device, processes.average, given.groups, divisors)
     if found := load_checkpoint(checkpoints):
         training.restore(found[1])
         tell(Message(f"{place.url}: resuming after step {training.step} of {recipe.steps}"))
@@ -164,6 +174,14 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
         summary = stage.finish(Done(started_at, recipe.steps, seconds, left_out))
         _clean_up(stage)
         tell(summary)
+
+
+def _divisors(processes: Processes, batches: Sequence[ImageBatch]) -> list[float | Tensor]:
+    """As `Training` takes them: each sample of an update counts alike, however many each process and micro-batch has
+    of it."""
+    sizes = [len(batch.images) for batch in batches]
+    mean = processes.mean_size(sum(sizes))
+    return [mean / size for size in sizes]
 
 
 def steps_done(stage: TrainingStage[Any], steps: int) -> int:

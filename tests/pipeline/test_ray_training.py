@@ -20,6 +20,7 @@ from ranker_training import Told, ranker_config, train_in_process, weights_of
 from pipeline.config import TrainingExecutionConfig
 from pipeline.ray.session import ray_session
 from pipeline.training_run import run_training
+from stages.ranking.lists import RankerLists
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.train_ranker import run_train_ranker
 from stages.training.loop import TrainingReport
@@ -48,8 +49,20 @@ def train_on_workers(*arguments: Any) -> None:
     training.train_on_workers(*arguments)
 
 
+def without_some(prepare: Callable[..., Any]) -> Callable[..., Any]:
+    """Some images cannot be used, so that workers have unequal parts of an update."""
+
+    def refusing(lists: Any, sample: Any, epoch: int) -> Any:
+        if sample.key[-1] in "257":
+            raise ValueError("not this one")
+        return prepare(lists, sample, epoch)
+
+    return refusing
+
+
 def slowly(config: TrainRankerConfig, processes: Processes, tell: Callable[[Any], None]) -> None:
-    """So that there is time to stop it."""
+    """So that there is time to stop it; in a process of its own."""
+    RankerLists._prepare = without_some(RankerLists._prepare)  # type: ignore[method-assign]
 
     def tell_and_wait(event: Any) -> None:
         tell(event)
@@ -61,8 +74,9 @@ def slowly(config: TrainRankerConfig, processes: Processes, tell: Callable[[Any]
 
 @pytest.mark.usefixtures("_ray")
 def test_two_workers_train_what_one_does_and_one_goes_on_where_two_were_stopped(
-    scene_shards: Path, scores: Path, tmp_path: Path
+    scene_shards: Path, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(RankerLists, "_prepare", without_some(RankerLists._prepare))
     settings: dict[str, Any] = {"epochs": 20, "checkpoint_every": 1000}
     alone = train_in_process(ranker_config(scene_shards, scores, tmp_path / "alone", **settings))
     config = ranker_config(scene_shards, scores, tmp_path / "changing", **settings)
