@@ -95,7 +95,12 @@ def by_group(by_class: Mapping[str, float], names: tuple[str, ...] = tuple(CATEG
 
 @pytest.mark.parametrize(
     ("data", "task", "classes", "metric"),
-    [("a", "segment", TURNED, "mIoU"), ("a", "classify", SHAPES, "top-1"), ("b", "multilabel", SHAPES, "mAP")],
+    [
+        ("a", "segment", TURNED, "mIoU"),
+        ("a", "classify", SHAPES, "top-1"),
+        ("b", "multilabel", SHAPES, "mAP"),
+        ("b", "detect", SHAPES, "mAP"),
+    ],
 )
 def test_figures_are_the_mean_over_categories_of_what_evaluate_task_says_of_each(
     data: str, task: str, classes: Classes, metric: str
@@ -122,7 +127,7 @@ def test_figures_are_the_mean_over_categories_of_what_evaluate_task_says_of_each
     values = [
         judged["metrics"][method][group]["0.25"]["mean"] for method in ("grad-cam", "contrast") for group in GROUPS
     ]
-    assert len(set(values)) > 4, "they are not all 0"
+    assert len(set(values)) > 4 or task == "detect", "but for boxes, which random weights never hit, they are not all 0"
 
 
 def test_each_run_with_each_judge_is_one_of_the_mean_and_of_its_deviation() -> None:
