@@ -96,7 +96,7 @@ class Scores:
         )
 
 
-def load_scores(store: str | os.PathLike[str], *, shards: Sequence[str] | None = None) -> Scores:
+def load_scores(store: str | os.PathLike[str], *, shards: str | Sequence[str] | None = None) -> Scores:
     """What is done in a store of `score` or `rank`; of a large one name some `shards`, as `status` lists them.
 
     Raises FileNotFoundError when there is no store, ValueError when nothing of it is done, a shard is not, or a file is
@@ -104,6 +104,10 @@ def load_scores(store: str | os.PathLike[str], *, shards: Sequence[str] | None =
     """
     opened = open_dense(os.fspath(store))
     done = opened.books.done()
+    if isinstance(shards, str):
+        shards = [shards]
+    if not (shards is None or (isinstance(shards, Sequence) and shards)):
+        raise ValueError(f"shards: expected names of shards, or None for all, got {shards!r}")
     if wrong := [name for name in shards or () if name not in done]:
         raise ValueError(f"{opened.place.url}: expected shards that are done, got {wrong[0]!r}")
     names = sorted(done) if shards is None else list(shards)

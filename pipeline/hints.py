@@ -7,6 +7,7 @@ import shlex
 import sys
 
 import click
+from pydantic import BaseModel
 
 from pipeline.commands import COMMANDS
 from pipeline.help import PROGRAM
@@ -38,6 +39,21 @@ def beside(path: str, name: str) -> str:
 def repeated(flag: str, values: list[str]) -> list[str]:
     """The words that give several values to an option, such as --shards A --shards B."""
     return [word for value in values for word in (flag, value)]
+
+
+def carried(config: BaseModel, into: type[BaseModel], *names: str) -> list[str]:
+    """The words of those settings of a command without which the next one, whose settings are `into`, would do
+    otherwise."""
+    words: list[str] = []
+    for name in names:
+        value, flag = getattr(config, name), name.replace("_", "-")
+        if value == into.model_fields[name].default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += repeated(f"--{flag}", [str(each) for each in (value if isinstance(value, list) else [value])])
+    return words
 
 
 def _quoted(word: str) -> str:

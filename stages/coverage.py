@@ -18,6 +18,7 @@ from stages.images.views import View, render
 from stages.ranking.quality import Estimate
 from stages.samples.controlled import control_settings, with_control
 from stages.samples.ranked import RankedSample, RankSource, StoredRanks, selector_name
+from stages.samples.scored_by import scored_by
 from stages.settings.coverage import CoverageConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
@@ -142,6 +143,7 @@ def measure_coverage(
                 **control_settings(source.store),
             },
             judged_on=judged_on(covered.shards, source),
+            scored_by=scored_by(source) if SELECTORS[run.select].uses_scores else {},
         )
 
     return [(run, result(run)) for run in covered.areas]

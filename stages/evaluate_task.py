@@ -23,7 +23,9 @@ from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
 from stages.images.normalisation import normalise
 from stages.samples.rank_source import open_source
-from stages.samples.ranked import RankedSample, RankSource, refuse_other_grid, selector_name
+from stages.samples.ranked import RankedSample, RankSource, StoredRanks, refuse_other_grid, selector_name
+from stages.samples.ranked_now import RankedNow
+from stages.samples.scored_by import scored_by
 from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tables import SELECTORS, TASKS
@@ -103,7 +105,7 @@ class _Judging:
     saved: SavedTask
     model: TaskModel
     device: torch.device
-    source: RankSource
+    source: StoredRanks | RankedNow
     shards: list[ShardEntry]
     """As of `source.join`."""
     truths: TruthReader
@@ -187,6 +189,7 @@ def _judge(
         by_class=without_nan({classes.labels[index]: value for index, value in sorted(metric.by_class().items())}),
         recipe=saved.recipe,
         judged_on={**judged_on(shards, source), **_judged_how(task, truths)},
+        scored_by=scored_by(source) if SELECTORS[select].uses_scores else {},
         training_seconds=saved.training_seconds,
         throughput=throughput,
         trained_on=_trained_on(saved, selector, select, ratio),

@@ -13,10 +13,11 @@ from ranker.selection import kept_count
 from stages.compute.flops import PASSES, count_flops
 from stages.images.augmentation import ImageAugmentation
 from stages.report import Message, Summary, Tell
-from stages.samples.controlled import control_settings, with_control
+from stages.samples.controlled import with_control
 from stages.samples.rank_source import open_source
 from stages.samples.ranked import RankSource, StoredRanks, refuse_other_grid, selector_name
 from stages.samples.ranked_now import RankedNow
+from stages.samples.scored_by import scored_by
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.architecture import begin_encoder
@@ -52,7 +53,6 @@ from stages.training.run import Done, Ingredients, TrainingStage, train
 from storage.dense_scores import open_dense
 from storage.json_files import read_json_object
 from storage.locations import locate
-from storage.patch_store import Settings, fingerprint
 from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -211,7 +211,7 @@ class TrainTask(TrainingStage[TaskBatch]):
         )
         if self._teacher:
             self._common["teacher"] = start
-        own = {**_scored_by(source), "select": run.select, "keep_ratio": run.keep_ratio}
+        own = {**scored_by(source), "select": run.select, "keep_ratio": run.keep_ratio}
         self._select_version = SELECTORS[run.select].noted_version
         self.settings = {**self._common, **own, "seed": run.seed, "select.version": self._select_version}
 
@@ -273,9 +273,3 @@ class TrainTask(TrainingStage[TaskBatch]):
 
     def found(self) -> TrainTaskSummary:
         return TrainTaskSummary(self.place.url, self._recipe.steps, self._recipe.steps)
-
-
-def _scored_by(source: StoredRanks | RankedNow) -> Settings:
-    if isinstance(source, RankedNow):
-        return source.decisive
-    return {"scores": fingerprint(source.settings), **control_settings(source.store)}

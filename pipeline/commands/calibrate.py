@@ -10,9 +10,10 @@ import click
 
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
-from pipeline.hints import beside, next_command, repeated
+from pipeline.hints import beside, carried, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.calibrate import CalibrateConfig
+from stages.settings.score import ScoreConfig
 from storage.locations import locate
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _lines(found: Calibration, config: CalibrateConfig) -> Iterator[str]:
     chosen = found.chosen
     yield f"To reach {found.wanted:.3f} at least cost ({chosen.flops / 1e9:.3g} GFLOP an image), score with:"
     options = ["--masking", chosen.choice.masking, "--decode", chosen.choice.decode, "--masks", str(chosen.masks)]
+    options += carried(config, ScoreConfig, "mask_ratio", "crop", "removal", "distance", "precision")
     scores = ["--out", beside(config.out, "scores")]
     yield next_command("score", *repeated("--shards", config.shards), "--mae", config.mae, *scores, *options)
     if chosen.control != "none":

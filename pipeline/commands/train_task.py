@@ -12,8 +12,9 @@ from pipeline.commands.compare import tell_comparison
 from pipeline.commands.evaluate_task import ranked_by
 from pipeline.config import PipelineFile, TrainingExecutionConfig, config_option
 from pipeline.help import command
-from pipeline.hints import next_command, repeated
+from pipeline.hints import carried, next_command, repeated
 from pipeline.options import given, options_of
+from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import TASKS
 from stages.tasks.runs import plan_runs
@@ -58,6 +59,10 @@ def run_train_task_command(config: TrainTaskConfig, execution: TrainingExecution
     click.echo("Not judged yet. What follows judges on the images of the training: name others if you have some.")
     shards = repeated("--shards", config.shards)
     by = ["--ranks", config.ranks] if config.ranks is not None else ["--ranker", str(config.ranker)]
+    kept = ["control", "selector", "class_names", "mask_values", "exclude_classes", "throughput"]
+    if config.ranker is not None:  # a store has its own
+        kept.append("crop")
+    by += carried(config, EvaluateTaskConfig, *kept)
     for run in plan_runs(config.select, config.keep_ratio, config.seeds):
         model = f"{config.out.rstrip('/')}/{run.name}"
         click.echo(next_command("evaluate-task", "--model", model, *shards, *by, "--out", model))

@@ -149,9 +149,10 @@ def _compare_task(found: Found) -> TaskComparison:
     with_left = [(url, result) for url, result in found if result.left_metrics is not None]
     _refuse_different(with_left, "excluded", lambda result: sorted(result.excluded))
     for line in {result.line for _, result in found}:
-        _refuse_different(
-            [each for each in found if each[1].line == line], "select_version", attrgetter("select_version")
-        )
+        own = [each for each in found if each[1].line == line]
+        _refuse_different(own, "select_version", attrgetter("select_version"))
+        told = [each for each in own if each[1].scored_by and not each[1].is_full]
+        _refuse_different(told, "control", lambda result: result.scored_by.get("control", "none"))
     _refuse_twice(found)
 
     first = found[0][1]
@@ -167,6 +168,7 @@ def _compare_task(found: Found) -> TaskComparison:
     (full,) = lines.pop(FULL, (None,))
     speeds = [result.throughput for _, result in found if result.throughput]
     own_notes = dict.fromkeys(f"{result.line}: {note}" for _, result in found for note in result.notes)
+    own_notes |= dict.fromkeys(_unlike(by_ratio))
     comparison = TaskComparison(
         patches=first.patches,
         images=first.images,
@@ -179,6 +181,16 @@ def _compare_task(found: Found) -> TaskComparison:
         notes=(),
     )
     return dataclasses.replace(comparison, notes=(*own_notes, *_notes(comparison, some_left=bool(with_left))))
+
+
+def _unlike(by_ratio: Mapping[str, Mapping[float, Sequence[TaskResult]]]) -> Iterator[str]:
+    """Lines whose runs differ in more than their seed."""
+    for line, ratios in by_ratio.items():
+        for runs in ratios.values():
+            told = [run.scored_by for run in runs if run.scored_by and not run.is_full]
+            if any(each != told[0] for each in told[1:]):
+                what = "the scores that chose their patches, not in their seed alone"
+                yield f"{line}: runs differ in {what}: --selector sets them apart."
 
 
 def _refuse_different(found: Found, fact: str, of: Callable[[TaskResult], Any]) -> None:

@@ -73,6 +73,9 @@ class TaskResult(Tabular, BaseModel):
     """What must be the same in all runs that are compared: how they were trained, and on what."""
     judged_on: dict[str, Any]
     """The same of the images that they were judged on."""
+    scored_by: dict[str, Any] = {}
+    """What decides the scores that its patches are chosen by, such as `control`; empty where none are needed, and in
+    results of earlier versions."""
     training_seconds: float | None = None
     throughput: Throughput | None = None
     trained_on: str | None = None

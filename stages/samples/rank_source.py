@@ -11,6 +11,7 @@ from stages.samples.controlled import with_control
 from stages.samples.ranked import StoredRanks
 from stages.samples.ranked_now import RankedNow
 from stages.settings.choices import Control
+from stages.settings.crop import DEFAULT_CROP
 from storage.dense_scores import open_dense
 
 
@@ -35,7 +36,13 @@ def open_source(config: SourceConfig, device: str | torch.device = "cpu") -> Sto
     if config.ranker is None:
         if config.ranks is None:
             raise ValueError("ranks: expected --ranks, or --ranker to rank views as they come; got neither")
-        return StoredRanks(with_control(open_dense(config.ranks), config.control))
+        source = StoredRanks(with_control(open_dense(config.ranks), config.control))
+        own = source.settings.get("views.crop")
+        if config.crop not in (DEFAULT_CROP, own):
+            raise ValueError(
+                f"crop: expected none with --ranks, whose views are stored (crop {own}), got {config.crop}"
+            )
+        return source
     if config.ranks is not None:
         raise ValueError(f"ranker: expected none with --ranks {config.ranks}, got {config.ranker}")
     if config.control != "none":

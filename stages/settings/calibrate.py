@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import Distance, Removal
-from stages.settings.crop import CROP, EvaluationCrop
+from stages.settings.crop import CROP, DEFAULT_CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -45,7 +45,7 @@ class CalibrateConfig(StageSettings):
     mask_ratio: Annotated[float, Group.RECIPE] = Field(
         0.9, gt=0, lt=1, description="Fraction of the patches that a mask hides."
     )
-    crop: EvaluationCrop = Field(0.875, description=CROP)
+    crop: EvaluationCrop = Field(DEFAULT_CROP, description=CROP)
     seed: Annotated[Seed, Group.RECIPE] = Field(
         0, description="Seed of the masks; the reference's are of the next seed."
     )

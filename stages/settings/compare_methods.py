@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.settings.crop import CROP, EvaluationCrop
+from stages.settings.crop import CROP, DEFAULT_CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, StageSettings
 from stages.tables import METHODS
@@ -97,7 +97,7 @@ class CompareMethodsConfig(StageSettings):
     patch_size: Annotated[int | None, Group.MODEL] = Field(
         None, ge=1, description="Side of a patch in pixels, where no model decides it; by default that of the models."
     )
-    crop: EvaluationCrop = Field(0.875, description=CROP)
+    crop: EvaluationCrop = Field(DEFAULT_CROP, description=CROP)
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(
         "auto", description="Arithmetic; 'auto': what the store has, or fp32 on a CPU and fp16 on a GPU."
     )

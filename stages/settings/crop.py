@@ -18,6 +18,7 @@ def _is_crop(value: object) -> Crop:
     raise ValueError(f"expected more than 0 and at most 1, {words}, got {value!r}")
 
 
+DEFAULT_CROP = 0.875
 EvaluationCrop = Annotated[Crop, PlainValidator(_is_crop)]
 CROP = (
     "What view 0 shows: the central square with this fraction of the short side; or all of the image, as a "

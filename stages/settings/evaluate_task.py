@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import CONTROL, Control, Select
-from stages.settings.crop import CROP, EvaluationCrop
+from stages.settings.crop import CROP, DEFAULT_CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues
@@ -38,7 +38,7 @@ class EvaluateTaskConfig(StageSettings):
     selector: str | None = Field(
         None, description="Name of the scores in tables; by default what their store says, else 'ltrp' or 'mae'."
     )
-    crop: EvaluationCrop = Field(0.875, description=f"With --ranker; a store has its own. {CROP}")
+    crop: EvaluationCrop = Field(DEFAULT_CROP, description=f"With --ranker; a store has its own. {CROP}")
     class_names: Annotated[str | None, Group.DATA] = Field(
         None,
         description="File with one class name per line, class 0 first, to match the classes of these shards with the "

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import DEFAULT_RANKER, MethodName
-from stages.settings.crop import CROP, EvaluationCrop
+from stages.settings.crop import CROP, DEFAULT_CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -42,7 +42,7 @@ class RankConfig(StageSettings):
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
-    crop: EvaluationCrop = Field(0.875, description=CROP)
+    crop: EvaluationCrop = Field(DEFAULT_CROP, description=CROP)
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     seed: Seed = Field(0, description="Seed of the random crops, and of the method random.")
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Group.MODEL] = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.settings.choices import DEFAULT_DECODE, DEFAULT_MASKING, Decode, Distance, Masking, Removal
-from stages.settings.crop import CROP, EvaluationCrop
+from stages.settings.crop import CROP, DEFAULT_CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import Seed, StageSettings
 
@@ -26,7 +26,7 @@ class ScoreConfig(StageSettings):
     views: Annotated[int, Group.RECIPE] = Field(
         1, ge=1, description="Views of each image: the evaluation crop, then random resized crops."
     )
-    crop: EvaluationCrop = Field(0.875, description=CROP)
+    crop: EvaluationCrop = Field(DEFAULT_CROP, description=CROP)
     view_scale: float = Field(0.2, gt=0, le=1, description="Smallest fraction of the area that a random crop takes.")
     masking: Annotated[Masking, Group.RECIPE] = Field(
         DEFAULT_MASKING,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from stages.settings.choices import CONTROL, Control, EncoderName, TaskName
-from stages.settings.crop import CROP, EvaluationCrop
+from stages.settings.crop import CROP, DEFAULT_CROP, EvaluationCrop
 from stages.settings.groups import Group
 from stages.settings.stage_settings import KeepRatios, Seeds, Selects, StageSettings
 from stages.tasks.mask_values import MASK_VALUES, MaskValues, parse_mask_values
@@ -163,7 +163,7 @@ class TrainTaskConfig(StageSettings):
     )
     clip_norm: float | None = Field(None, gt=0, description="Largest norm of an update's gradient.")
     flip: bool = Field(True, description="Mirror every second view in training.")
-    crop: EvaluationCrop = Field(0.875, description=f"With --ranker; a store has its own. {CROP}")
+    crop: EvaluationCrop = Field(DEFAULT_CROP, description=f"With --ranker; a store has its own. {CROP}")
     multilabel_loss: Literal["asymmetric", "bce"] = Field("asymmetric", description="Loss of multilabel.")
     throughput: Annotated[bool, Group.EXECUTION] = Field(
         True, description="Measure speed and cost at each ratio, in turns with the full model, for the first seed."

@@ -113,13 +113,22 @@ def digest(*lists: Mapping[str, ClassList]) -> str:
 
 def named_by_file(lists: Mapping[str, ClassList], names: ClassList) -> dict[str, ClassList]:
     """The same list for all tars. Raises ValueError where their indexes differ, so that one number has several
-    meanings."""
+    meanings, and where one of them has a name of the file at another number."""
     several = _distinct([each for each in lists.values() if each.names])
     if len({tuple(sorted(each.names.items())) for each in several}) > 1:
         raise ValueError(
             f"{names.where}: expected shards whose numbers mean the same everywhere, got {_told(several)}: without a "
             "file of names these are matched by name"
         )
+    for each in several:
+        ids = {name: id_ for id_, name in each.names.items()}
+        once = Counter(each.names.values()), Counter(names.names.values())
+        for id_, name in sorted(names.names.items()):
+            if all(counts[name] == 1 for counts in once) and ids[name] != id_:
+                raise ValueError(
+                    f"{names.where}: expected names by the numbers of the classes in {each.where}, got "
+                    f"{_printable(name)!r} as class {id_}, which is class {ids[name]} there"
+                )
     return dict.fromkeys(lists, names)
 
 

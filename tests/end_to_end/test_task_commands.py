@@ -134,15 +134,16 @@ def test_other_tasks_go_the_same_way(task: str, small_mae: Path) -> None:
 
 @pytest.mark.usefixtures("ranked")
 def test_without_images_to_judge_on_the_next_step_is_said_and_works(small_mae: Path) -> None:
-    trained = train(small_mae, "--keep-ratio", "0.25")
+    trained = train(small_mae, "--keep-ratio", "0.25", "--selector", "mine")
     assert trained.exit_code == 0, trained.output
     (line,) = [line for line in trained.output.splitlines() if line.startswith("Next: ltrp-pipeline ")]
     command = line.removeprefix("Next: ltrp-pipeline ").split()
     assert command[:3] == ["evaluate-task", "--model", "out/topk-0.25-seed0"]
+    assert command[-4:] == ["--selector", "mine", "--out", "out/topk-0.25-seed0"]
     paths = ["--shards", "others/tars", "--ranks", "others/ranks", "--out", "judged", "--device", "cpu"]
     result = call(*command[:3], *paths, "--keep-ratio", 0.5, "--select", "random")
     assert result.exit_code == 0, result.output
-    assert "classify, random (trained on ltrp topk at 0.25), 8 of 16 patches, seed 0: top-1 " in result.output
+    assert "classify, random (trained on mine topk at 0.25), 8 of 16 patches, seed 0: top-1 " in result.output
     assert read_result(locate("judged")).throughput is not None
     compared = call("compare", "judged", "--out", "compared")
     assert compared.exit_code == 0, compared.output

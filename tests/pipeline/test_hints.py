@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.hints import command_line, repeated
+from pipeline.hints import carried, command_line, repeated
+from stages.settings.evaluate_task import EvaluateTaskConfig
 
 AWKWARD = [
     "my shards",
@@ -40,6 +41,16 @@ def test_a_shell_reads_a_pasted_command_as_it_was_meant(word: str) -> None:
 
 def test_several_values_are_given_one_by_one() -> None:
     assert repeated("--shards", ["a b", "c"]) == ["--shards", "a b", "--shards", "c"]
+
+
+def test_settings_are_carried_over_where_the_next_command_would_have_others() -> None:
+    names = ["control", "selector", "crop", "mask_values", "throughput"]
+    as_usual = EvaluateTaskConfig(model="m", shards=["s"], out="o")
+    assert carried(as_usual, EvaluateTaskConfig, *names) == []
+    changed = {"control": "geometry", "crop": "letterbox", "mask_values": ["255=1", "0=2"], "throughput": False}
+    config = EvaluateTaskConfig.model_validate({**as_usual.model_dump(), **changed})
+    words = ["--control", "geometry", "--crop", "letterbox", "--mask-values", "255=1", "--mask-values", "0=2"]
+    assert carried(config, EvaluateTaskConfig, *names) == [*words, "--no-throughput"]
 
 
 def test_what_shard_says_to_do_next_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

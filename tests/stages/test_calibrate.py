@@ -119,6 +119,7 @@ def test_the_command_prints_a_table_and_settings_and_writes_figures_and_a_plot(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--images", 12, "--rounds", 1, "--reference-rounds", 2, "--mask-ratio", 0.75, "--wanted", -0.9]
+    options += ["--crop", "letterbox"]
     arguments = ["calibrate", "--shards", scene_shards, "--mae", small_mae, "--out", "calibration", *options]
     result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code == 0, result.output
@@ -129,7 +130,7 @@ def test_the_command_prints_a_table_and_settings_and_writes_figures_and_a_plot(
     assert len(written["points"]) == 8
     choice = written["chosen"]["choice"]
     assert choice["decode"] == "cells", "the cheapest of all"
-    assert f"--masking {choice['masking']} --decode cells --masks 4" in result.output
+    assert f"--masking {choice['masking']} --decode cells --masks 4 --mask-ratio 0.75 --crop letterbox" in result.output
     image = Image.open(io.BytesIO(Path("calibration/calibration.png").read_bytes()))
     assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20
 

@@ -245,6 +245,16 @@ def test_a_file_names_the_numbers_of_all_tars_unless_their_indexes_say_that_thes
         named_by_file(lists_of(a=COLOURS, b=["blue", "red"]), file)
 
 
+def test_a_file_that_has_names_of_an_index_at_other_numbers_is_refused() -> None:
+    lists = lists_of(a=["blue", "green", "red"])
+    for names in (["azure", "green", "crimson"], ["blue", "red", "red"]):  # of two classes of one name any may be meant
+        assert named_by_file(lists, ClassList("names.txt", dict(enumerate(names))))
+    with pytest.raises(
+        ValueError, match=r"^names\.txt: expected .*a/index\.json, got 'red' as class 0, .* class 2 there"
+    ):
+        named_by_file(lists, ClassList("names.txt", dict(enumerate(["red", "blue", "green"]))))
+
+
 def test_a_digest_is_of_names_and_tars_not_of_places() -> None:
     one = lists_of(a=COLOURS, b=[])
     moved = {tar: ClassList("elsewhere", each.names) for tar, each in one.items()}

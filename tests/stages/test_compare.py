@@ -250,3 +250,22 @@ def test_results_and_comparison_may_lie_anywhere(location: Location) -> None:
     location.write("runs/b.json", result_of("random").encode())
     assert run_compare_command([f"{location.url}/runs", f"{location.url}/runs/b.json"], f"{location.url}/out") == 0
     assert "| random    | 0.500 |" in location.read("out/classify.md").decode()
+
+
+def test_runs_of_one_line_that_differ_in_more_than_their_seed_are_refused_or_told(tmp_path: Path) -> None:
+    def runs(*scored_by: dict[str, Any], **fields: Any) -> list[TaskResult]:
+        return [result_of(seed=seed, scored_by=each, **fields) for seed, each in enumerate(scored_by)]
+
+    raw, controlled = {"scores": "a"}, {"scores": "a", "control": "geometry"}
+    with pytest.raises(ValueError, match="cannot be compared: control is none in the first and geometry in the second"):
+        compare(write(tmp_path / "controlled", *runs(raw, controlled)))
+    told = compare(write(tmp_path / "others", *runs(raw, {"scores": "b"})))["classify"].notes
+    assert told == (
+        "ltrp topk: runs differ in the scores that chose their patches, not in their seed alone: --selector sets them "
+        "apart.",
+    )
+    for name, alike in (("same", [raw, raw]), ("earlier", [raw, {}]), ("full", [raw, controlled])):
+        ratio = 1.0 if name == "full" else 0.25
+        assert compare(write(tmp_path / name, *runs(*alike, ratio=ratio)))["classify"].notes == ()
+    apart = [result_of("ltrp", scored_by=raw), result_of("mine", scored_by=controlled)]
+    assert compare(write(tmp_path / "apart", *apart))["classify"].notes == ()

@@ -97,7 +97,7 @@ def test_a_ranker_that_begins_to_rank_takes_no_random_numbers_from_a_training(sm
 def test_scores_that_are_not_finite_are_refused_with_the_ranker(tmp_path: Path, small_ranker: Path) -> None:
     source = source_of(small_ranker)
     with pytest.raises(ValueError, match=r"ranker.*: expected scores that are finite, got others in fp32"):
-        source.rank(torch.full((1, 3, 32, 32), float("nan")))
+        source.rank(torch.full((1, 3, 32, 32), 3e38))
 
 
 def test_tars_without_samples_are_refused(tmp_path: Path, small_ranker: Path) -> None:
@@ -125,3 +125,12 @@ def test_settings_that_name_no_scores_or_two_are_refused(settings: dict[str, str
     config = EvaluateTaskConfig.model_validate({"model": "m", "shards": ["s"], "out": "o", **settings})
     with pytest.raises(ValueError, match=message):
         open_source(config)
+
+
+def test_a_store_has_its_own_crop(small_ranker: Path, folder: Path) -> None:
+    rank_in_process(rank_config(folder / "tars", small_ranker, folder / "ranks", crop=0.6))
+    given = {"model": "m", "shards": [str(folder / "tars")], "ranks": str(folder / "ranks"), "out": "o"}
+    for crop in ({}, {"crop": 0.6}):
+        assert open_source(EvaluateTaskConfig.model_validate({**given, **crop})).settings["views.crop"] == 0.6
+    with pytest.raises(ValueError, match=r"^crop: expected none with --ranks, .* \(crop 0\.6\), got letterbox$"):
+        open_source(EvaluateTaskConfig.model_validate({**given, "crop": "letterbox"}))
