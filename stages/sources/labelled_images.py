@@ -6,6 +6,7 @@ import csv as csv_format
 import dataclasses
 import hashlib
 import io
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from storage.shard_files import IMAGE_FIELDS
 from storage.text import counted, printable
 
 DELIMITERS = ",;\t"
+_SAID_BY_EXCEL = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
+"""A first line that says the delimiter and is no header."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +42,9 @@ def from_csv(
     each has a class; both are numbered in the order of their names, or as numbers where all are whole numbers."""
     folder, table = local_folder("images", images), Path(csv)
     text = read_text("csv", table)
-    files = read_labels(text, csv, csv_file_column, csv_label_column, csv_separator)
     listing = list_files(folder)
     known = ImageNames(listing.images)
+    files = read_labels(text, csv, csv_file_column, csv_label_column, csv_separator, known)
     names = sorted({label for file in files for label in file.labels}, key=_order)
     if all(name.isdecimal() for name in names):
         names.sort(key=lambda name: (int(name), name))
@@ -76,37 +79,66 @@ def from_csv(
 
 
 def read_labels(
-    text: str, where: str, file_column: str | None, label_column: str | None, separator: str | None
+    text: str,
+    where: str,
+    file_column: str | None,
+    label_column: str | None,
+    separator: str | None,
+    known: ImageNames,
 ) -> list[LabelledFile]:
-    """The lines of a table with a header; columns are separated by the one of `DELIMITERS` that the header has most of.
+    """The lines of a table with a header; columns are separated by what Excel's line `sep=` above it says, else by the
+    one of `DELIMITERS` that the header has most of.
 
-    Raises ValueError naming the line: a column that is not there, or a line that is shorter than its header.
+    Raises ValueError naming the line: one of the images `known` in the place of a header, a column that is not there,
+    or a line that is shorter than its header, or longer and not empty there.
     """
-    head = text.split("\n", 1)[0]
-    delimiter = max(DELIMITERS, key=head.count)
-    reader = csv_format.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = io.StringIO(text, newline="")
+    head = lines.readline()
+    said = _SAID_BY_EXCEL.fullmatch(head.rstrip("\r\n"))
+    delimiter = said[1] if said else max(DELIMITERS, key=head.count)
+    above = 1 if said else 0
+    if not said:
+        lines.seek(0)
+    reader = csv_format.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         if not header:
             raise ValueError(f"{where}: expected a header, got nothing")
+        if file_column is None and _names_an_image(header[0], known):
+            wanted = printable(f"file{delimiter}label")
+            raise ValueError(
+                f"{where}: line {above + 1}: expected a header such as {wanted} as the first line, got {_told(header)} "
+                f"(if {printable(header[0])} is the name of a column, say it in --csv-file-column)"
+            )
         file_at = _column(header, file_column, 0, where)
         label_at = _column(header, label_column, 1, where)
         files = []
         for row in reader:
             if not any(row):
                 continue
-            if len(row) <= max(file_at, label_at):
+            number = above + reader.line_num
+            too_long = any(cell.strip() for cell in row[len(header) :])
+            if too_long or len(row) <= max(file_at, label_at):
+                hint = f"; a label with {delimiter!r} in it has to be in double quotes" if too_long else ""
                 raise ValueError(
-                    f"{where}: line {reader.line_num}: expected {len(header)} columns, as in the header, got {len(row)}"
+                    f"{where}: line {number}: expected {len(header)} columns, as in the header, got {len(row)}{hint}"
                 )
             labels = row[label_at].split(separator) if separator is not None else [row[label_at]]
             named = dict.fromkeys(label.strip() for label in labels)
-            files.append(LabelledFile(reader.line_num, row[file_at].strip(), tuple(name for name in named if name)))
+            files.append(LabelledFile(number, row[file_at].strip(), tuple(name for name in named if name)))
     except csv_format.Error as error:
-        raise ValueError(f"{where}: line {reader.line_num}: not CSV: {error}") from None
+        raise ValueError(f"{where}: line {above + reader.line_num}: not CSV: {error}") from None
     if not files:
         raise ValueError(f"{where}: expected lines below the header, got none")
     return files
+
+
+def _names_an_image(name: str, known: ImageNames) -> bool:
+    """By its extension, or since it is there."""
+    try:
+        return is_image(name) or known.find(name) is not None
+    except ValueError:  # several
+        return True
 
 
 def _column(header: list[str], name: str | None, default: int, where: str) -> int:

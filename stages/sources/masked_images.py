@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from stages.images.decoding import UnusableImage
 from stages.sources.files import FoundFile, list_files, local_folder
+from stages.sources.mask_files import MaskFiles
 from stages.sources.source import Example, Item, Source
 
 
@@ -16,10 +17,11 @@ def from_masks(images: str, masks: str) -> Source:
     if mask_folder.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"masks: {mask_folder} lies in the folder of images, so that masks would be taken for images")
     listing = list_files(folder).whole()
+    masks_there = MaskFiles(mask_folder)
     items = []
     for path in listing.images:
         image = FoundFile.at(folder, path)
-        mask = FoundFile.at(mask_folder, PurePosixPath(path).with_suffix(".png"))
+        mask = masks_there.named(str(PurePosixPath(path).with_suffix("")))
         items.append(Item(path, f"{image.stamp} {mask.stamp}", partial(_load, image, mask)))
     notes = ("Images with masks.", *listing.notes)
     return Source(items, {"kind": "masks"}, len(listing.paths) - len(items), notes)

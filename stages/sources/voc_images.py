@@ -9,7 +9,7 @@ SegmentationClass/NAME.png      masks, of the images of the lists in ImageSets/S
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from stages.images.decoding import UnusableImage
 from stages.sources.files import FoundFile, list_files, local_folder
 from stages.sources.listed_files import ImageNames
+from stages.sources.mask_files import MaskFiles
 from stages.sources.source import Example, Item, SkippedObject, Source
 from stages.sources.text_files import read_text
 from stages.sources.voc import BACKGROUND, CLASSES, VocAnnotation, read_voc
@@ -26,6 +27,11 @@ from storage.text import counted, printable
 
 IMAGES, ANNOTATIONS, SETS, MASKS = "JPEGImages", "Annotations", "ImageSets", "SegmentationClass"
 MAIN, SEGMENTATION = "Main", "Segmentation"
+_FLAGS = ("1", "0", "-1")
+_NO_MASK_NAMES = (
+    "The names of the values of masks are unknown, since the objects do not show that the classes are VOC's own: "
+    "--class-names gives them."
+)
 
 
 def from_voc(voc: str, voc_set: str | None) -> Source:
@@ -36,18 +42,23 @@ def from_voc(voc: str, voc_set: str | None) -> Source:
     known = ImageNames(listing.images)
     annotated = {path.removesuffix(".xml") for path in list_files(folder / ANNOTATIONS).paths if path.endswith(".xml")}
     with_masks = voc_set is not None and PurePosixPath(voc_set).parts[0] == SEGMENTATION
-    names = sorted(annotated) if voc_set is None else read_set(folder, voc_set)
+
+    def is_there(name: str) -> bool:
+        return name in annotated or known.find(name) is not None
+
+    names = sorted(annotated) if voc_set is None else read_set(folder, voc_set, is_there)
     paths = {name: known.find(name) for name in names}
     read = {name: _read_annotation(folder, name, name in annotated) for name in names}
     ids = _categories(read.values())
+    masks = MaskFiles(folder / MASKS) if with_masks else None
     items, skipped = [], []
     digest = hashlib.sha256()
     for name in names:
         annotation, file = read[name], FoundFile.at(folder / IMAGES, paths[name] or f"{name}.jpg")
         stamps = [file.stamp]
         mask = None
-        if with_masks:
-            mask = FoundFile.at(folder / MASKS, f"{name}.png")
+        if masks is not None:
+            mask = masks.named(name)
             stamps.append(mask.stamp)
         digest.update(repr((name, annotation)).encode("utf-8", "surrogateescape"))
         wrong = annotation.wrong if isinstance(annotation, VocAnnotation) else ()
@@ -60,12 +71,14 @@ def from_voc(voc: str, voc_set: str | None) -> Source:
         "categories": [{"id": id_, "name": name} for name, id_ in ids.items()],
         "annotations_sha256": digest.hexdigest(),
     }
-    if with_masks:
-        facts["mask_classes"] = [BACKGROUND, *CLASSES]
     n_objects = sum(len(each.objects) for each in read.values() if isinstance(each, VocAnnotation))
+    values_are_known = n_objects > 0 and tuple(ids) == CLASSES
+    if with_masks and values_are_known:
+        facts["mask_classes"] = [BACKGROUND, *CLASSES]
     notes = [
         f"Pascal VOC, {voc_set or 'all annotated images'}: {counted(len(ids), 'category', 'categories')}, "
         f"{counted(n_objects, 'object')}{', with masks' * with_masks}.",
+        *([_NO_MASK_NAMES] if with_masks and not values_are_known else []),
         *([] if voc_set is not None else _note_without(listing.images, annotated)),
         *listing.notes,
         *listing.unlisted,
@@ -74,9 +87,10 @@ def from_voc(voc: str, voc_set: str | None) -> Source:
     return Source(ordered, facts, len(listing.paths) - len(listing.images), tuple(notes), tuple(skipped))
 
 
-def read_set(folder: Path, name: str) -> list[str]:
+def read_set(folder: Path, name: str, is_there: Callable[[str], bool]) -> list[str]:
     """The names of a list: `train` is Main/train, of which lists of one class, such as Main/cat_train, say 1 behind the
-    names that show it. Raises ValueError naming the line, or the lists that there are."""
+    names that show it. A line that is as a whole the name of something there has no such flag. Raises ValueError naming
+    the line, or the lists that there are."""
     path = name if "/" in name else f"{MAIN}/{name}"
     file = folder / SETS / checked_path(f"{path}.txt", str(folder / SETS))
     if not file.exists():
@@ -84,21 +98,32 @@ def read_set(folder: Path, name: str) -> list[str]:
         raise ValueError(f"voc_set: no list {file}; there are {some_of(there) if there else 'none'}")
     names: dict[str, int] = {}
     for number, line in enumerate(read_text("voc_set", file).splitlines(), 1):
-        match line.split():
-            case [] | [_, "-1" | "0"]:
+        try:
+            image, is_listed = _read_line(line.strip(), is_there)
+            if not is_listed:
                 continue
-            case [image] | [image, "1"] if image not in names:
-                try:
-                    names[checked_path(image, str(folder / IMAGES))] = number
-                except ValueError as error:
-                    raise ValueError(f"{file}: line {number}: {error}") from None
-            case [image, *_] if image in names:
-                raise ValueError(f"{file}: line {number}: {printable(image)} is in line {names[image]} already")
-            case _:
-                raise ValueError(f"{file}: line {number}: expected a name, or a name and 1, 0 or -1, got {line[:40]!a}")
+            if image in names:
+                raise ValueError(f"{printable(image)} is in line {names[image]} already")
+            names[checked_path(image, str(folder / IMAGES))] = number
+        except ValueError as error:
+            raise ValueError(f"{file}: line {number}: {error}") from None
     if not names:
         raise ValueError(f"{file}: expected names of images, got none")
     return list(names)
+
+
+def _read_line(line: str, is_there: Callable[[str], bool]) -> tuple[str, bool]:
+    """The name, which may have spaces where it is that of something there, and whether the list has it."""
+    if not line:
+        return "", False
+    if is_there(line):
+        return line, True
+    name, *flag = line.rsplit(maxsplit=1)
+    if flag and flag[0] not in _FLAGS:
+        name, flag = line, []
+    if len(name.split()) > 1 and not is_there(name):
+        raise ValueError(f"expected a name, or a name and 1, 0 or -1, got {line[:40]!a}, which names no image")
+    return name, not flag or flag[0] == "1"
 
 
 def _voc_folder(path: str) -> Path:

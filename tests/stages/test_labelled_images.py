@@ -13,6 +13,7 @@ from stages.images.decoding import UnusableImage
 from stages.settings.shard import ShardConfig
 from stages.shard import run_shard
 from stages.sources.labelled_images import read_labels
+from stages.sources.listed_files import ImageNames
 from stages.sources.source import Source
 from stages.sources.table import find_images
 from stages.tasks.objects import category_names, read_categories
@@ -32,6 +33,9 @@ def settings(folder: Path, **more: Any) -> ShardConfig:
 
 def find(folder: Path, **more: Any) -> Source:
     return find_images(settings(folder, **more).model_dump())
+
+
+NO_HEADER = "labels.csv: line 1: expected a header such as "
 
 
 def labels_of(source: Source) -> dict[str, Any]:
@@ -97,6 +101,21 @@ def test_lines_that_name_no_usable_image_are_skipped_with_their_reason(tmp_path:
         ("f,l\na,x\n", {"csv_label_column": "kind"}, "labels.csv: expected one column 'kind', got 0: it has f, l"),
         ("f,f\na,x\n", {"csv_file_column": "f"}, "labels.csv: expected one column 'f', got 2: it has f, f"),
         ("f,l\na,x\nc\n", {}, "labels.csv: line 3: expected 2 columns, as in the header, got 1"),
+        (
+            "f,l\na,x\nc,y,z\n",
+            {},
+            "labels.csv: line 3: expected 2 columns, as in the header, got 3; a label with ',' in",
+        ),
+        (
+            "f,l\na,x, big\n",
+            {"csv_separator": ","},
+            "line 2: expected 2 columns, as in the header, got 3; a label with",
+        ),
+        ("sep=;\nf;l\na;x;y\n", {}, "labels.csv: line 3: expected 2 columns, as in the header, got 3"),
+        ("a.png,x\nsub/b.png,y\n", {}, f"{NO_HEADER}file,label as the first line, got a.png, x (if a.png is the name"),
+        ("lost.JPG;x\na.png;y\n", {}, f"{NO_HEADER}file;label as the first line, got lost.JPG, x ("),
+        ("sub/b,x\nc,y\n", {}, f"{NO_HEADER}file,label as the first line, got sub/b, x ("),
+        ("a.png\nc.png\n", {}, f"{NO_HEADER}file,label as the first line, got a.png ("),
         ("f,l\na,x\n,y\n", {}, "labels.csv: line 3: expected the name of a file, got none"),
         ("f,l\n../a.png,x\n", {}, "labels.csv: line 2: '../a.png' leads out of the folder of images"),
         ("f,l\n/etc/a.png,x\n", {}, "labels.csv: line 2: '/etc/a.png' leads out of the folder of images"),
@@ -132,5 +151,26 @@ def test_a_table_that_is_a_pipe_or_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_header_says_what_separates_columns() -> None:
-    (line,) = read_labels("a;b;c,d\nx;1,5;\n", "t", None, None, None)
+    (line,) = read_labels("a;b;c,d\nx;1,5;\n", "t", None, None, None, ImageNames([]))
     assert (line.name, line.labels) == ("x", ("1,5",))
+
+
+@pytest.mark.parametrize("said", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n'])
+def test_the_line_that_excel_puts_above_the_header_says_it_too(said: str) -> None:
+    (line,) = read_labels(f"{said}file;label,or,labels\nx;1,5\n", "t", None, None, None, ImageNames([]))
+    assert (line.line, line.name, line.labels) == (3, "x", ("1,5",))
+
+
+def test_a_column_that_is_named_may_be_called_as_an_image_is(tmp_path: Path) -> None:
+    source = find(write(tmp_path, "a,label\nc.png,x\n"), csv_file_column="a")
+    assert labels_of(source) == {"c.png": 0}
+
+
+def test_empty_cells_beyond_the_header_are_passed_over(tmp_path: Path) -> None:
+    source = find(write(tmp_path, "file,label\na,x,, \nc,y,\n"))
+    assert labels_of(source) == {"a.png": 0, "c.png": 1}
+
+
+def test_an_image_without_a_label_is_packed_where_there_may_be_several(tmp_path: Path) -> None:
+    source = find(write(tmp_path, "file,labels\na,x|y\nc,\n"), csv_separator="|")
+    assert labels_of(source) == {"a.png": [0, 1], "c.png": []}

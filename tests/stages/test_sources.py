@@ -169,6 +169,15 @@ def test_an_image_without_a_sound_mask_is_unusable(tmp_path: Path, data: bytes |
         fields_of(find(images=tmp_path / "images", masks=tmp_path / "masks"))
 
 
+def test_a_mask_is_found_whatever_the_case_of_its_extension(tmp_path: Path) -> None:
+    fill(tmp_path / "images", "a.jpg", "sub/b.c.JPG", "d.jpg")
+    fill(tmp_path / "masks", "a.PNG", "sub/b.c.Png", "d.png", data=mask(16, 16))
+    fill(tmp_path / "masks", "d.PNG", data=mask(8, 8))  # where the disk tells the two apart, the usual name comes first
+    (tmp_path / "masks" / "d.png").write_bytes(mask(16, 16))
+    source = find(images=tmp_path / "images", masks=tmp_path / "masks")
+    assert [item.load().mask for item in source.items] == [mask(16, 16)] * 3
+
+
 # scenes, and making smaller
 
 

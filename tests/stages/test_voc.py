@@ -161,6 +161,24 @@ def test_a_list_says_which_images_and_one_of_a_class_those_that_show_it(tmp_path
     assert [item.path for item in find(folder).items] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
 
+def test_names_with_spaces_are_told_from_flags_by_what_is_there(tmp_path: Path) -> None:
+    sets = {
+        "Main/train": "photo 0\nphoto 1\nmy image 1\n",
+        "Main/cat_train": "photo 0  1\nphoto 1 -1\nmy image 1  0\nphoto  1\nlost  1\n",
+    }
+    folder = write_voc(
+        tmp_path, dict.fromkeys(["photo", "photo 0", "photo 1", "my image 1"], annotation(object_xml())), sets
+    )
+    assert [item.path for item in find(folder, voc_set="train").items] == [
+        "my image 1.jpg",
+        "photo 0.jpg",
+        "photo 1.jpg",
+    ]
+    assert [item.path for item in find(folder, voc_set="cat_train").items] == ["lost.jpg", "photo 0.jpg", "photo.jpg"]
+    (folder / "Annotations/photo 1.xml").unlink()  # its image alone tells it, too
+    assert len(find(folder, voc_set="train").items) == 3
+
+
 def test_images_of_a_list_that_are_not_there_are_skipped_and_images_without_annotation_told(tmp_path: Path) -> None:
     folder = write_voc(tmp_path, {"a": annotation(object_xml())}, {"Main/train": "a\nlost\nbare\n"})
     fill(folder, "JPEGImages/bare.jpg", "Annotations/alone.xml", data=annotation())
@@ -228,8 +246,28 @@ def test_images_of_a_list_for_segmentation_come_with_masks_and_their_names(tmp_p
     assert category_names(info)[found.category] == "cat"
     truth = Segment().read_truth(sample, TaskOptions(image_size=32))
     np.testing.assert_array_equal(truth, values)
+    assert not [note for note in find(folder, voc_set="Segmentation/train").notes if "unknown" in note]
     names = Segment().class_names(info)
     assert (names[0], names[8], len(names)) == ("background", "cat", 21)
+
+
+@pytest.mark.parametrize("objects", [["scratch", "dent"], ["cat", "dent"], []])
+def test_masks_have_voc_s_names_only_where_the_objects_have(tmp_path: Path, objects: list[str]) -> None:
+    folder = write_voc(tmp_path / "voc", {"a": annotation(*map(object_xml, objects))}, {"Segmentation/train": "a\n"})
+    fill(folder, "SegmentationClass/a.png", data=mask(WIDTH, HEIGHT))
+    config = ShardConfig(voc=str(folder), voc_set="Segmentation/train", out=str(tmp_path / "tars"))
+    source = find_images(config.model_dump())
+    (note,) = [note for note in source.notes if "names of the values of masks are unknown" in note]
+    assert "--class-names" in note
+    run_shard(config, lambda *_: None)
+    ((_, info),) = index_infos(expand_shards([config.out]))
+    assert Segment().class_names(info) == {}
+
+
+def test_extensions_of_masks_are_taken_in_any_case(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path, dict.fromkeys(["a", "b.c"], annotation()), {"Segmentation/train": "a\nb.c\n"})
+    fill(folder, "SegmentationClass/a.PNG", "SegmentationClass/b.c.Png", data=mask(WIDTH, HEIGHT))
+    assert [item.load().mask for item in find(folder, voc_set="Segmentation/train").items] == [mask(WIDTH, HEIGHT)] * 2
 
 
 def test_the_same_folder_is_gone_on_with_wherever_it_lies_and_a_changed_annotation_is_refused(tmp_path: Path) -> None:
