@@ -6,11 +6,15 @@ import os
 import shlex
 import sys
 
+from typing import TYPE_CHECKING
+
 import click
-from pydantic import BaseModel
 
 from pipeline.commands import COMMANDS
 from pipeline.help import PROGRAM
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def command_line(*words: str) -> str:

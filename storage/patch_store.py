@@ -55,6 +55,8 @@ class PatchStore:
             root = read_json_object(place, "zarr.json")
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no store of {expected} there") from None
+        except NotADirectoryError:
+            raise NotADirectoryError(f"{path}: expected the folder of a store of {expected}, got a file") from None
         except ValueError as error:
             raise ValueError(f"{path}: expected a store of {expected}: {error}") from None
         try:

@@ -63,6 +63,9 @@ def open_methods(config: ShowConfig, found: Sequence[ShownImage], grid: PatchGri
 
     Raises ValueError naming the method, its model or the image that do not fit each other.
     """
+    takes_it = any(each.path is None and "model" in METHODS[each.name].needs for each in config.methods)
+    if config.model is not None and not takes_it:
+        raise ValueError(f"--model: expected none, since no method that is shown looks through it; got {config.model}")
     methods = {each: _load(each, config, None) for each in config.methods if not _has_any_grid(each)}
     grid = next((method.grid for method in methods.values()), grid)
     methods |= {each: _load(each, config, grid) for each in config.methods if _has_any_grid(each)}

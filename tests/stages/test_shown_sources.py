@@ -197,6 +197,8 @@ def test_a_method_looks_through_its_own_model_or_the_one_of_all(tmp_path: Path):
     assert "--method seeing: expected --model, a file of something; got none" in result.output
     result = show(tmp_path / "a.png", "--method", "random=work/x", "--out", tmp_path / "none.png")
     assert "--method random: expected no model, which it has no use for; got work/x" in result.output
+    result = show(tmp_path / "a.png", "--method", "random", "--model", "work/x", "--out", tmp_path / "none.png")
+    assert "--model: expected none, since no method that is shown looks through it; got work/x" in result.output
     result = show(tmp_path / "a.png", "--method", "sieing", "--out", tmp_path / "none.png")
     assert "'sieing' is not one of" in result.output
     assert not (tmp_path / "none.png").exists()
