@@ -6,8 +6,9 @@ Shapes: B images, L patches, k of them kept, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.eva import Eva
@@ -15,6 +16,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ranker.patch_ranker import PatchRanker
+from ranker.selection import refuse_no_number
+
+Channels: TypeAlias = Sequence[float] | Tensor | np.ndarray[Any, Any]
 
 
 class KeptPatches(nn.Module):
@@ -24,7 +28,8 @@ class KeptPatches(nn.Module):
     (EVA-02, DINOv3), or a model of transformers with `embeddings` of patches (ViT, DeiT, DINOv2 with registers or
     without, the vision towers of CLIP and SigLIP, and classifiers that hold one). Patches are dropped after their
     position was added, and everything else that is not a patch stays, so that with `ratio` 1 the output is that of
-    `vit` itself. Outside of this module `vit` works as before. Gradients flow to `vit`; none flow to the ranker.
+    `vit` itself. Outside of this module `vit` works as before, and several of these can share it. Gradients flow to
+    `vit`; none flow to the ranker.
 
     The ranker sees the same images at its own resolution: what must agree is the grid. One of head 'token' takes the
     grid of any `vit`, best close to the one that it was trained with.
@@ -32,8 +37,11 @@ class KeptPatches(nn.Module):
     With `spread` it sees the best of all parts of an image, which suits a `vit` that was trained on whole images and is
     not fine-tuned on kept patches.
 
-    `mean` and `std` are what images were normalised with; by default those that timm notes of `vit`, else ImageNet's.
-    Raises TypeError for a `vit` of another kind, and ValueError for a ratio that is not in (0, 1].
+    `mean` and `std` are what images were normalised with, three numbers each; by default those that timm notes of
+    `vit`, else ImageNet's. Images that are uint8 are normalised with them here.
+
+    Raises TypeError for a `vit` of another kind and a ratio that is no number, and ValueError for a ratio that is not
+    in (0, 1] and for a `mean` or `std` of other than three numbers.
     """
 
     mean: Tensor
@@ -46,32 +54,39 @@ class KeptPatches(nn.Module):
         ratio: float,
         *,
         spread: bool = False,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Channels | None = None,
+        std: Channels | None = None,
     ) -> None:
         super().__init__()
+        refuse_no_number("ratio", ratio)
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio: expected a number in (0, 1], got {ratio}")
         self.vit, self.ranker, self.ratio, self.spread = vit, ranker, ratio, spread
-        self._drop = _Drop()
-        self._patch_size = _attach(vit, self._drop)
         noted = getattr(vit, "pretrained_cfg", None) or {}
         for name, given, usual in (("mean", mean, IMAGENET_DEFAULT_MEAN), ("std", std, IMAGENET_DEFAULT_STD)):
-            values = torch.tensor(given or noted.get(name) or usual)
-            self.register_buffer(name, values.view(3, 1, 1), persistent=False)
+            values = given if given is not None else noted.get(name) or usual
+            self.register_buffer(name, _three_numbers(name, values), persistent=False)
+        self._drop, self._patch_size = _attach(vit)
 
     def keep(self, images: Tensor) -> Tensor:
-        """Images as for `vit` (B, 3, H, W) → the patches that it will see (B, k) int64, sorted, in raster order.
+        """Images (B, 3, H, W), as for `vit` or uint8 → the patches that it will see (B, k) int64, sorted, in raster
+        order.
 
-        Raises ValueError where the ranker cannot rank that many patches.
+        Raises TypeError and ValueError as `PatchRanker.keep`, also where the ranker cannot rank that many patches.
         """
+        if not (isinstance(images, Tensor) and images.is_floating_point()):  # uint8, or what the ranker refuses
+            return self.ranker.keep(images, self.ratio, self._patch_size, spread=self.spread)
         pixels = (images * self.std + self.mean).float()
         normalised = (pixels - self.ranker.mean) / self.ranker.std
         return self.ranker.keep(normalised, self.ratio, self._patch_size, spread=self.spread)
 
     def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """What `vit` makes of the kept patches of images (B, 3, H, W); the other arguments are for `vit`."""
-        self._drop.kept = self.keep(images)
+        """What `vit` makes of the kept patches of images (B, 3, H, W) as for `keep`; the other arguments are for
+        `vit`."""
+        kept = self.keep(images)
+        if images.dtype == torch.uint8:
+            images = ((images.float() / 255 - self.mean) / self.std).to(_float_type(self.vit))
+        self._drop.kept = kept
         try:
             return self.vit(images, *args, **kwargs)
         finally:
@@ -91,13 +106,17 @@ class _Drop:
 
 
 class _TimmPatchDrop(nn.Module):
-    """In the place of timm's own module that drops patches at random while a model is trained."""
+    """In the place of timm's own module that drops patches at random while a model is trained; it still does where no
+    patches are chosen."""
 
-    def __init__(self, drop: _Drop, prefix: int) -> None:
+    def __init__(self, prefix: int, random: nn.Module | None) -> None:
         super().__init__()
-        self.drop, self.prefix = drop, prefix
+        self.drop, self.prefix, self.random = _Drop(), prefix, random
 
     def forward(self, tokens: Tensor) -> Tensor:
+        if self.drop.kept is None and self.random is not None:
+            dropped: Tensor = self.random(tokens)
+            return dropped
         return self.drop(tokens, self.prefix)
 
 
@@ -105,15 +124,36 @@ class _TimmPatchDropWithIndices(_TimmPatchDrop):
     """The same for models that have rotary positions to choose as well."""
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+        if self.drop.kept is None and self.random is not None:
+            dropped: tuple[Tensor, Tensor | None] = self.random(tokens)
+            return dropped
         return self.drop(tokens, self.prefix), self.drop.kept
 
 
-def _attach(vit: nn.Module, drop: _Drop) -> tuple[int, int]:
-    """Lets `drop` have the tokens of `vit`; returns the height and width of a patch."""
+class _AfterEmbeddings:
+    """Lets `drop` have the tokens of a model of transformers; a class, so that `deepcopy` and `pickle` carry it along
+    and the hook of a copy goes with the copy's `drop`."""
+
+    def __init__(self, drop: _Drop, patch_size: tuple[int, int]) -> None:
+        self.drop, self.patch_size = drop, patch_size
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], tokens: Any) -> Any:
+        if self.drop.kept is None:
+            return tokens
+        if not isinstance(tokens, Tensor):
+            raise TypeError(f"vit: expected embeddings that are one tensor, got {type(tokens).__name__}")
+        images = args[0] if args else kwargs["pixel_values"]
+        n_patches = (images.shape[-2] // self.patch_size[0]) * (images.shape[-1] // self.patch_size[1])
+        return self.drop(tokens, tokens.shape[1] - n_patches)
+
+
+def _attach(vit: nn.Module) -> tuple[_Drop, tuple[int, int]]:
+    """What has the tokens of `vit`, now and for all that wrap it, and the height and width of a patch."""
     if isinstance(vit, VisionTransformer | Eva):
-        kind = _TimmPatchDropWithIndices if isinstance(vit, Eva) else _TimmPatchDrop
-        vit.patch_drop = kind(drop, vit.num_prefix_tokens)
-        return _pair(vit.patch_embed.patch_size)
+        if not isinstance(vit.patch_drop, _TimmPatchDrop):
+            kind = _TimmPatchDropWithIndices if isinstance(vit, Eva) else _TimmPatchDrop
+            vit.patch_drop = kind(vit.num_prefix_tokens, vit.patch_drop)
+        return vit.patch_drop.drop, _pair(vit.patch_embed.patch_size)
     for module in vit.modules():
         embeddings = getattr(module, "embeddings", None)
         if not isinstance(embeddings, nn.Module):
@@ -122,25 +162,33 @@ def _attach(vit: nn.Module, drop: _Drop) -> tuple[int, int]:
             if isinstance(patches := getattr(embeddings, name, None), nn.Module):
                 convolution = getattr(patches, "projection", patches)
                 patch_size = _pair(convolution.kernel_size)
-                embeddings.register_forward_hook(_after_embeddings(drop, patch_size), with_kwargs=True)
-                return patch_size
+                for hook in embeddings._forward_hooks.values():
+                    if isinstance(hook, _AfterEmbeddings):
+                        return hook.drop, patch_size
+                drop = _Drop()
+                embeddings.register_forward_hook(_AfterEmbeddings(drop, patch_size), with_kwargs=True)
+                return drop, patch_size
     raise TypeError(
         "vit: expected timm's VisionTransformer or Eva, or a model of transformers with embeddings of patches, got "
         f"{type(vit).__name__}"
     )
 
 
-def _after_embeddings(drop: _Drop, patch_size: tuple[int, int]) -> Any:
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], tokens: Any) -> Any:
-        if drop.kept is None:
-            return tokens
-        if not isinstance(tokens, Tensor):
-            raise TypeError(f"vit: expected embeddings that are one tensor, got {type(tokens).__name__}")
-        images = args[0] if args else kwargs["pixel_values"]
-        n_patches = (images.shape[-2] // patch_size[0]) * (images.shape[-1] // patch_size[1])
-        return drop(tokens, tokens.shape[1] - n_patches)
+def _three_numbers(name: str, values: Any) -> Tensor:
+    """Numbers for each channel, of any shape → (3, 1, 1) float32, a copy; raises ValueError for another number of
+    them."""
+    try:
+        numbers = torch.as_tensor(values, dtype=torch.float32).detach().clone()
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    if numbers is None or numbers.numel() != 3:
+        raise ValueError(f"{name}: expected three numbers, one for each channel, got {values!r}")
+    return numbers.view(3, 1, 1)
 
-    return hook
+
+def _float_type(vit: nn.Module) -> torch.dtype:
+    """The type of the weights of `vit`, which is that of the images that it takes."""
+    return next((each.dtype for each in vit.parameters() if each.is_floating_point()), torch.float32)
 
 
 def _pair(size: Any) -> tuple[int, int]:

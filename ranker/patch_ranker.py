@@ -9,6 +9,7 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ranker.image_checks import refuse_infinite, refuse_other_than_tensors
 from ranker.network import PatchRankingTransformer, RankerConfig
 from ranker.pretrained import RankerCheckpoint, read_ranker
 from ranker.selection import spread_patches, top_patches
@@ -60,11 +61,19 @@ class PatchRanker(nn.Module):
         With `patch_size` (one number, or height and width), that of a model which sees the same images at another
         resolution, scores are of its patches: the images are resized so that the ranker sees the same grid.
 
-        Raises ValueError for images of another shape or type, and for a grid that the ranker does not rank.
+        Raises TypeError for images that are no tensor, and ValueError for those of another shape or type, for NaN and
+        infinity (not while it is compiled), and for a grid that the ranker does not rank.
         """
+        refuse_other_than_tensors(images)
+        given = images
         if patch_size is not None:
             images = self._resized(images, patch_size)
         self._refuse_unfit(images)
+        if images.shape[0] == 0:
+            patch = self.config.patch_size
+            n_patches = (images.shape[2] // patch) * (images.shape[3] // patch)
+            return images.new_empty((0, n_patches), dtype=torch.float32)
+        refuse_infinite(given)
         if images.dtype == torch.uint8:
             images = (images.float() / 255 - self.mean) / self.std
         scores: Tensor = self.network(images.to(self.network.cls_token.dtype)).float()
@@ -77,7 +86,7 @@ class PatchRanker(nn.Module):
         L, rounded, and at least 1.
 
         They are the best; with `spread` the best of all parts of the image, as a model wants them that was trained on
-        whole images. Raises ValueError as `rank`, and for a ratio that is not in (0, 1].
+        whole images. Raises as `rank`, TypeError for a ratio that is no number, and ValueError for one not in (0, 1].
         """
         scores = self.rank(images, patch_size)
         if not spread:
@@ -109,6 +118,8 @@ class PatchRanker(nn.Module):
         size = (rows * config.patch_size, columns * config.patch_size)
         if seen.shape[2:] == size or not (images.dtype == torch.uint8 or images.is_floating_point()):
             return seen
+        if seen.shape[0] == 0:  # which `interpolate` refuses
+            return seen.new_empty((0, 3, *size))
         pixels = seen.float() / 255 if images.dtype == torch.uint8 else seen.float() * self.std + self.mean
         pixels = nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
         return (pixels - self.mean) / self.std

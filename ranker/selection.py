@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
 
 
+def refuse_no_number(name: str, ratio: object) -> None:
+    """Raises TypeError for what is no number; NumPy's are."""
+    if not isinstance(ratio, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {ratio!r}")
+
+
 def kept_count(n_patches: int, ratio: float) -> int:
     """Number of patches kept at a keep ratio: 49, 98 and 147 of 196 at 0.25, 0.5 and 0.75, and at least one.
 
-    Raises ValueError for a ratio that is not in (0, 1].
+    Raises TypeError for a ratio that is no number, and ValueError for one that is not in (0, 1].
     """
+    refuse_no_number("keep ratio", ratio)
     if not 0 < ratio <= 1:
         raise ValueError(f"keep ratio: expected more than 0 and at most 1, got {ratio!r}")
     return max(1, round(n_patches * ratio))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import io
+from typing import Any
+
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from ranker.kept_patches import KeptPatches
 from ranker.network import Head, PatchRankingTransformer, RankerConfig
@@ -102,6 +107,91 @@ def test_what_is_dropped_changes_nothing_and_what_is_kept_does(make, kind, image
     assert (output(vit(images)) != before).any(dim=-1).all(), "all is seen"
 
 
+@each_model
+@torch.no_grad()
+def test_several_share_a_model_and_each_keeps_its_own_ratio(make, kind, images):
+    alone = {ratio: output(KeptPatches(make(kind), a_ranker(), ratio)(images)) for ratio in (0.25, 0.5)}
+    vit = make(kind)
+    full = output(vit(images))
+    wrapped = {ratio: KeptPatches(vit, a_ranker(), ratio) for ratio in alone}
+    for ratio in (0.25, 0.5, 0.25):
+        assert torch.equal(output(wrapped[ratio](images)), alone[ratio])
+        assert torch.equal(output(vit(images)), full)
+    assert not torch.equal(alone[0.25], alone[0.5])
+    assert not torch.equal(alone[0.25], full)
+
+
+def saved_and_loaded(module: nn.Module) -> Any:
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, AveragedModel, saved_and_loaded])
+@each_model
+@torch.no_grad()
+def test_copies_see_the_kept_patches_alone_too(make, kind, copied: Any, images):
+    wrapped = KeptPatches(make(kind), a_ranker(), 0.25).eval()
+    expected, full = output(wrapped(images)), output(wrapped.vit(images))
+    assert not torch.equal(expected, full)
+    another: Any = copied(wrapped).eval()
+    assert torch.equal(output(another(images)), expected)
+    inner: Any = another.module if isinstance(another, AveragedModel) else another
+    assert torch.equal(output(inner.vit(images)), full)
+    for parameter in inner.vit.parameters():
+        parameter.zero_()
+    assert torch.equal(output(wrapped(images)), expected), "nothing is shared"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["ViT", "rotary positions"])
+def test_alone_it_still_drops_patches_at_random_where_it_did(kind, images):
+    name, settings = TIMM[kind]
+    vit = timm.create_model(
+        name, img_size=SIZE, patch_size=PATCH, embed_dim=24, depth=2, num_heads=2, patch_drop_rate=0.5, **settings
+    )
+    wrapped = KeptPatches(vit, a_ranker(), 0.25)
+    vit.train()
+    assert not torch.equal(vit(images), vit(images))
+    assert torch.equal(wrapped(images), wrapped(images))
+
+
+@torch.no_grad()
+@each_model
+def test_pixels_are_normalised_as_its_model_wants_them(make, kind):
+    pixels = torch.randint(256, (3, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    ranker = a_ranker()
+    wrapped = KeptPatches(make(kind), ranker, 0.25, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)).eval()
+    kept = wrapped.keep(pixels)
+    assert torch.equal(kept, ranker.keep(pixels, 0.25, PATCH))
+    normalised = (pixels / 255 - wrapped.mean) / wrapped.std
+    assert torch.equal(kept, wrapped.keep(normalised))
+    assert torch.equal(output(wrapped(pixels)), output(wrapped(normalised)))
+    wrapped.vit.to(torch.bfloat16)
+    assert output(wrapped(pixels)).dtype == torch.bfloat16
+
+
+@each_model
+@torch.no_grad()
+def test_no_images_keep_no_patches_and_give_no_outputs(make, kind):
+    wrapped = KeptPatches(make(kind), a_ranker(), 0.25).eval()
+    for dtype in (torch.uint8, torch.float32):
+        none = torch.zeros(0, 3, SIZE, SIZE, dtype=dtype)
+        kept = wrapped.keep(none)
+        assert (kept.shape, kept.dtype) == ((0, 4), torch.int64)
+        if make is a_timm_model and kind != "rotary positions":  # the others take no empty batch by themselves
+            assert wrapped(none).shape == (0, 5)
+
+
+@pytest.mark.parametrize(("make", "kind"), [(a_timm_model, "ViT"), (a_timm_model, "rotary positions"), MODELS[-3]])
+@torch.no_grad()
+def test_it_can_be_compiled_as_one_program(make, kind, images):
+    wrapped = KeptPatches(make(kind), a_ranker(), 0.25).eval()
+    compiled = torch.compile(wrapped, backend="eager", fullgraph=True)
+    torch.testing.assert_close(output(compiled(images)), output(wrapped(images)))
+
+
 def test_the_ranker_sees_the_images_at_its_own_resolution_whatever_they_were_normalised_with(images):
     pixels = images.sigmoid()
     ranker = a_ranker(patch=8)
@@ -146,12 +236,6 @@ def test_a_fault_inside_leaves_the_model_as_it_was(images):
     with pytest.raises(TypeError):
         wrapped(images, nonsense=1)
     assert torch.equal(vit(images), expected)
-
-
-@pytest.mark.parametrize("ratio", [0, 1.1, -1, float("nan")])
-def test_a_ratio_that_is_none_is_refused(ratio):
-    with pytest.raises(ValueError, match=r"ratio: expected a number in \(0, 1\], got"):
-        KeptPatches(a_timm_model("ViT"), a_ranker(), ratio)
 
 
 def test_a_ranker_of_another_grid_is_refused(images):

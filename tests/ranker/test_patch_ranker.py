@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -84,6 +87,55 @@ def test_the_papers_keep_ratios_keep_its_numbers_of_patches_in_order(ratio: floa
 def test_a_ratio_that_is_none_is_refused(ratio: float):
     with pytest.raises(ValueError, match="keep ratio: expected more than 0 and at most 1, got"):
         ranker_of().keep(PHOTOGRAPHS, ratio)
+
+
+@pytest.mark.parametrize("ratio", ["0.25", None, [0.25], torch.tensor(0.25)])
+def test_a_ratio_that_is_no_number_is_refused(ratio: Any):
+    with pytest.raises(TypeError, match=r"^keep ratio: expected a number, got .+"):
+        ranker_of().keep(PHOTOGRAPHS, ratio)
+
+
+def test_numbers_of_other_libraries_are_ratios():
+    expected = ranker_of().keep(PHOTOGRAPHS, 0.25)
+    for ratio in (np.float32(0.25), np.float64(0.25), Fraction(1, 4)):
+        assert torch.equal(ranker_of().keep(PHOTOGRAPHS, ratio), expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("images", [PHOTOGRAPHS.numpy(), PHOTOGRAPHS.tolist()])
+def test_what_is_no_tensor_is_refused(images: Any):
+    for patch_size in (None, 8):
+        with pytest.raises(TypeError, match=r"^images: expected a tensor, got (ndarray|list)$"):
+            ranker_of().rank(images, patch_size)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("size", "patch"), [(32, None), (32, 8), (64, 16)])
+def test_values_that_are_not_finite_are_refused(value: float, dtype: torch.dtype, size: int, patch: int | None):
+    images = torch.zeros(3, 3, size, size, dtype=dtype)
+    images[1, 2, 5, 6] = value
+    with pytest.raises(ValueError, match="images: expected finite values, got NaN or infinity in image 1 of the batch"):
+        ranker_of().rank(images, patch)
+
+
+@pytest.mark.parametrize("head", ["cls", "token"])
+@pytest.mark.parametrize(("size", "patch"), [(32, None), (64, 16)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+def test_no_images_have_no_scores(head: Head, size: int, patch: int | None, dtype: torch.dtype):
+    ranker, images = ranker_of(head=head), torch.zeros(0, 3, size, size, dtype=dtype)
+    scores = ranker.rank(images, patch)
+    assert (scores.shape, scores.dtype) == ((0, 16), torch.float32)
+    for spread in (False, True):
+        kept = ranker.keep(images, 0.25, patch, spread=spread)
+        assert (kept.shape, kept.dtype) == ((0, 4), torch.int64)
+    with pytest.raises(ValueError, match="expected shape"):
+        ranker.rank(torch.zeros(0, 4, size, size), patch)
+
+
+def test_it_can_be_compiled_as_one_program():
+    ranker = ranker_of()
+    compiled = torch.compile(ranker, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(normalised(PHOTOGRAPHS)), ranker(normalised(PHOTOGRAPHS)))
 
 
 @pytest.mark.parametrize(
