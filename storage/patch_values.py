@@ -26,7 +26,7 @@ class PatchValues:
     """(n, V, L) float32: of a store of scores the mean over the masks that showed a patch, NaN where none did; of one
     of ranks the rank's score."""
     spread: np.ndarray
-    """(n, V, L) float32: standard deviation over these masks; NaN below two."""
+    """(n, V, L) float32: standard deviation of the sample over these masks; NaN below two."""
     count: np.ndarray
     """(n, V, L) int32: how many numbers `mean` is of."""
     rank: np.ndarray

@@ -6,7 +6,7 @@
 | view | int16 | 0 is the evaluation crop |
 | patch, row, column | int32, int16, int16 | in raster order of the view as the model saw it |
 | mean | float32 | the score; of several masks their mean; null where no mask showed the patch |
-| spread | float32 | standard deviation over the masks; null below two, and in ranks |
+| spread | float32 | standard deviation of the sample over the masks; null below two, and in ranks |
 | count | int32 | how many numbers the mean is of |
 | rank | int32 | 0 for the patch that is kept first |
 """
