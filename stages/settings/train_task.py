@@ -222,6 +222,10 @@ class TrainTaskConfig(StageSettings):
             raise ValueError(f"ignore_classes: expected none for {self.task}, which has no masks")
         if self.mask_values and self.task != "segment":
             raise ValueError(f"mask_values: expected none for {self.task}, which has no masks")
+        if self.multilabel_loss != "asymmetric" and self.task in ("classify", "segment", "detect"):
+            raise ValueError(f"multilabel_loss: expected none for {self.task}, got {self.multilabel_loss}")
+        if self.label_smoothing and self.task in ("multilabel", "detect"):
+            raise ValueError(f"label_smoothing: expected none for {self.task}, got {self.label_smoothing:g}")
         from stages.tasks.task import TaskOptions
 
         return TaskOptions(

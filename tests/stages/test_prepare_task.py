@@ -86,6 +86,8 @@ def test_a_store_of_scores_serves_as_well_as_one_of_ranks(
         ({"task": "segment", "mixup": 0.8}, r"mixup: expected 0 for segment, whose truth cannot be mixed, got 0\.8"),
         ({"task": "detect", "mixup": 0.1}, "mixup: expected 0 for detect"),
         ({"ignore_classes": [3]}, "ignore_classes: expected none for classify, which has no masks"),
+        ({"multilabel_loss": "bce"}, "multilabel_loss: expected none for classify, got bce"),
+        ({"task": "detect", "label_smoothing": 0.1}, "label_smoothing: expected none for detect, got 0.1"),
         ({"eval_shards": ["t"]}, "eval_ranks: expected both eval_shards and eval_ranks, or neither"),
         ({"eval_ranks": "r"}, "eval_shards: expected both eval_shards and eval_ranks, or neither"),
         ({"batch_size": 5, "accumulate": 2}, "batch_size: expected a multiple of 1 workers times accumulate 2, got 5"),
