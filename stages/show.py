@@ -16,7 +16,7 @@ from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import masks_per_round
 from stages.images.views import View, evaluation_view
 from stages.samples.named import ShownImage, UnusableShown, find_shown
-from stages.settings.show import OURS, ShowConfig
+from stages.settings.show import MASK_RATIO, OURS, ShowConfig
 from stages.showing.methods import MethodScores, open_methods
 from stages.showing.rows import PageLayout, Row, draw_page, draw_row, picture_labels
 from stages.showing.score_source import ScoreSource, distinct_names
@@ -113,6 +113,8 @@ def _refuse_unfit(config: ShowConfig, first: ScoreSource, mae: MaeConfig | None)
     if mae is None:
         if config.patch is not None:
             raise ValueError("patch: expected with mae, whose reconstruction it is taken away from")
+        if config.mask_ratio != MASK_RATIO:
+            raise ValueError(f"mask_ratio: expected with mae, whose masks it is of, got {config.mask_ratio:g}")
         return
     if mae.grid != grid:
         raise ValueError(

@@ -12,6 +12,7 @@ KEEP, KEEP_OF_SEVERAL = (0.75, 0.5, 0.25), (0.5,)
 """Parts of the patches that are kept where none are given: by one source of scores, and by several."""
 OURS = "ltrp"
 """The method that rankers are of."""
+MASK_RATIO = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ShowConfig:
     count: int = 12
     across: int | None = None
     """Images beside each other; None for as many as suit the page."""
-    mask_ratio: float = 0.9
+    mask_ratio: float = MASK_RATIO
     crop: Crop = 0.875
     seed: int = 0
 

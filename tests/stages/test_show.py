@@ -219,6 +219,7 @@ def test_what_cannot_be_used_is_named_and_the_others_are_shown(tmp_path: Path, s
         (["a.png", "--mae", "mae", "--ranker", "finer"], "mae: the MAE sees 4x4 patches, finer 8x8"),
         (["a.png", "--mae", "mae"], "mask_ratio 0.9 of 16 patches leaves 1 visible"),
         (["a.png", "--patch", "0,0"], "patch: expected with mae"),
+        (["a.png", "--mask-ratio", "0.5"], "mask_ratio: expected with mae, whose masks it is of, got 0.5"),
         (["a.png", "--mae", "mae", "--mask-ratio", "0.75", "--patch", "1,4"], "from 0 to 3, got 1,4"),
         (["a.png", "--patch", "first"], "expected ROW,COLUMN such as 3,5, got 'first'"),
         (["a.png", "--keep", "0"], "0.0 is not in the range"),
