@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
+from stages.comparison.comparable import Found, refuse_incomparable, unlike_runs
 from stages.comparison.result import FULL, RESULT_FILE, TaskResult, Throughput, read_result
 from storage.locations import locate
 
@@ -112,8 +110,6 @@ class TaskComparison:
 
 Comparison = dict[str, TaskComparison]
 """By task."""
-Found = Sequence[tuple[str, TaskResult]]
-"""Results, and where each was read."""
 
 
 def compare(results: Sequence[str]) -> Comparison:
@@ -143,18 +139,8 @@ def _read(urls: Sequence[str]) -> Found:
 
 
 def _compare_task(found: Found) -> TaskComparison:
-    for fact in ("patches", "images", "judged_on", "recipe"):
-        _refuse_different(found, fact, attrgetter(fact))
-    _refuse_different(found, "metrics", lambda result: list(result.metrics))
-    with_left = [(url, result) for url, result in found if result.left_metrics is not None]
-    _refuse_different(with_left, "excluded", lambda result: sorted(result.excluded))
-    for line in {result.line for _, result in found}:
-        own = [each for each in found if each[1].line == line]
-        _refuse_different(own, "select_version", attrgetter("select_version"))
-        told = [each for each in own if each[1].scored_by and not each[1].is_full]
-        _refuse_different(told, "control", lambda result: result.scored_by.get("control", "none"))
-    _refuse_twice(found)
-
+    refuse_incomparable(found)
+    with_left = [result for _, result in found if result.left_metrics is not None]
     first = found[0][1]
     all_left = len(with_left) == len(found)
     by_ratio: dict[str, dict[float, list[TaskResult]]] = defaultdict(lambda: defaultdict(list))
@@ -168,7 +154,7 @@ def _compare_task(found: Found) -> TaskComparison:
     (full,) = lines.pop(FULL, (None,))
     speeds = [result.throughput for _, result in found if result.throughput]
     own_notes = dict.fromkeys(f"{result.line}: {note}" for _, result in found for note in result.notes)
-    own_notes |= dict.fromkeys(_unlike(by_ratio))
+    own_notes |= dict.fromkeys(unlike_runs(by_ratio))
     comparison = TaskComparison(
         patches=first.patches,
         images=first.images,
@@ -181,51 +167,6 @@ def _compare_task(found: Found) -> TaskComparison:
         notes=(),
     )
     return dataclasses.replace(comparison, notes=(*own_notes, *_notes(comparison, some_left=bool(with_left))))
-
-
-def _unlike(by_ratio: Mapping[str, Mapping[float, Sequence[TaskResult]]]) -> Iterator[str]:
-    """Lines whose runs differ in more than their seed."""
-    for line, ratios in by_ratio.items():
-        for runs in ratios.values():
-            told = [run.scored_by for run in runs if run.scored_by and not run.is_full]
-            if any(each != told[0] for each in told[1:]):
-                what = "the scores that chose their patches, not in their seed alone"
-                yield f"{line}: runs differ in {what}: --selector sets them apart."
-
-
-def _refuse_different(found: Found, fact: str, of: Callable[[TaskResult], Any]) -> None:
-    for url, result in found[1:]:
-        if of(result) != of(found[0][1]):
-            where, one, other = _difference(fact, of(found[0][1]), of(result))
-            raise ValueError(
-                f"{found[0][0]} and {url} cannot be compared: "
-                f"{where} is {_short(one)} in the first and {_short(other)} in the second"
-            )
-
-
-def _difference(where: str, one: Any, other: Any) -> tuple[str, Any, Any]:
-    """The first value that differs, and its dotted name."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for name in [*one, *other]:
-            if name not in one or name not in other or one[name] != other[name]:
-                return _difference(f"{where}.{name}", one.get(name, "missing"), other.get(name, "missing"))
-    return where, one, other
-
-
-def _short(value: Any) -> str:
-    return textwrap.shorten(str(value), 100)
-
-
-def _refuse_twice(found: Found) -> None:
-    seen: dict[tuple[str, float, int], str] = {}
-    for url, result in found:
-        run = result.line, result.keep_ratio, result.seed
-        if run in seen:
-            raise ValueError(
-                f"{seen[run]} and {url}: both are {result.task} by {result.line} at keep ratio {result.keep_ratio:g} "
-                f"with seed {result.seed}: expected each once"
-            )
-        seen[run] = url
 
 
 def _point(keep_ratio: float, runs: Sequence[TaskResult], with_left: bool) -> Point:
