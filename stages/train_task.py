@@ -83,6 +83,8 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
     options, recipe = config.options(grid.image_size), config.recipe()
     ImageAugmentation(grid.image_size, recipe.auto_augment, recipe.color_jitter)  # refuses what it does not know
     teacher = Teacher(config.teacher, grid) if config.teacher else None
+    if config.layer_decay not in (None, 1.0) and not (config.init or config.teacher):
+        say(f"layer_decay {config.layer_decay:g} has no effect on an encoder from scratch, whose blocks learn alike.")
     given = expand_shards(config.shards)
     shards = source.join(given)
     evaluation = join_evaluation(config, source)

@@ -198,6 +198,8 @@ class TrainTaskConfig(StageSettings):
 
     def dropping(self) -> TokenDropping | None:
         """Of the encoder; None for a plain one. Raises ValueError for what task and encoder cannot do."""
+        if (begins_as := self.init or self.teacher) and self.size != type(self).model_fields["size"].default:
+            raise ValueError(f"size: expected none for an encoder that begins as {begins_as}, got {self.size}")
         if self.encoder == "plain":
             for name in ("token_keep_rate", "drop_blocks", "teacher"):
                 if getattr(self, name):

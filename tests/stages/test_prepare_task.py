@@ -33,6 +33,16 @@ def test_a_store_to_judge_on_may_have_another_resolution_and_not_another_grid(
         train_task(other)
 
 
+def test_layer_decay_that_has_no_effect_is_told(ranked: Path, small_mae: Path, tmp_path: Path) -> None:
+    told: list[Report] = []
+    scratch = {"init": None, "layer_decay": 0.5}
+    prepare_task(task_config(ranked, small_mae, tmp_path, **scratch), told.append)
+    assert Message("layer_decay 0.5 has no effect on an encoder from scratch, whose blocks learn alike.") in told
+    told.clear()
+    prepare_task(task_config(ranked, small_mae, tmp_path, layer_decay=0.5), told.append)
+    assert not any("layer_decay" in str(each) for each in told)
+
+
 def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Report] = []
     evaluation = {"eval_shards": [str(ranked / "tars/b.tar")], "eval_ranks": str(ranked / "ranks")}
@@ -87,6 +97,7 @@ def test_a_store_of_scores_serves_as_well_as_one_of_ranks(
         ({"task": "detect", "mixup": 0.1}, "mixup: expected 0 for detect"),
         ({"ignore_classes": [3]}, "ignore_classes: expected none for classify, which has no masks"),
         ({"multilabel_loss": "bce"}, "multilabel_loss: expected none for classify, got bce"),
+        ({"size": "small"}, "size: expected none for an encoder that begins as .*, got small"),
         ({"task": "detect", "label_smoothing": 0.1}, "label_smoothing: expected none for detect, got 0.1"),
         ({"eval_shards": ["t"]}, "eval_ranks: expected both eval_shards and eval_ranks, or neither"),
         ({"eval_ranks": "r"}, "eval_shards: expected both eval_shards and eval_ranks, or neither"),
