@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from storage.text import printable
 
 BOOKS = "books"
 """The folder in a store."""
+ENDING = ".json"
 LISTED_AT_ONCE, LISTINGS = 4000, 64
 """Names that one listing is to hold at least, and the most that go on at the same time: in a bucket, each gives 1,000
 names a request."""
@@ -180,13 +181,20 @@ class Books:
     def stamps(self, among: Iterable[str] = ()) -> dict[str, str]:
         """Of each shard that has a record, the stamp of that file (storage.location). Who knows most of the names has
         them listed several at a time."""
-        names = sorted(f"{name}.json".encode() for name in among)[LISTED_AT_ONCE::LISTED_AT_ONCE]
-        cuts = [name.decode() for name in names[:: -(-len(names) // LISTINGS) or 1]]
-        listed = self.place.stamps("books/records", cuts)
-        stamps = {path.removesuffix(".json"): stamp for path, stamp in listed.items() if _is_books(path)}
-        if self.place.local_path():  # where a folder may be in a record's place, which reading it will tell
-            stamps |= dict.fromkeys(self.recorded() - stamps.keys(), "")
-        return stamps
+        if self.place.local_path() is None:
+            names = sorted(f"{name}.json".encode() for name in among)[LISTED_AT_ONCE::LISTED_AT_ONCE]
+            cuts = [name.decode() for name in names[:: -(-len(names) // LISTINGS) or 1]]
+            return self._stamps(cuts)
+        stamps = self._stamps()
+        # A folder may be in a record's place, which reading it will tell.
+        return stamps | dict.fromkeys(self.recorded() - stamps.keys(), "")
+
+    def _stamps(self, cuts: Sequence[str] = ()) -> dict[str, str]:
+        return {
+            path[: -len(ENDING)]: stamp
+            for path, stamp in self.place.stamps("books/records", cuts).items()
+            if path.endswith(ENDING) and "/" not in path and not is_temporary(path)
+        }
 
     def records(
         self, done: Iterable[str] | None = None, unreadable: Callable[[str], None] | None = None
@@ -245,7 +253,7 @@ class Books:
         return self._listed("damaged")
 
     def _listed(self, kind: str) -> set[str]:
-        return {name.removesuffix(".json") for name in self.place.names(f"books/{kind}") if name.endswith(".json")}
+        return {name[: -len(ENDING)] for name in self.place.names(f"books/{kind}") if name.endswith(ENDING)}
 
     def _read(self, name: str, kind: type[T]) -> T:
         path = f"books/{name}.json"
@@ -266,10 +274,6 @@ class Books:
 
     def _withdraw(self, name: str) -> None:
         self.place.delete(f"books/{name}.json")
-
-
-def _is_books(path: str) -> bool:
-    return path.endswith(".json") and "/" not in path and not is_temporary(path)
 
 
 def _encoded(content: Any) -> bytes:

@@ -99,9 +99,11 @@ class LocalFiles(Location):
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             folders.append(f"{below}{entry.name}/")
-                        else:
-                            with suppress(FileNotFoundError):  # removed in this moment
-                                found[f"{below}{entry.name}"] = _stamp(entry.stat())
+                            continue
+                        try:  # `suppress` takes a third of the time of all this
+                            found[below + entry.name] = _stamp(entry.stat())
+                        except FileNotFoundError:  # removed in this moment
+                            continue
             except (FileNotFoundError, NotADirectoryError):
                 continue
         return found

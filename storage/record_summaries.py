@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -66,13 +66,13 @@ class _Summary:
         ):
             column.append(value)
 
-    def rows(self, chosen: Iterable[int], tally: Tally) -> None:
+    def rows(self, chosen: Sequence[int], tally: Tally) -> None:
         """Adds these to the sums."""
+        tally.samples += sum(map(self.samples.__getitem__, chosen))
+        tally.scored += sum(map(self.scored.__getitem__, chosen))
         for row in chosen:
-            tally.samples += self.samples[row]
-            tally.scored += self.scored[row]
-            if self.reasons[row]:
-                add_reasons(tally.reasons, self.reasons[row])
+            if reasons := self.reasons[row]:
+                add_reasons(tally.reasons, reasons)
                 tally.skipping.append(self.names[row])
 
     def encode(self) -> bytes:
@@ -108,7 +108,7 @@ def count_records(books: Books, stamps: Mapping[str, str], unreadable: Callable[
         for row in chosen:
             del left[summary.names[row]]
     tally.summarised = len(stamps) - len(left)
-    for summary in _read(books, left, unreadable):
+    for summary in _read(books, sorted(left), unreadable):
         summary.rows(range(len(summary)), tally)
         _write(books, summary)
     return tally

@@ -76,7 +76,9 @@ def read_status(store: PatchStore, content: Content, *, list_skipped: bool = Fal
     driver = current_driver(store.place)
     shards = {entry.name for entry in books.shards()}
     stamps, damaged = books.stamps(among=shards), books.damaged()
-    done = stamps.keys() - damaged
+    for name in damaged & stamps.keys():
+        del stamps[name]
+    done = stamps.keys()
     shards = shards or done | damaged  # a store that other software wrote may list no shards
     running = set(driver.running) - done if driver else set[str]()
     failures = [failure for failure in books.failures() if failure.shard not in running]
@@ -84,7 +86,7 @@ def read_status(store: PatchStore, content: Content, *, list_skipped: bool = Fal
     damaged -= running
     missing = shards - done - damaged - running - failed
     unreadable: list[str] = []
-    tally = count_records(books, {name: stamps[name] for name in sorted(done)}, unreadable.append)
+    tally = count_records(books, stamps, unreadable.append)
     skipped = [
         SkippedSample(record.shard, sample.key, sample.reason)
         for record in (books.records(tally.skipping, lambda _: None) if list_skipped else ())
