@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 # --no-compile saves half a minute of compiling files that are never imported.
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile --editable .
 	touch $@
