@@ -25,7 +25,7 @@ from stages.images.normalisation import normalise
 from stages.samples.rank_source import open_source
 from stages.samples.ranked import RankedSample, RankSource, StoredRanks, refuse_other_grid, selector_name
 from stages.samples.ranked_now import RankedNow
-from stages.samples.scored_by import scored_by
+from stages.samples.scored_by import scored_by, scorer
 from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tables import SELECTORS, TASKS
@@ -119,7 +119,8 @@ def _begin(config: EvaluateTaskConfig, tell: Callable[[str], None]) -> _Judging:
     task = TASKS[saved.task]
     if config.mask_values and saved.task != "segment":
         raise ValueError(f"mask_values: expected none for {saved.task}, which has no masks")
-    options = dataclasses.replace(saved.options, mask_values=parse_mask_values(config.mask_values))
+    mask_values = parse_mask_values(config.mask_values) or saved.options.mask_values
+    options = dataclasses.replace(saved.options, mask_values=mask_values)
     device = torch.device(resolve_device(config.device))
     source = open_source(config, device)
     grid = PatchGrid(saved.encoder.image_size, saved.encoder.patch_size)
@@ -134,7 +135,7 @@ def _begin(config: EvaluateTaskConfig, tell: Callable[[str], None]) -> _Judging:
     for note in matched.notes:
         tell(note)
     truths = TruthReader(task, options, matched.numbers)
-    refuse_unjudgeable(truths, source, shards, classes, excluded, config.decode_threads)
+    refuse_unjudgeable(truths, source, shards, classes, excluded, config.decode_threads, tell)
     return _Judging(config, saved, model.to(device), device, source, shards, truths, grid, excluded)
 
 
@@ -172,6 +173,7 @@ def _judge(
         chooses_by = source if SELECTORS[select].uses_scores else None
         throughput = _measured(model, task, classes, views, chooses_by, first, device, precision)
     selector = (config.selector or selector_name(source)) if SELECTORS[select].uses_scores else select
+    trained_on = _trained_on(saved, selector, select, ratio)
     left = set(range(len(classes))) - excluded if excluded else None
     return TaskResult(
         task=saved.task,
@@ -192,8 +194,9 @@ def _judge(
         scored_by=scored_by(source) if SELECTORS[select].uses_scores else {},
         training_seconds=saved.training_seconds,
         throughput=throughput,
-        trained_on=_trained_on(saved, selector, select, ratio),
-        notes=tuple(_notes(saved, select, precision, source)),
+        trained_on=trained_on,
+        learnt_by=saved.scorer or {},
+        notes=tuple(_notes(saved, select, trained_on, precision, source)),
     )
 
 
@@ -236,10 +239,14 @@ def _measured(
     )
 
 
-def _notes(saved: SavedTask, select: Select, precision: Precision, source: RankSource) -> Iterator[str]:
+def _notes(
+    saved: SavedTask, select: Select, trained_on: str | None, precision: Precision, source: StoredRanks | RankedNow
+) -> Iterator[str]:
     trained, judged = saved.select_version or 1, SELECTORS[select].version
     if select == saved.run.select and trained != judged:
         yield f"trained on patches that version {trained} of {select} chose, judged on those of version {judged}"
+    if trained_on is None and saved.scorer and saved.scorer != scorer(source):
+        yield "trained on patches that other scores chose than those it is judged on"
     if precision != "fp32":
         yield f"judged in {precision}"
     for key, reason in list(source.skipped.items())[:1]:

@@ -17,7 +17,7 @@ from stages.samples.controlled import with_control
 from stages.samples.rank_source import open_source
 from stages.samples.ranked import RankSource, StoredRanks, refuse_other_grid, selector_name
 from stages.samples.ranked_now import RankedNow
-from stages.samples.scored_by import scored_by
+from stages.samples.scored_by import scored_by, scorer
 from stages.settings.train_task import TrainTaskConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.architecture import begin_encoder
@@ -125,7 +125,8 @@ def prepare_task(config: TrainTaskConfig, tell: Tell) -> Classes:
         for note in matched.notes:
             say(note)
         if not is_known:
-            refuse_unjudgeable(TruthReader(task, options, matched.numbers), *evaluation, classes, excluded, threads)
+            judged = TruthReader(task, options, matched.numbers)
+            refuse_unjudgeable(judged, *evaluation, classes, excluded, threads, say)
     if not is_known:
         noted = {"of": known, **dataclasses.asdict(classes)}
         place.write(CLASSES_FILE, (json.dumps(noted, indent=1) + "\n").encode())
@@ -269,6 +270,7 @@ class TrainTask(TrainingStage[TaskBatch]):
             done.seconds,
             self._select_version,
             tuple(sorted(self._lists.names.items())),
+            scorer(self._source) if SELECTORS[self._run.select].uses_scores else None,
         )
         save_task(self.place, self._model, saved)
         return TrainTaskSummary(self.place.url, done.started_at, done.steps, left_out=done.left_out)

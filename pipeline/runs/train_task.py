@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import partial
 
 from pipeline.config import TrainingExecutionConfig
@@ -13,6 +15,7 @@ from stages.comparison.compared import Compared
 from stages.comparison.result import RESULT_FILE, read_result
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.settings.train_task import TrainTaskConfig
+from stages.tasks.evaluation_inputs import evaluation_inputs
 from stages.tasks.runs import TaskRun, plan_runs
 from stages.train_task import prepare_task
 from stages.train_task import run_train_task as train
@@ -20,7 +23,7 @@ from storage.locations import locate
 from storage.training_folder import sole_trainer
 
 EVALUATION_FILE = "evaluation.json"
-"""What a run's result was asked for with: another evaluation is made anew."""
+"""What a run's result was asked for with, and of what: another evaluation is made anew."""
 
 
 def run_train_task(config: TrainTaskConfig, execution: TrainingExecutionConfig, watch: Watch) -> Compared:
@@ -43,14 +46,19 @@ def run_train_task(config: TrainTaskConfig, execution: TrainingExecutionConfig, 
 
 
 def _evaluate(config: EvaluateTaskConfig, watch: Watch) -> None:
-    """Unless that was done with the same settings before."""
+    """Unless that was done before with the same settings, of the same data, and what it found is still there."""
     place = locate(config.out)
-    free = {"device", "decode_threads", "selector"} | (set() if config.ranker else {"ranker", "crop"})
-    settings = config.model_dump_json(exclude=free, indent=1).encode()
-    if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == settings:
+    free = {"device", "decode_threads"} | (set() if config.ranker else {"ranker", "crop"})
+    settings, inputs = config.model_dump(mode="json", exclude=free), evaluation_inputs(config)
+
+    def done() -> bytes:
+        result = hashlib.sha256(place.read(RESULT_FILE)).hexdigest()  # evaluate-task may have written another one
+        return json.dumps({**settings, "inputs": inputs, "result": result}, indent=1).encode()
+
+    if place.exists(RESULT_FILE) and place.exists(EVALUATION_FILE) and place.read(EVALUATION_FILE) == done():
         return
     run_evaluate_task(config, watch)
-    place.write(EVALUATION_FILE, settings)
+    place.write(EVALUATION_FILE, done())
 
 
 def _evaluation(config: TrainTaskConfig, run: TaskRun, execution: TrainingExecutionConfig) -> EvaluateTaskConfig:

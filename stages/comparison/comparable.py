@@ -29,12 +29,14 @@ def refuse_incomparable(found: Found) -> None:
 
 
 def unlike_runs(by_ratio: Mapping[str, Mapping[float, Sequence[TaskResult]]]) -> Iterator[str]:
-    """What a reader is told of lines whose runs, by line and keep ratio, differ in more than their seed."""
+    """What a reader is told of lines whose runs, by line and keep ratio, differ in more than keep ratio and seed."""
     for line, ratios in by_ratio.items():
-        for runs in ratios.values():
-            told = [run.scored_by for run in runs if run.scored_by and not run.is_full]
+        runs = [run for each in ratios.values() for run in each if not run.is_full]
+        by_when = {"": [run.scored_by for run in runs], " in training": [run.learnt_by for run in runs]}
+        for when, scores in by_when.items():
+            told = [each for each in scores if each]
             if any(each != told[0] for each in told[1:]):
-                what = "the scores that chose their patches, not in their seed alone"
+                what = f"the scores that chose their patches{when}, not in keep ratio and seed alone"
                 yield f"{line}: runs differ in {what}: --selector sets them apart."
 
 

@@ -17,7 +17,7 @@ from stages.compute.autocast import full_precision
 from stages.images.views import View
 from stages.tasks.box_precision import METRICS, MOST_DETECTIONS, BoxPrecision
 from stages.tasks.kept_patches import KeptPatchEncoder
-from stages.tasks.objects import Object, category_names, read_objects, visible_boxes
+from stages.tasks.objects import LEAST_SIDE, Object, category_names, read_objects, visible_boxes
 from stages.tasks.task import Classes, Targets, TaskModel, TaskOptions
 from stages.tasks.token_grid import TokenGrid
 from storage.shard_files import Sample
@@ -63,7 +63,7 @@ class Detect:
     def shown(self, truth: Objects, view: View | None, size: int) -> set[int]:
         single = tuple(each for each in truth if not each.is_crowd)
         if view is None:
-            return {each.category for each in single if min(each.box[2:]) > 0}
+            return {each.category for each in single if min(each.box[2:]) > LEAST_SIDE}
         _, chosen = visible_boxes(single, view, size)
         return {single[index].category for index in chosen}
 

@@ -9,6 +9,7 @@ from stages.tasks.survey import Survey, choose_classes, refuse_unknown, survey_t
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
 from storage.shard_index import ShardEntry
+from storage.text import printable
 
 
 def classes_to_learn(
@@ -28,7 +29,7 @@ def classes_to_learn(
     refuse_masks_of_two_values(found, options, where, needs_two=True)
     classes = choose_classes(found.first, names, options.ignore_classes)
     refuse_nothing_to_learn(task, found, classes, where)
-    for note in share_note(found, where):
+    for note in [*share_note(found, where), *_unlearnt_note(found, classes, where)]:
         tell(note)
     return classes
 
@@ -40,6 +41,7 @@ def refuse_unjudgeable(
     classes: Classes,
     excluded: Collection[int],
     threads: int,
+    tell: Callable[[str], None],
 ) -> None:
     """As `classes_to_learn`, of the evaluation crops that a model for these classes is to be judged on."""
     where = describe(shards)
@@ -47,6 +49,8 @@ def refuse_unjudgeable(
     refuse_masks_of_two_values(found, truths.options, where, needs_two=False)
     refuse_unknown(found.first, classes)
     refuse_nothing_to_judge(truths.task, found, classes, where, excluded)
+    for note in share_note(found, where):
+        tell(note)
 
 
 def refuse_nothing_to_learn(task: Task, found: Survey, classes: Classes, where: str) -> None:
@@ -126,6 +130,14 @@ def share_note(found: Survey, where: str) -> list[str]:
         return []
     share = found.pixels[IGNORED] / sum(found.pixels.values())
     return [f"{where}: {share:.1%} of the pixels of masks are {IGNORED} and count nowhere"]
+
+
+def _unlearnt_note(found: Survey, classes: Classes, where: str) -> list[str]:
+    absent = [label for id_, label in zip(classes.ids, classes.labels, strict=True) if not found.shown[id_]]
+    if not absent:
+        return []
+    told = printable(", ".join(absent), 300)
+    return [f"{where}: {len(absent)} of {len(classes)} classes are in no image, so that nothing learns them: {told}"]
 
 
 def describe(shards: Collection[ShardEntry]) -> str:

@@ -15,6 +15,7 @@ from stages.tasks.described_weights import DescribedWeights
 from stages.tasks.runs import TaskRun
 from stages.tasks.task import Classes, TaskModel, TaskOptions
 from storage.locations import Location
+from storage.patch_store import Settings
 
 MODEL_FILE = "task.json"
 WEIGHTS_FILE = "task.safetensors"
@@ -40,6 +41,8 @@ class SavedTask:
     index_names: tuple[tuple[int, str], ...] | None = None
     """Numbers and names of the classes in the index of the training shards; empty where it has no names, None where
     that is not known."""
+    scorer: Settings | None = None
+    """What made the scores that chose its patches; None where none did, and in models of earlier versions."""
 
     def known_classes(self, where: str) -> KnownClasses:
         """As other shards are matched with them."""

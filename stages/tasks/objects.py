@@ -25,8 +25,8 @@ LEAST_SIDE = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Object:
-    """`box` is x, y, width, height in pixels of the stored image, beyond which it may reach. A crowd is a group in one
-    box."""
+    """`box` is x, y, width, height in pixels of the stored image; what files say of it beyond the image is cut off. A
+    crowd is a group in one box."""
 
     category: int
     box: tuple[float, float, float, float]
@@ -58,7 +58,7 @@ def read_objects(sample: Sample) -> tuple[Object, ...]:
             f"json: expected objects of an image of {told[0]}x{told[1]}, got one of {size[0]}x{size[1]}"
             + orientation_hint(sample.image, told)
         )
-    return tuple(Object(each.category, each.bbox, bool(each.iscrowd)) for each in facts.objects)
+    return tuple(Object(each.category, _within(each.bbox, *size), bool(each.iscrowd)) for each in facts.objects)
 
 
 def read_categories(sample: Sample) -> frozenset[int]:
@@ -101,6 +101,15 @@ def cut_boxes(objects: tuple[Object, ...], view: View, size: int) -> tuple[np.nd
     if view.flip:
         boxes[:, [0, 2]] = size - boxes[:, [2, 0]]
     return boxes, enough & (sides >= LEAST_SIDE).all(axis=1)
+
+
+def _within(box: tuple[float, float, float, float], width: int, height: int) -> tuple[float, float, float, float]:
+    """The part of a box that lies in the image, where views of a letterbox show more; of no area if there is none."""
+    left, top = min(max(box[0], 0.0), width), min(max(box[1], 0.0), height)
+    right, bottom = min(max(box[0] + box[2], 0.0), width), min(max(box[1] + box[3], 0.0), height)
+    if (left, top, right, bottom) == (box[0], box[1], box[0] + box[2], box[1] + box[3]):
+        return box  # which a sum and a difference would round
+    return left, top, right - left, bottom - top
 
 
 def _read_facts(sample: Sample) -> _Facts:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,28 @@ def test_what_is_judged_otherwise_is_judged_again_and_not_trained_again(ranked: 
     found = read_result(locate("out/topk-0.25-seed0"))
     assert (found.images, found.excluded) == (4, [])
     assert Path("out/topk-0.25-seed0/task.safetensors").stat().st_mtime_ns == weights
+
+
+def test_what_is_judged_on_other_data_by_the_same_names_is_judged_again(ranked: Path, small_mae: Path) -> None:
+    options, model = ["--keep-ratio", 0.25, "--no-throughput"], locate("out/topk-0.25-seed0")
+    again = partial(train, small_mae, *options, *EVALUATION, "--exclude-classes", "unseen")
+    Path("unseen").write_text("disc\n")
+    again()
+    first = model.read("result.json")
+    others = ["--shards", "others/tars", "--ranks", "others/ranks", "--select", "random", "--device", "cpu"]
+    evaluated = call("evaluate-task", "--model", model.url, *others, "--no-throughput", "--out", model.url)
+    assert evaluated.exit_code == 0, evaluated.output
+    assert model.read("result.json") != first
+    again()
+    assert model.read("result.json") == first
+    Path("unseen").write_text("square\n")
+    again()
+    assert read_result(model).excluded == ["square"]
+    shutil.rmtree(ranked / "others")
+    write_ranked(ranked / "others", {"c": ["c5", "c6", "c7"]})
+    again()
+    assert read_result(model).images == 3
+    assert again().output.count("evaluate-task: ") == 0
 
 
 @pytest.mark.usefixtures("ranked")

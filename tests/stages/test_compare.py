@@ -261,8 +261,15 @@ def test_runs_of_one_line_that_differ_in_more_than_their_seed_are_refused_or_tol
         compare(write(tmp_path / "controlled", *runs(raw, controlled)))
     told = compare(write(tmp_path / "others", *runs(raw, {"scores": "b"})))["classify"].notes
     assert told == (
-        "ltrp topk: runs differ in the scores that chose their patches, not in their seed alone: --selector sets them "
-        "apart.",
+        "ltrp topk: runs differ in the scores that chose their patches, not in keep ratio and seed alone: --selector "
+        "sets them apart.",
+    )
+    half = result_of(ratio=0.5, scored_by={"scores": "b"})
+    assert compare(write(tmp_path / "ratios", *runs(raw), half))["classify"].notes == told
+    learnt = [result_of(seed=seed, scored_by=raw, learnt_by={"ranker.weights": seed}) for seed in (0, 1)]
+    assert compare(write(tmp_path / "learnt", *learnt))["classify"].notes == (
+        "ltrp topk: runs differ in the scores that chose their patches in training, not in keep ratio and seed alone: "
+        "--selector sets them apart.",
     )
     for name, alike in (("same", [raw, raw]), ("earlier", [raw, {}]), ("full", [raw, controlled])):
         ratio = 1.0 if name == "full" else 0.25

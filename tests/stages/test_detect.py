@@ -36,8 +36,10 @@ FEW = Classes((3, 5, 9), ("a", "b", "c"))
         ({"objects": [{"category": 5, "bbox": [1, 2.5, 3, 4]}]}, (Object(5, (1, 2.5, 3, 4)),)),
         (
             {"objects": [{"category": 5, "bbox": [-1, 2, 30, 0], "iscrowd": 1, "area": None, "segmentation": "?"}]},
-            (Object(5, (-1, 2, 30, 0), True),),
+            (Object(5, (0, 2, 12, 0), True),),
         ),
+        ({"objects": [{"category": 5, "bbox": [-3, 6, 5, 5]}]}, (Object(5, (0, 6, 2, 2)),)),  # of an image of 12 x 8
+        ({"objects": [{"category": 5, "bbox": [20, 1, 5, 5]}]}, (Object(5, (12, 1, 0, 5)),)),
         ({"objects": [], "width": 12, "height": 8}, ()),
         ({"objects": [], "width": None, "height": 8}, ()),
     ],
@@ -138,6 +140,11 @@ def test_targets_are_the_visible_boxes_with_their_labels_and_no_crowds():
     found = TASK.targets(truth, FEW, View(0, 0, 64, 64, flip=True), SIZE)
     assert found["labels"].tolist() == [2, 0]
     assert found["boxes"].tolist() == [[56, 0, 64, 8], [48, 16, 56, 24]]
+
+
+def test_boxes_of_a_pixel_as_those_from_0_to_1_are_are_nothing_to_learn():
+    normalised, real = Object(3, (0.1, 0.1, 0.8, 1.0)), Object(9, (1, 1, 8, 8))
+    assert TASK.shown((normalised, real), None, SIZE) == {9}
 
 
 def test_a_category_that_is_no_class_is_refused():
