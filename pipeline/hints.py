@@ -39,6 +39,11 @@ def beside(path: str, name: str) -> str:
     return f"{folder}{slash}{name}"
 
 
+def as_argument(path: str) -> str:
+    """A path where a command expects it by itself: one that looks like an option is written otherwise."""
+    return f"./{path}" if path.startswith("-") else path
+
+
 def repeated(flag: str, values: list[str]) -> list[str]:
     """The words that give several values to an option, such as --shards A --shards B."""
     return [word for value in values for word in (flag, value)]

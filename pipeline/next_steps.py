@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from pipeline.hints import beside, next_command, repeated
+from pipeline.hints import as_argument, beside, next_command, repeated
 from storage import scores
 from storage.locations import locate
 from storage.patch_store import PatchStore
@@ -29,7 +29,7 @@ def after_store(store: PatchStore) -> list[str]:
     except (ValueError, OSError, StopIteration):
         return []
     if task is None:
-        return [next_command("show", *folders, "--scores", url, "--out", beside(url, "patches.png"))]
+        return [next_command("show", *map(as_argument, folders), "--scores", url, "--out", beside(url, "patches.png"))]
     return [next_command("train-task", task, *shards, "--ranks", url, "--out", beside(url, task))]
 
 

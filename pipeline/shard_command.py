@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from pipeline.hints import next_command, same_command
+from pipeline.hints import as_argument, next_command, same_command
 from pipeline.shard_run import Outcome
 from storage.shard_files import NAMING
 from storage.text import counted
@@ -27,5 +27,5 @@ def tell_outcome(outcome: Outcome, out: str) -> int:
             err=True,
         )
         return 1
-    click.echo(next_command("verify", out))
+    click.echo(next_command("verify", as_argument(out)))
     return 0

@@ -28,14 +28,18 @@ CHECKED_BATCHES = (1, 3)
 
 
 def export_program(ranker: PatchRanker, path: Path) -> None:
-    """Writes what `torch.export.load(path).module()` turns into a function of images.
-
-    Raises ValueError unless the name ends in .pt2, by which PyTorch knows such files."""
-    if path.suffix != ".pt2":
-        raise ValueError(f"{path}: expected a name that ends in .pt2 for a program of torch.export")
+    """Writes what `torch.export.load(path).module()` turns into a function of images. Raises ValueError as
+    `check_name`."""
+    check_name(str(path))
     content = io.BytesIO()
     torch.export.save(_exported(ranker), content)
     _write(path, content.getvalue())
+
+
+def check_name(path: str) -> None:
+    """Raises ValueError unless the name ends in .pt2, by which PyTorch knows its programs."""
+    if not path.endswith(".pt2"):
+        raise ValueError(f"{path}: expected a name that ends in .pt2 for a program of torch.export")
 
 
 def export_onnx(ranker: PatchRanker, path: Path) -> None:

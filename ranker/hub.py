@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 SCHEME = "hf://"
@@ -10,6 +11,11 @@ SCHEME = "hf://"
 def is_on_hub(path: str) -> bool:
     """Whether `path` names a model on the hub."""
     return path.startswith(SCHEME)
+
+
+def can_be_pushed_to(path: str) -> bool:
+    """Whether `path` names a model on the hub with its owner, without whom nothing can be written there."""
+    return re.fullmatch(rf"{SCHEME}[\w.-]+/[\w.-]+(@\S+)?", path, re.ASCII) is not None
 
 
 def download(url: str, files: Sequence[str]) -> str:

@@ -59,7 +59,7 @@ def make_report(config: ReportConfig, tell: Callable[[int, int], None]) -> bytes
         made_at=datetime.now(UTC),
         found=found,
         counts=counts,
-        concerns=find_concerns(found, counts, logs, settings, models, problems),
+        concerns=find_concerns(found, counts, logs, settings, models, list(dict.fromkeys(problems))),
         settings=[settings_shown(part, own) for part, own in settings.items() if own],
         curves=_curves(logs),
         costs=find_costs(logs),

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.settings.shard import ShardConfig
+from stages.sharding.mask_colours import note_differing_colours
 from stages.sharding.plan import PlannedShard, plan_shards, refuse_other_plan, write_plan
 from stages.sharding.receipts import LeftOutImage, Receipt, read_receipts, write_receipt
 from stages.sharding.tars import make_tars
@@ -116,9 +117,10 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
     are there, and makes again what is not as it was written.
 
     `report` hears of "plan" {images, ignored, shards, done, notes}, after each tar whose bytes were compared of
-    "verified" {name, whole}, and after each tar that was made of "shard" {name, samples, left_out, bytes}. Raises
-    ValueError if a source is not what it should be, if the output folder holds something else, was made with other
-    settings or from other images, or is another run's at this moment.
+    "verified" {name, whole}, after each tar that was made of "shard" {name, samples, left_out, bytes}, and at the end,
+    if there is something odd about what the tars hold, of "notes" {notes}. Raises ValueError if a source is not what it
+    should be, if the output folder holds something else, was made with other settings or from other images, or is
+    another run's at this moment.
     """
     out = locate(config.out)
     source, shards, settings, defaults = _planned(config)
@@ -185,6 +187,8 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
             if is_temporary(path.rpartition("/")[2]):  # of a run that was killed
                 out.delete(path)
         _write_if_new(out, INDEX_NAME, index_bytes(settings["name"], info, entries))
+    if odd := note_differing_colours(each for shard in shards for each in receipts[shard.name].mask_colours):
+        report("notes", {"notes": odd})
     return ShardSummary(
         out.url,
         len(source.items),
@@ -195,13 +199,13 @@ def run_shard(config: ShardConfig, report: Report, *, verify: bool = False) -> S
         len(missing),
         dict(sorted(orientation.items())),
         sum(receipt.orientation is None for receipt in receipts.values()),
-        notes,
+        (*notes, *odd),
         source.skipped_objects,
     )
 
 
 def _note_wrong_objects(shards: list[PlannedShard], receipts: dict[str, Receipt]) -> list[str]:
-    """Of tars that an earlier version made."""
+    """Of tars that an earlier version made: later stages refuse wrong objects, and count repeated ones."""
     older = [
         shard.name
         for shard in shards
@@ -210,7 +214,7 @@ def _note_wrong_objects(shards: list[PlannedShard], receipts: dict[str, Receipt]
     if not older:
         return []
     tars = counted(len(older), "tar of an earlier version holds", "tars of an earlier version hold")
-    return [f"{tars} wrong objects, which later stages refuse; --verify makes them again: {some_of(older)}"]
+    return [f"{tars} objects that are skipped now; --verify makes them again: {some_of(older)}"]
 
 
 def _write_if_new(out: Location, path: str, data: bytes) -> None:

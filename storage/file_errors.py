@@ -3,8 +3,10 @@ file do not, so that "No space left on device" alone would leave open which."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,15 +30,19 @@ def in_words(error: OSError) -> str:
     """The file and what is wrong with it, without the system's number."""
     if error.strerror is None:
         return str(error) or type(error).__name__
+    if not error.filename and error.errno == errno.ENOENT:  # of os.getcwd
+        return "the working folder is gone: change into one that there is"
     return f"{printable(os.fsdecode(error.filename), 4096)}: {error.strerror}" if error.filename else error.strerror
 
 
 class NamedFile(io.FileIO):
-    """A file whose every error names it, or what it is `called`."""
+    """A file whose every error names it, or what it is `called`. To read, it takes plain files alone: a pipe would
+    block,
+    a device may never end."""
 
     def __init__(self, path: Path, mode: str, called: Path | None = None) -> None:
         self.called = called or path
-        super().__init__(os.fspath(path), mode)
+        super().__init__(os.fspath(path), mode, opener=_open_plain if mode == "rb" else None)
 
     def readinto(self, buffer: Any, /) -> int:
         with naming(self.called):
@@ -53,3 +59,14 @@ class NamedFile(io.FileIO):
     def close(self) -> None:
         with naming(self.called):  # disks over a network tell only then that a write failed
             super().close()
+
+
+def _open_plain(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK)  # which means nothing for plain files
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "expected a plain file, got a pipe or a device", path)

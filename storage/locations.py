@@ -52,6 +52,8 @@ def scheme_of(url: str) -> str:
     """The scheme of a URL that `locate` takes, "" for a local path. ValueError for any other."""
     if not url:
         raise ValueError("an empty path names no file or folder")
+    if not _is_text(url):  # which JSON, and so an index and the books of a store, cannot hold
+        raise ValueError(f"'{printable(url)}': expected a path in UTF-8: rename it, or give another way there (a link)")
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", url)  # two letters at least: "C:" is a drive
     if match is None:
         return ""
@@ -65,3 +67,11 @@ def scheme_of(url: str) -> str:
     if not re.match(r"file:///|(?!file)\w+://[^/]", url):
         raise ValueError(f"'{printable(url)}' is not complete: expected {URL_FORMS[scheme]}")
     return scheme
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

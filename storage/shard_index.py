@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -100,7 +101,7 @@ def read_index(folder: Location, file_name: str = INDEX_NAME) -> ShardIndex:
     """
     url = f"{folder.url}/{file_name}"
     try:
-        content = _IndexFile.model_validate_json(folder.read(file_name))
+        content = _IndexFile.model_validate_json(folder.read(file_name).removeprefix(BOM_UTF8))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"

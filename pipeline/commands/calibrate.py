@@ -49,9 +49,10 @@ def run_calibrate_command(config: CalibrateConfig) -> int:
     from stages.plots.files import write_plot
     from stages.ranking.choice_plot import draw_points
 
+    place = locate(config.out)
+    place.check_access()  # before anything is computed for nothing
     with Display("calibrate", "images") as display:
         found = measure(config, lambda through, total: display.show(through, total, last=through == total))
-    place = locate(config.out)
     figures = {**found.to_json(), "settings": config.model_dump()}
     place.write(FIGURES_FILE, (json.dumps(figures, indent=1) + "\n").encode())
     write_plot(place, PLOT, draw_points(found.points, found.wanted, found.chosen), config.model_dump())

@@ -10,7 +10,7 @@ import cloup
 from pipeline.commands.run import run_stages
 from pipeline.config import PipelineFile
 from pipeline.help import command
-from pipeline.hints import command_line
+from pipeline.hints import as_argument, command_line
 from pipeline.options import Out
 from stages.settings.choices import DEFAULT_MAE, DEFAULT_RANKER
 from stages.settings.show import ShowConfig
@@ -98,8 +98,8 @@ Made in {out}/:
   unseen/                   other scenes, and the ranker's score of each of their patches
   coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
   events.jsonl              in each of these folders: what happened when; ranker/tensorboard/ has the training's curves
-To prove that nothing is missing: {command_line("verify", f"{out}/scores")}
-All of it on one page: {command_line("report", out, "--out", f"{out}/report.html")}
+To prove that nothing is missing: {command_line("verify", as_argument(f"{out}/scores"))}
+All of it on one page: {command_line("report", as_argument(out), "--out", f"{out}/report.html")}
 What it sees in your images: {show}
 What {DEFAULT_RANKER} sees in them: {command_line("show", "IMAGE")}""")
     if tasks:

@@ -9,7 +9,7 @@ import click
 from pipeline.answers import answer, json_option
 from pipeline.config import PipelineFile, config_option
 from pipeline.help import command
-from pipeline.hints import beside, next_command
+from pipeline.hints import as_argument, beside, next_command
 from pipeline.options import given, options_of
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from storage.locations import locate
@@ -50,6 +50,6 @@ def run_evaluate_task_command(config: EvaluateTaskConfig) -> int:
 
     result = run_evaluate_task(config, Watch())
     results = config.out if config.out != config.model else beside(config.out, "").rstrip("/") or "."
-    after = next_command("compare", results, "--out", beside(results, "comparison"))
+    after = next_command("compare", as_argument(results), "--out", beside(results, "comparison"))
     answer(result, [after], written=[f"{locate(config.out).url}/{RESULT_FILE}"])
     return 0

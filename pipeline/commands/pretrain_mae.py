@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,6 +13,9 @@ from pipeline.help import command
 from pipeline.hints import beside, next_command, repeated
 from pipeline.options import given, options_of
 from stages.settings.pretrain_mae import PretrainMaeConfig
+from stages.settings.score import ScoreConfig
+from storage.json_files import read_json_object
+from storage.locations import locate
 
 
 @command(
@@ -50,5 +54,19 @@ def run_pretrain_mae_command(config: PretrainMaeConfig, execution: TrainingExecu
     click.echo(summary)
     tell_left_out(summary)
     shards = repeated("--shards", config.shards)
-    click.echo(next_command("score", *shards, "--mae", config.out, "--out", beside(config.out, "scores")))
+    scores = beside(config.out, "scores")
+    click.echo(next_command("score", *shards, "--mae", config.out, *_mask_ratio(config.out), "--out", scores))
     return 0
+
+
+def _mask_ratio(mae: str) -> list[str]:
+    """Words for `score` where its own ratio would leave too little of so few patches."""
+    from stages.density.masks import visible_per_mask
+
+    config = read_json_object(locate(mae), "mae.json")["config"]
+    default = ScoreConfig.model_fields["mask_ratio"].default
+    for ratio in (default, 0.75, 0.5):
+        with suppress(ValueError):
+            visible_per_mask((config["image_size"] // config["patch_size"]) ** 2, ratio)
+            return [] if ratio == default else ["--mask-ratio", f"{ratio:g}"]
+    return []

@@ -26,11 +26,11 @@ def push(ranker: str, to: str, licence: str | None, data: TextIO | None, private
     --ranker takes. The account is that of `hf auth login`, or of the environment's HF_TOKEN.
     """
     from ranker.card import CARD_FILE, card
-    from ranker.hub import is_on_hub, upload
+    from ranker.hub import can_be_pushed_to, upload
     from ranker.pretrained import encode_ranker
     from stages.ranking.load_ranker import load_ranker
 
-    if not is_on_hub(to):
+    if not can_be_pushed_to(to):
         raise ValueError(f"{to}: expected hf://OWNER/NAME")
     checkpoint = load_ranker(ranker)
     told = card(checkpoint, to, licence=licence, data=data.read().strip() if data else None)

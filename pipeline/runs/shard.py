@@ -27,6 +27,9 @@ def run_shard(config: ShardConfig, watch: Watch, *, verify: bool = False) -> Sha
                 written = "already written" if done == total else f"{done} already written" if done else "to write"
                 display.say(f"{counted(facts['images'], 'image')}; {counted(total, 'shard')}, {written}")
                 display.show(done, total)
+            elif event == "notes":
+                for note in facts["notes"]:
+                    display.say(note)
             elif event == "shard":
                 done += 1
                 display.show(done, total, last=done == total)

@@ -81,8 +81,8 @@ class TaskResult(Tabular, BaseModel):
     trained_on: str | None = None
     """How patches were chosen in training, such as 'all patches' or 'ltrp topk at 0.25', where it was another way."""
     learnt_by: dict[str, Any] = {}
-    """What made the scores by which its patches were chosen in training (`stages.samples.scored_by.scorer`); empty as
-    `scored_by` is."""
+    """What made the scores that its patches were chosen by in training: checksums of weights, a method's name; empty
+    as `scored_by` is."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures has to know."""
 

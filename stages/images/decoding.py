@@ -128,6 +128,15 @@ def decode_mask(data: bytes, size: Size, *, max_pixels: int = MAX_PIXELS) -> Ima
         raise UnusableImage(_memory_reason(image)) from None
 
 
+def mask_colours(data: bytes, mask: Image.Image) -> dict[int, str]:
+    """The colours ("#rrggbb") that the palette of a mask has for the values that occur in it: `mask` is what
+    `decode_mask` made of the `data`. None without a palette, nor for a value beyond its end."""
+    palette = _open_mask(data, MAX_PIXELS).palette
+    colours = b"" if palette is None else bytes(palette.palette)
+    values = (value for value, pixels in enumerate(mask.histogram()) if pixels and 3 * value + 3 <= len(colours))
+    return {value: f"#{colours[3 * value : 3 * value + 3].hex()}" for value in values}
+
+
 def mask_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Size:
     """By its header. Raises `UnusableImage` as `decode_mask` does for headers."""
     return _open_mask(data, max_pixels).size

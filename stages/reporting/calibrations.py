@@ -58,11 +58,13 @@ def find_calibrations(found: Found) -> tuple[list[Calibrated], list[str]]:
     calibrated: list[Calibrated] = []
     problems: list[str] = []
     for part in found.of("calibration"):
-        content = read_json_object(part.place, FIGURES_FILE)
         try:
+            content = read_json_object(part.place, FIGURES_FILE)
             calibrated.append(Calibrated(part, TypeAdapter(Calibration).validate_python(content)))
         except ValidationError as error:
             problems.append(f"{part.place.url}/{FIGURES_FILE}: {first_of(error)}")
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
     return calibrated, problems
 
 

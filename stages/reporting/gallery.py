@@ -111,7 +111,7 @@ def make_gallery(found: Found, models: Models, count: int, tell: Callable[[int, 
             problems.append(str(error))
     tars = _tars(found, problems)
     picked: list[_Picked] = []
-    groups = _distinct(_wanted(stores, tars))[:GROUPS]
+    groups = _distinct(_wanted(stores, tars, problems))[:GROUPS]
     for number, (store, entries) in enumerate(groups):
         share = count * (number + 1) // len(groups) - count * number // len(groups)
         try:
@@ -152,14 +152,17 @@ def _tars(found: Found, problems: list[str]) -> dict[str, ShardEntry]:
     return tars
 
 
-def _wanted(stores: dict[Part, PatchStore], tars: dict[str, ShardEntry]) -> list[_Tars]:
+def _wanted(stores: dict[Part, PatchStore], tars: dict[str, ShardEntry], problems: list[str]) -> list[_Tars]:
     """Tars to show images of, those first that have scores: each set with the store that says which are done."""
     wanted: list[_Tars] = []
     told: set[str] = set()
     for store in stores.values():
-        done = store.books.done()
-        # A store that other software wrote may list no shards.
-        listed = store.books.shards() or [tars[name] for name in sorted(done) if name in tars]
+        try:
+            done, listed = store.books.done(), store.books.shards()
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        listed = listed or [tars[name] for name in sorted(done) if name in tars]  # of other software it may be empty
         entries = [entry for entry in listed if entry.name in done]
         chosen = evenly(entries, SHARDS)
         there = [_where_it_lies(entry, tars) for entry in chosen]

@@ -110,7 +110,7 @@ def render_page(report: Report) -> bytes:
         reconstructed=[each for each in report.gallery.images if each.reconstructions],
         plotly=_plotly(),
     )
-    return page.encode()
+    return page.encode(errors="backslashreplace")  # of names that are not UTF-8
 
 
 def _gallery_data(gallery: Gallery) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, NonNegativeInt, ValidationError
 
 from stages.images.decoding import UnusableImage
+from stages.sharding.mask_colours import MaskColour
 from stages.sharding.plan import PlannedShard
 from stages.sources.files import UNREADABLE
 from stages.sources.source import Item
@@ -37,12 +38,14 @@ class LeftOutImage:
 class Receipt:
     """What a finished tar holds, and what not. `skipped_objects` counts wrong annotations of its images, which tars of
     earlier versions hold; `orientation` how many of its images have which orientation by their EXIF, 1 excepted, and is
-    None where an earlier version did not look."""
+    None where an earlier version did not look; `mask_colours` are those of masks with palettes, none where an earlier
+    version did not look."""
 
     entry: ShardEntry
     left_out: tuple[LeftOutImage, ...]
     skipped_objects: int = 0
     orientation: dict[str, int] | None = None
+    mask_colours: tuple[MaskColour, ...] = ()
 
 
 class _Entry(BaseModel):
@@ -59,6 +62,15 @@ class _LeftOut(BaseModel):
     reason: InstanceOf[str]
 
 
+class _MaskColour(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    value: NonNegativeInt
+    colour: str = Field(pattern="^#[0-9a-f]{6}$")
+    masks: NonNegativeInt
+    first: InstanceOf[str]
+
+
 class _Receipt(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -66,6 +78,7 @@ class _Receipt(BaseModel):
     left_out: list[_LeftOut]
     skipped_objects: NonNegativeInt = 0
     orientation: dict[str, NonNegativeInt] | None = None
+    mask_colours: list[_MaskColour] = []
 
 
 def write_receipt(out: Location, shard: PlannedShard, receipt: Receipt) -> None:
@@ -76,6 +89,8 @@ def write_receipt(out: Location, shard: PlannedShard, receipt: Receipt) -> None:
         del content["skipped_objects"]
     if receipt.orientation is None:
         del content["orientation"]
+    if not receipt.mask_colours:
+        del content["mask_colours"]
     out.write(shard.receipt, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
@@ -129,7 +144,8 @@ def _read(out: Location, shard: PlannedShard) -> Receipt:
             f"{counted(samples, 'sample')} and {counted(len(left_out), 'image')} skipped"
         )
     entry = ShardEntry(f"{out.url}/{shard.name}", samples, found.entry.filesize, found.entry.md5sum)
-    return Receipt(entry, tuple(left_out), found.skipped_objects, found.orientation)
+    colours = tuple(MaskColour(**dict(each)) for each in found.mask_colours)
+    return Receipt(entry, tuple(left_out), found.skipped_objects, found.orientation, colours)
 
 
 def _was_written_later(out: Location, shard: PlannedShard) -> bool:

@@ -10,6 +10,7 @@ from contextlib import closing
 from stages.compute.prefetch import prefetch
 from stages.images.decoding import UnusableImage
 from stages.images.orientation import UPRIGHT
+from stages.sharding.mask_colours import TarColours
 from stages.sharding.plan import PlannedShard
 from stages.sharding.receipts import NO_MEMORY, LeftOutImage, Receipt
 from stages.sources.sample_fields import PackedSample
@@ -36,10 +37,10 @@ def make_tars(
     with closing(prefetch(prepare, images, threads=threads, ahead=2 * threads)) as prepared:
         for shard in shards:
             left_out: list[LeftOutImage] = []
-            turned = Counter[str]()
-            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out, turned))
+            turned, colours = Counter[str](), TarColours()
+            entry = write_shard(out, shard.name, _usable(shard.images, prepared, left_out, turned, colours))
             orientation = dict(sorted(turned.items()))
-            yield shard, Receipt(entry, tuple(left_out), shard.skipped_objects, orientation)
+            yield shard, Receipt(entry, tuple(left_out), shard.skipped_objects, orientation, colours.found())
 
 
 def _usable(
@@ -47,6 +48,7 @@ def _usable(
     prepared: Iterator[PackedSample | str],
     left_out: list[LeftOutImage],
     turned: Counter[str],
+    colours: TarColours,
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
     # `images` first: what `prepared` yields after them belongs to the next tar
     for (key, item), sample in zip(images, prepared, strict=False):
@@ -55,4 +57,5 @@ def _usable(
         else:
             if sample.orientation != UPRIGHT:
                 turned[str(sample.orientation)] += 1
+            colours.add(item.path, sample.colours)
             yield key, sample.fields

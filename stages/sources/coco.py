@@ -1,7 +1,8 @@
 """COCO's annotation files: images, and for each its objects with box, segment and category.
 
 What is wrong with the file, an image or a category refuses the file: nobody knows which objects it concerns. What is
-wrong with one annotation is wrong with that object alone, which is skipped, counted and named.
+wrong with one annotation is wrong with that object alone, which is skipped, counted and named; so is one that repeats
+another, whatever its id: exporters number them all 0.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from stages.samples.object_fields import CategoryField, WrittenObject
+from stages.sources.boxes_beyond import BoxesBeyond, numbers
 from stages.sources.source import SkippedObject
 from storage.locations import checked_path
+from storage.text import printable
 from storage.wrong_fields import first_wrong_field, shown, wrong_fields
 
 MOST_ERRORS_SHOWN = 3
@@ -63,13 +67,15 @@ class _Categories(BaseModel):
 @dataclass(frozen=True)
 class Coco:
     """What an annotation file says: images by file name, the objects of each image by its id (as `WrittenObject` has
-    them), the annotations that are no such objects, and the categories by id. `digest` is the file's SHA-256."""
+    them), the annotations that are no such objects, and the categories by id. `digest` is the file's SHA-256. `notes`
+    are lines for people: what is odd about boxes."""
 
     images: list[CocoImage]
     objects: dict[int, list[dict[str, Any]]]
     skipped: tuple[SkippedObject, ...]
     categories: list[CategoryField]
     digest: str
+    notes: tuple[str, ...]
 
 
 def read_coco(path: Path) -> Coco:
@@ -97,12 +103,19 @@ def read_coco(path: Path) -> Coco:
     category_ids = {category.id for category in known}
     objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
     skipped = []
+    firsts: dict[tuple[Any, ...], int] = {}
+    beyond = BoxesBeyond()
     for number, entry in enumerate(content.annotations):
         try:
             image, written = _object(entry, images, category_ids)
-            objects[image.id].append(written)
+            if (before := firsts.setdefault(_identity(image, written), number)) != number:
+                raise ValueError(f"repeats annotations.{before}")
         except ValueError as error:
             skipped.append(_skipped(number, entry, images, str(error)))
+            continue
+        objects[image.id].append(written)
+        box = written["bbox"]
+        beyond.add(box, (image.width, image.height), partial(_told_box, number, entry, image, box))
     if skipped and len(skipped) == len(content.annotations):
         first = skipped[0]
         raise ValueError(
@@ -114,6 +127,7 @@ def read_coco(path: Path) -> Coco:
         tuple(skipped),
         sorted(known, key=lambda category: category.id),
         hashlib.sha256(data).hexdigest(),
+        tuple(beyond.notes("x, y, width, height")),
     )
 
 
@@ -157,9 +171,27 @@ def _object(entry: Any, images: dict[int, CocoImage], categories: set[int]) -> t
     return image, written
 
 
+def _identity(image: CocoImage, written: dict[str, Any]) -> tuple[Any, ...]:
+    """What two annotations of one object have in common."""
+    segment = written.get("segmentation")
+    if isinstance(segment, list):
+        segment = tuple(map(tuple, segment))
+    elif isinstance(segment, dict):
+        counts = segment["counts"]
+        segment = (*segment["size"], counts if isinstance(counts, str) else tuple(counts))
+    return image.id, written["category"], *written["bbox"], written["iscrowd"], segment
+
+
 def _skipped(number: int, entry: Any, images: dict[int, CocoImage], reason: str) -> SkippedObject:
-    facts = entry if isinstance(entry, dict) else {}
-    id_, image_id = facts.get("id"), facts.get("image_id")
+    image_id = entry.get("image_id") if isinstance(entry, dict) else None
     image = images.get(image_id) if isinstance(image_id, int) else None
-    named = f"annotations.{number}" if id_ is None else f"annotations.{number} (id {shown(id_)})"
-    return SkippedObject(image.file_name if image else "", named, reason)
+    return SkippedObject(image.file_name if image else "", _named(number, entry), reason)
+
+
+def _told_box(number: int, entry: Any, image: CocoImage, box: list[float]) -> str:
+    return f"{_named(number, entry)} of {printable(image.file_name)}, {numbers(box)}"
+
+
+def _named(number: int, entry: Any) -> str:
+    id_ = entry.get("id") if isinstance(entry, dict) else None
+    return f"annotations.{number}" if id_ is None else f"annotations.{number} (id {shown(id_)})"

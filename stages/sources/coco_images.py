@@ -11,6 +11,7 @@ from stages.images.decoding import UnusableImage
 from stages.samples.object_fields import CategoryField
 from stages.sources.coco import CocoImage, read_coco
 from stages.sources.files import FoundFile, is_image, list_files, local_folder
+from stages.sources.look_alikes import note_look_alikes
 from stages.sources.source import Example, Item, Source
 from stages.sources.wording import some_of
 from storage.shard_files import IMAGE_FIELDS
@@ -37,6 +38,8 @@ def from_coco(images: str, coco: str) -> Source:
         f"COCO annotations: {counted(len(annotations.categories), 'category', 'categories')}, "
         f"{counted(sum(map(len, annotations.objects.values())), 'object')}.",
         *_shared_names(annotations.categories),
+        *note_look_alikes([each.name for each in annotations.categories], "category", "categories"),
+        *annotations.notes,
     ]
     if unlisted:
         images_are = counted(len(unlisted), "image of the folder is", "images of the folder are")

@@ -122,6 +122,11 @@ class FoundFile:
         return cls(folder, str(path), f"{found.st_size} {found.st_mtime_ns}")
 
     @property
+    def is_there(self) -> bool:
+        """As far as its folder tells."""
+        return self.stamp != _MISSING
+
+    @property
     def extension(self) -> str:
         """In lower case, without the dot."""
         return _extension(self.path)
@@ -140,7 +145,7 @@ class FoundFile:
         except OSError as error:
             if error.errno in _NOT_THE_FILES_FAULT:
                 raise
-            if self.stamp != _MISSING and not _has_entries(self.folder):
+            if self.is_there and not _has_entries(self.folder):
                 raise ValueError(
                     f"{self.folder}: this folder of images is gone since it was listed ({error.strerror or error}): "
                     "bring it back and run the same command again"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.sources.files import FoundFile, list_files, local_folder
+from stages.sources.look_alikes import note_look_alikes
 from stages.sources.source import Example, Item, Source
 from stages.sources.wording import some_of
 from storage.text import counted
@@ -31,9 +32,15 @@ def from_folder(images: str) -> Source:
         classes = None if label is None else frozenset([label])
         items.append(Item(path, file.stamp, partial(_load, file, label), classes=classes))
     facts: dict[str, Any] = {"kind": "folder"}
+    told = [_as_text(name) for name in names]
     if names:
-        facts = {"kind": "class folders", "classes": [_as_text(name) for name in names]}
-    notes = (_found(paths, names, outside), *_folders_without_images(folder, names), *listing.notes)
+        facts = {"kind": "class folders", "classes": told}
+    notes = (
+        _found(paths, names, outside),
+        *note_look_alikes(told, "class", "classes"),
+        *_folders_without_images(folder, names),
+        *listing.notes,
+    )
     return Source(items, facts, len(listing.paths) - len(items), notes)
 
 

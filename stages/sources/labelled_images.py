@@ -14,6 +14,7 @@ from typing import Any
 from stages.images.decoding import UnusableImage
 from stages.sources.files import FoundFile, is_image, list_files, local_folder
 from stages.sources.listed_files import ImageNames
+from stages.sources.look_alikes import note_look_alikes
 from stages.sources.source import Example, Item, Source
 from stages.sources.text_files import read_text
 from stages.sources.wording import some_of
@@ -64,7 +65,10 @@ def from_csv(
         items.append(Item(path, found.stamp, load, classes=frozenset(labels)))
     unlisted = [path for path in listing.images if path not in paths]
     what = ("label", "labels") if csv_separator is not None else ("class", "classes")
-    notes = [f"CSV: {counted(len(names), *what)} ({some_of([printable(name) for name in names])})."]
+    notes = [
+        f"CSV: {counted(len(names), *what)} ({some_of([printable(name) for name in names])}).",
+        *note_look_alikes(names, *what),
+    ]
     if unlisted:
         images_are = counted(len(unlisted), "image of the folder is", "images of the folder are")
         notes.append(f"{images_are} not in {printable(table.name)}, and so in no tar: {some_of(unlisted)}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from stages.sources.files import FoundFile, list_files
+from storage.text import printable
 
 
 class MaskFiles:
@@ -12,10 +14,16 @@ class MaskFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        pngs = sorted(path for path in list_files(folder).paths if PurePosixPath(path).suffix.lower() == ".png")
-        # Of several the last one stays: x.png comes behind x.PNG.
-        self._paths = {str(PurePosixPath(path).with_suffix("")): path for path in pngs}
+        self._paths: defaultdict[str, list[str]] = defaultdict(list)
+        for path in list_files(folder).paths:
+            if PurePosixPath(path).suffix.lower() == ".png":
+                self._paths[str(PurePosixPath(path).with_suffix(""))].append(path)
 
     def named(self, name: str) -> FoundFile:
-        """That of an image by its path without extension, whether it is there or not."""
-        return FoundFile.at(self._folder, self._paths.get(name, f"{name}.png"))
+        """That of an image by its path without extension, whether it is there or not. Raises ValueError if there are
+        several, such as x.png and x.PNG."""
+        found = self._paths.get(name, [f"{name}.png"])
+        if len(found) > 1:
+            several = printable(" and ".join(sorted(found)))
+            raise ValueError(f"{self._folder}: expected one mask called {printable(name)}, got {several}")
+        return FoundFile.at(self._folder, found[0])

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from stages.images.decoding import LoadedImage, UnusableImage, decode_mask, loaded_image, mask_size
+from stages.images.decoding import LoadedImage, UnusableImage, decode_mask, loaded_image, mask_colours, mask_size
 from stages.images.orientation import (
     UPRIGHT,
     Size,
@@ -42,10 +42,12 @@ MOST_PROFILE_BYTES = 2**22
 
 @dataclass(frozen=True)
 class PackedSample:
-    """`orientation`: of the image by its EXIF as its source has it, 1 to 8."""
+    """`orientation`: of the image by its EXIF as its source has it, 1 to 8. `colours`: of the values of its mask, if
+    that has a palette."""
 
     fields: dict[str, bytes]
     orientation: int
+    colours: dict[int, str]
 
 
 def sample_fields(
@@ -72,6 +74,7 @@ def sample_fields(
             extension = "jpg" if extension in LOSSY else "png"
             data = _rewritten(loaded, turn, size, extension)
     mask_data = example.mask
+    colours = mask_colours(mask_data, mask) if mask_data is not None and mask is not None else {}
     if mask is not None and (changed or size != kept):
         mask_data = _encode(mask.resize(size, Image.Resampling.NEAREST), "png")
     if objects is not None and size != kept:
@@ -90,7 +93,7 @@ def sample_fields(
     elif example.categories is not None:
         facts["categories"] = sorted(example.categories)
     fields["json"] = json.dumps(facts, sort_keys=True).encode()
-    return PackedSample(fields, loaded.orientation)
+    return PackedSample(fields, loaded.orientation, colours)
 
 
 def _annotations(

@@ -23,16 +23,19 @@ CLASSES = (
 )  # fmt: skip
 """In the order of the values of masks, from 1: 0 is the background."""
 BACKGROUND = "background"
+_TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
 
 
 @dataclasses.dataclass(frozen=True)
 class VocObject:
-    """`box` is x, y, width, height in pixels, counted from 0."""
+    """`box` is x, y, width, height in pixels, counted from 0. `number` is its place in the file, which does not make it
+    another object."""
 
     name: str
     box: tuple[float, float, float, float]
     is_difficult: bool
     is_truncated: bool
+    number: int = dataclasses.field(repr=False, compare=False)  # plans of earlier versions tell objects by their repr
 
     def written(self, category: int) -> dict[str, Any]:
         """As the field `json` of a sample has it."""
@@ -49,6 +52,18 @@ class VocAnnotation:
     objects: tuple[VocObject, ...]
     wrong: tuple[tuple[str, str], ...]
 
+    @property
+    def distinct(self) -> tuple[VocObject, ...]:
+        """The objects that repeat no other."""
+        return tuple(dict.fromkeys(self.objects))
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """The wrong objects, and those that repeat another."""
+        firsts: dict[VocObject, int] = {}
+        repeated = [each for each in self.objects if firsts.setdefault(each, each.number) != each.number]
+        return (*self.wrong, *((f"object {each.number}", f"repeats object {firsts[each]}") for each in repeated))
+
 
 def read_voc(data: bytes) -> VocAnnotation:
     """Raises ValueError for what is no such file."""
@@ -58,13 +73,13 @@ def read_voc(data: bytes) -> VocAnnotation:
     objects, wrong = [], []
     for number, element in enumerate(root.findall("object")):
         try:
-            objects.append(_object(element))
+            objects.append(_object(element, number))
         except ValueError as error:
             wrong.append((f"object {number}", str(error)))
     return VocAnnotation(_size(root), tuple(objects), tuple(wrong))
 
 
-def _object(element: Element) -> VocObject:
+def _object(element: Element, number: int) -> VocObject:
     name, box = _text(element, "name"), element.find("bndbox")
     if not name:
         raise ValueError("name: expected some text, got none")
@@ -75,11 +90,15 @@ def _object(element: Element) -> VocObject:
         raise ValueError(
             f"bndbox: expected xmin <= xmax and ymin <= ymax, got x {left:g} to {right:g} and y {top:g} to {bottom:g}"
         )
+    difficult = _text(element, "difficult")
+    if difficult.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError(f"difficult: expected 1 or 0, got {shown(difficult)}")
     found = VocObject(
         name,
         (left - 1, top - 1, right - left + 1, bottom - top + 1),
-        _text(element, "difficult") == "1",
-        _text(element, "truncated") == "1",
+        difficult.lower() in _TRUE,
+        _text(element, "truncated").lower() in _TRUE,
+        number,
     )
     try:
         WrittenObject.model_validate(found.written(0))

@@ -15,12 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.images.decoding import UnusableImage
+from stages.sources.boxes_beyond import BoxesBeyond, numbers
 from stages.sources.files import FoundFile, list_files, local_folder
 from stages.sources.listed_files import ImageNames
+from stages.sources.look_alikes import note_look_alikes
 from stages.sources.mask_files import MaskFiles
 from stages.sources.source import Example, Item, SkippedObject, Source
 from stages.sources.text_files import read_text
-from stages.sources.voc import BACKGROUND, CLASSES, VocAnnotation, read_voc
+from stages.sources.voc import BACKGROUND, CLASSES, VocAnnotation, VocObject, read_voc
 from stages.sources.wording import some_of
 from storage.locations import checked_path
 from storage.text import counted, printable
@@ -53,6 +55,7 @@ def from_voc(voc: str, voc_set: str | None) -> Source:
     masks = MaskFiles(folder / MASKS) if with_masks else None
     items, skipped = [], []
     digest = hashlib.sha256()
+    beyond = BoxesBeyond()
     for name in names:
         annotation, file = read[name], FoundFile.at(folder / IMAGES, paths[name] or f"{name}.jpg")
         stamps = [file.stamp]
@@ -61,9 +64,12 @@ def from_voc(voc: str, voc_set: str | None) -> Source:
             mask = masks.named(name)
             stamps.append(mask.stamp)
         digest.update(repr((name, annotation)).encode("utf-8", "surrogateescape"))
-        wrong = annotation.wrong if isinstance(annotation, VocAnnotation) else ()
+        wrong = annotation.skipped if isinstance(annotation, VocAnnotation) else ()
         skipped += [SkippedObject(file.path, which, reason) for which, reason in wrong]
-        objects = annotation.objects if isinstance(annotation, VocAnnotation) else ()
+        objects = annotation.distinct if isinstance(annotation, VocAnnotation) else ()
+        if isinstance(annotation, VocAnnotation) and annotation.size:
+            for each in objects:
+                beyond.add(each.box, annotation.size, partial(_told_box, each, file.path))
         load = partial(_load, file, annotation, ids, mask)
         items.append(Item(file.path, " ".join(stamps), load, len(wrong), frozenset(ids[each.name] for each in objects)))
     facts: dict[str, Any] = {
@@ -71,13 +77,15 @@ def from_voc(voc: str, voc_set: str | None) -> Source:
         "categories": [{"id": id_, "name": name} for name, id_ in ids.items()],
         "annotations_sha256": digest.hexdigest(),
     }
-    n_objects = sum(len(each.objects) for each in read.values() if isinstance(each, VocAnnotation))
+    n_objects = sum(len(each.distinct) for each in read.values() if isinstance(each, VocAnnotation))
     values_are_known = n_objects > 0 and tuple(ids) == CLASSES
     if with_masks and values_are_known:
         facts["mask_classes"] = [BACKGROUND, *CLASSES]
     notes = [
         f"Pascal VOC, {voc_set or 'all annotated images'}: {counted(len(ids), 'category', 'categories')}, "
         f"{counted(n_objects, 'object')}{', with masks' * with_masks}.",
+        *note_look_alikes(ids, "category", "categories"),
+        *beyond.notes("xmin, ymin, xmax, ymax, counted from 1"),
         *([_NO_MASK_NAMES] if with_masks and not values_are_known else []),
         *([] if voc_set is not None else _note_without(listing.images, annotated)),
         *listing.notes,
@@ -146,6 +154,11 @@ def _read_annotation(folder: Path, name: str, is_there: bool) -> VocAnnotation |
         return f"annotation: {error}"
 
 
+def _told_box(found: VocObject, path: str) -> str:
+    x, y, width, height = found.box
+    return f"object {found.number} of {printable(path)}, {numbers((x + 1, y + 1, x + width, y + height))}"
+
+
 def _categories(annotations: Iterable[VocAnnotation | str]) -> dict[str, int]:
     """The ids of all names."""
     found = {each.name for one in annotations if isinstance(one, VocAnnotation) for each in one.objects}
@@ -164,7 +177,7 @@ def _load(file: FoundFile, annotation: VocAnnotation | str, ids: dict[str, int],
     data = file.read()
     size, objects = None, None
     if isinstance(annotation, VocAnnotation):
-        size, objects = annotation.size, [each.written(ids[each.name]) for each in annotation.objects]
+        size, objects = annotation.size, [each.written(ids[each.name]) for each in annotation.distinct]
     elif mask is None:
         raise UnusableImage(annotation)
     if mask is None:

@@ -48,6 +48,8 @@ def read_excluded(spec: str, classes: Classes) -> frozenset[int]:
         excluded = _of_file(spec, classes)
     else:
         excluded = _of_lists(spec, [_read_list(path) for path in lists], classes)
+    if not excluded and lists is None:
+        raise ValueError(f"{spec}: expected a class on at least one line, got none")
     if len(excluded) == len(classes):
         raise ValueError(f"{spec}: expected to leave at least one class, all {len(classes)} are excluded")
     return frozenset(excluded)

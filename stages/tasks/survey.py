@@ -7,12 +7,12 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from stages.compute.prefetch import prefetch
 from stages.samples.ranked import RankedSample, RankSource
 from stages.tasks.task import Classes
 from stages.tasks.truths import TruthReader
+from storage.locations import locate
 from storage.shard_index import ShardEntry
 
 
@@ -97,8 +97,8 @@ def read_class_names(path: str) -> dict[int, str]:
 
 
 def read_lines(path: str) -> list[str]:
-    """Of a text file. Raises ValueError naming one that is no text."""
+    """Of a text file. Raises ValueError naming one that is no text, OSError one that cannot be read."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+        return locate(path).read().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8: {error.reason} at byte {error.start}") from None

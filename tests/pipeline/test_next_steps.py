@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.hints import beside
+from pipeline.hints import as_argument, beside
 from pipeline.next_steps import learnable
 
 SMALL = {
@@ -66,6 +66,10 @@ def test_pasting_nothing_but_these_lines_leads_to_the_comparison(
 )
 def test_what_comes_next_goes_beside(path: str, expected: str) -> None:
     assert beside(path, "mae") == expected
+
+
+def test_a_path_that_looks_like_an_option_is_none_where_it_stands_by_itself() -> None:
+    assert (as_argument("-j"), as_argument("work/j")) == ("./-j", "work/j")
 
 
 @pytest.mark.parametrize(

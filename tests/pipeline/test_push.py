@@ -33,7 +33,8 @@ def test_a_ranker_is_pushed_with_a_card_that_names_licence_and_data(small_ranker
     ("to", "message"),
     [
         ("me/cats", "Error: me/cats: expected hf://OWNER/NAME"),
-        ("hf://a/b/c", "Error: hf://a/b/c: the Hugging Face hub did not take it: Repo id must be"),
+        ("hf://cats", "Error: hf://cats: expected hf://OWNER/NAME"),
+        ("hf://a/b/c", "Error: hf://a/b/c: expected hf://OWNER/NAME"),
     ],
 )
 def test_what_is_no_place_on_the_hub_is_one_clear_message(to: str, message: str, small_ranker: Path) -> None:

@@ -156,6 +156,7 @@ def test_the_command_keeps_no_file_whose_scores_are_others(tmp_path, monkeypatch
     ("arguments", "message"),
     [
         (["--ranker", "nowhere", "--out", "x.pt2"], "nowhere: no ranker there"),
+        (["--ranker", "nowhere", "--out", "far/x"], "far/x: expected a name that ends in .pt2"),
         (["--ranker", "nowhere", "--out", "x", "--format", "jax"], "'jax' is not one of 'torch', 'onnx'"),
         (["--out", "x.pt2"], "Missing option '--ranker'"),
     ],

@@ -204,6 +204,27 @@ def test_a_wrong_annotation_is_skipped_and_named_and_the_others_stay(
     assert [each["category"] for each in objects_of(source)] == [9, 2]
 
 
+def test_an_annotation_that_repeats_another_is_skipped_whatever_its_id(tmp_path: Path) -> None:
+    content = coco_content()
+    polygons, code, box = content["annotations"]
+    others = [{**box, "bbox": [0, 0, 1, 2]}, {**box, "category_id": 2}, {**box, "image_id": 3}, {**box, "iscrowd": 1}]
+    segments = [{**polygons, "segmentation": [[1, 2, 4, 2, 4, 7]]}, {**box, "segmentation": [[1, 2, 4, 2, 4, 6]]}]
+    content["annotations"] += [dict(each) for each in (*others, *segments)]
+    for each in content["annotations"]:
+        each["id"] = 0
+    content["annotations"] += [{**box, "id": 5, "area": 1}, polygons, {**code, "bbox": ["0", 0, 8, 8.0]}, polygons]
+    source = find_coco(tmp_path, content)
+    assert [(each.path, each.annotation, each.reason) for each in source.skipped_objects] == [
+        ("b.png", "annotations.9 (id 5)", "repeats annotations.2"),
+        ("b.png", "annotations.10 (id 0)", "repeats annotations.0"),
+        ("b.png", "annotations.11 (id 0)", "repeats annotations.1"),
+        ("b.png", "annotations.12 (id 0)", "repeats annotations.0"),
+    ]
+    assert [item.skipped_objects for item in source.items] == [4, 0]
+    assert [len(objects_of(source, number)) for number in range(2)] == [8, 1]
+    assert source.notes[0] == "COCO annotations: 2 categories, 9 objects."
+
+
 def test_an_annotation_that_is_no_object_at_all_is_named_by_its_place(tmp_path: Path) -> None:
     content = coco_content()
     content["annotations"].append([1])

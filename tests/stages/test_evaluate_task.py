@@ -306,12 +306,18 @@ def test_a_model_reads_masks_as_it_did_in_training_and_tells_what_counts_nowhere
     config = task_config(tmp_path / "recoded", small_mae, tmp_path / "out", task="segment", mask_values=["255=2"])
     train_task(config)
     model = tmp_path / "out" / QUARTER.name
-    plain, recoded_ = (judge(tmp_path / name, model) for name in ("plain", "recoded"))
-    assert recoded_.by_class == plain.by_class
+    plain, recoded_masks = (judge(tmp_path / name, model) for name in ("plain", "recoded"))
+    assert recoded_masks.by_class == plain.by_class
     assert judge(tmp_path / "recoded", model, mask_values=["255=255"]).by_class != plain.by_class
     told: list[str] = []
-    paths = {"model": str(model), "shards": [str(tmp_path / "recoded/tars")], "ranks": str(tmp_path / "recoded/ranks")}
-    unread = EvaluateTaskConfig(**paths, out="nowhere", throughput=False, mask_values=["255=255"])
+    unread = EvaluateTaskConfig(
+        model=str(model),
+        shards=[str(tmp_path / "recoded/tars")],
+        ranks=str(tmp_path / "recoded/ranks"),
+        out="nowhere",
+        throughput=False,
+        mask_values=["255=255"],
+    )
     evaluate_task(unread, lambda *_: None, told.append)
     assert re.fullmatch(r".*: [\d.]+% of the pixels of masks are 255 and count nowhere", told[-1])
 

@@ -131,6 +131,13 @@ def test_a_file_of_that_name_is_the_file_and_a_copied_list_means_the_same(
     assert excluded_lines("imagenet") == ["giraffe"]
 
 
+def test_a_file_that_excludes_nothing_is_refused(tmp_path: Path):
+    path = tmp_path / "none.txt"
+    path.write_text("\n# nothing\n")
+    with pytest.raises(ValueError, match=r"none\.txt: expected a class on at least one line, got none"):
+        excluded(str(path), "giraffe", "zebra")
+
+
 def test_what_decides_is_what_the_lists_say():
     assert excluded_lines("imagenet:coco") == lines_of("coco")
     assert len(excluded_lines("imagenet")) == sum(len(lines_of(name)) for name in NAMES)

@@ -179,6 +179,18 @@ def test_what_does_not_belong_together_is_told(tmp_path: Path) -> None:
     assert re.search(r"cannot be compared: recipe\.steps is 11 in the first and 12 in the second", text)
 
 
+def test_one_part_that_cannot_be_read_does_not_cost_the_page(tmp_path: Path) -> None:
+    for name in ("shards", "ranks", "scores"):
+        shutil.copytree(EARLIER / name, tmp_path / name)
+    (tmp_path / "ranks/books/shards.json").write_text('{"a": 1}')
+    (tmp_path / "calibrated").mkdir()
+    (tmp_path / "calibrated/calibration.json").write_text("[]")
+    (tmp_path / "calibrated/calibration.png").write_bytes(b"")
+    page = page_of(tmp_path).text
+    assert page.count("ranks/books/shards.json: damaged") == 1
+    assert "expected a JSON object, got a list" in page
+
+
 def test_a_run_in_a_bucket_makes_the_same_page(tmp_path: Path) -> None:
     pytest.importorskip("obstore")
     bucket = locate(f"memory://{uuid.uuid4().hex}/run")

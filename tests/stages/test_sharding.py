@@ -135,7 +135,7 @@ def test_a_tar_of_an_earlier_version_with_wrong_objects_is_told_and_verify_makes
     receipt = out / "sharding" / "t-000000.json"
     assert json.loads(receipt.read_text())["skipped_objects"] == 1
     receipt.write_text(json.dumps({k: v for k, v in json.loads(receipt.read_text()).items() if k != "skipped_objects"}))
-    told = "1 tar of an earlier version holds wrong objects, which later stages refuse; --verify makes them again: "
+    told = "1 tar of an earlier version holds objects that are skipped now; --verify makes them again: "
     summary, _ = shard(out, **settings)
     assert summary.notes[-1] == f"{told}t-000000.tar"
     assert (summary.written, shard(out, verify=True, **settings)[0].written) == (0, 1)

@@ -170,12 +170,33 @@ def test_an_image_without_a_sound_mask_is_unusable(tmp_path: Path, data: bytes |
 
 
 def test_a_mask_is_found_whatever_the_case_of_its_extension(tmp_path: Path) -> None:
-    fill(tmp_path / "images", "a.jpg", "sub/b.c.JPG", "d.jpg")
-    fill(tmp_path / "masks", "a.PNG", "sub/b.c.Png", "d.png", data=mask(16, 16))
-    fill(tmp_path / "masks", "d.PNG", data=mask(8, 8))  # where the disk tells the two apart, the usual name comes first
-    (tmp_path / "masks" / "d.png").write_bytes(mask(16, 16))
+    fill(tmp_path / "images", "a.jpg", "sub/b.c.JPG")
+    fill(tmp_path / "masks", "a.PNG", "sub/b.c.Png", data=mask(16, 16))
     source = find(images=tmp_path / "images", masks=tmp_path / "masks")
-    assert [item.load().mask for item in source.items] == [mask(16, 16)] * 3
+    assert [item.load().mask for item in source.items] == [mask(16, 16)] * 2
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "message"),
+    [
+        (["sub/a.png"], ["sub/a.PNG", "sub/a.png"], "expected one mask called sub/a, got sub/a.PNG and sub/a.png"),
+        (["a.jpg", "a.png"], ["a.png"], "masks: expected one image of the mask a.png, got a.jpg and a.png"),
+    ],
+)
+def test_images_and_masks_that_do_not_pair_up_one_to_one_are_refused_with_both_names(
+    tmp_path: Path, images: list[str], masks: list[str], message: str
+) -> None:
+    fill(tmp_path / "images", "b.png", *images)
+    fill(tmp_path / "masks", "b.png", *masks, data=mask())
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        find(images=tmp_path / "images", masks=tmp_path / "masks")
+    assert str(raised.value).endswith(message)
+
+
+def test_images_that_share_a_name_and_masks_that_no_image_has_are_nobodys_loss(tmp_path: Path) -> None:
+    fill(tmp_path / "images", "a.jpg", "a.png", "sub/b.png", "b.png")
+    fill(tmp_path / "masks", "sub/b.png", "b.png", "c.png", "c.PNG", data=mask())
+    assert len(find(images=tmp_path / "images", masks=tmp_path / "masks").items) == 4
 
 
 # scenes, and making smaller

@@ -182,7 +182,6 @@ CLASSES = Classes((0, 3, 5, 7), ("cat", "guide dog", "7", "cow"))
         ("# unseen:\n\n guide dog  # as in the paper\n3\n", {1}),
         ("0\n5\ncow", {0, 2, 3}),
         ("7\n", {2}),
-        ("", set()),
     ],
 )
 def test_excluded_classes_are_listed_by_name_or_else_by_number(text, expected, tmp_path: Path) -> None:

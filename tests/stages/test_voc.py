@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from storage.shard_index import expand_shards, index_infos
 WIDTH, HEIGHT = 32, 24
 
 
-def object_xml(name: str = "person", box: tuple[float, ...] = (3, 4, 12, 20), **marks: int) -> str:
+def object_xml(name: str = "person", box: tuple[float, ...] = (3, 4, 12, 20), **marks: int | str) -> str:
     sides = "".join(
         f"<{side}>{value}</{side}>" for side, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
     )
@@ -80,6 +81,33 @@ def test_difficult_objects_count_neither_for_nor_against_and_marks_are_kept() ->
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "is_difficult"),
+    [("1", 1), (" true\n", 1), ("Yes", 1), ("0", 0), ("FALSE", 0), ("no ", 0), ("", 0), (" ", 0)],
+)
+def test_difficult_is_what_is_written_in_words_too(written: str, is_difficult: int) -> None:
+    (found,) = read_voc(annotation(object_xml(difficult=written))).objects
+    assert (found.written(7)["iscrowd"], found.written(7)["difficult"]) == (is_difficult, is_difficult)
+
+
+def test_an_object_that_repeats_another_is_skipped(tmp_path: Path) -> None:
+    others = [object_xml("cat"), object_xml(box=(3, 4, 12, 21)), object_xml(difficult=1)]
+    source = find(write_voc(tmp_path, {"a": annotation(object_xml(), *others, object_xml()), "b": annotation()}))
+    (skipped,) = source.skipped_objects
+    assert (skipped.path, skipped.annotation, skipped.reason) == ("a.jpg", "object 4", "repeats object 0")
+    assert [item.skipped_objects for item in source.items] == [1, 0]
+    assert len(objects_of(source)) == 4
+    assert source.notes[0] == "Pascal VOC, all annotated images: 20 categories, 4 objects."
+
+
+def test_tars_of_an_earlier_version_are_gone_on_with(tmp_path: Path) -> None:
+    """The plan tells annotations by what they were as text then, repeated objects too."""
+    source = find(write_voc(tmp_path, {"a": annotation(object_xml(), object_xml())}))
+    person = "VocObject(name='person', box=(2.0, 3.0, 10.0, 17.0), is_difficult=False, is_truncated=False)"
+    text = f"('a', VocAnnotation(size=(32, 24), objects=({person}, {person}), wrong=()))"
+    assert source.facts["annotations_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
 def test_a_person_is_one_object_whatever_parts_it_has() -> None:
     part = "<part><name>head</name><bndbox><xmin>5</xmin><ymin>5</ymin><xmax>6</xmax><ymax>6</ymax></bndbox></part>"
     whole = object_xml().replace("</object>", f"{part}</object>")
@@ -97,6 +125,8 @@ def test_a_person_is_one_object_whatever_parts_it_has() -> None:
         (object_xml().replace("12", "1e9"), "bbox.2: expected at most 10000000, got 999999998.0"),
         (object_xml(name=" "), "name: expected some text, got none"),
         ("<object><name>cat</name></object>", "bndbox: expected a box, got none"),
+        (object_xml(difficult="2"), "difficult: expected 1 or 0, got '2'"),
+        (object_xml(difficult="Unspecified"), "difficult: expected 1 or 0, got 'Unspecified'"),
     ],
 )
 def test_a_wrong_object_is_skipped_and_named_and_the_others_stay(tmp_path: Path, wrong: str, reason: str) -> None:

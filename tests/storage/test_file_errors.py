@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.progress.event_file import EventFile
-from storage.file_errors import NamedFile, naming
+from storage.file_errors import NamedFile, in_words, naming
 from storage.locations import locate
 
 
@@ -43,6 +43,24 @@ def test_a_read_that_fails_names_the_file(size: int) -> None:
         locate("/proc/self/mem").open() as file,
     ):
         file.read(size)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = "/dev/zero"
+    if kind == "pipe":
+        os.mkfifo(path := str(tmp_path / "pipe"))
+    with pytest.raises(OSError, match=rf"expected a plain file, got a pipe or a device: '{path}'"):
+        locate(path).read()
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=f"Is a directory: '{tmp_path}'"):
+        locate(tmp_path).read()
+
+
+def test_a_working_folder_that_is_gone_is_told_as_such() -> None:
+    assert in_words(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))).startswith("the working folder is gone")
 
 
 @pytest.mark.usefixtures("full")

@@ -238,6 +238,11 @@ def test_an_incomplete_url_is_refused(url: str) -> None:
         locate(url)
 
 
+def test_a_path_that_no_json_can_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^'n\\udcff': expected a path in UTF-8"):
+        locate(os.fsdecode(b"n\xff"))
+
+
 @pytest.mark.parametrize("url", ["s3://bucket/../other", "memory://name/a/../../b"])
 def test_a_url_that_climbs_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="leads out"):

@@ -136,6 +136,11 @@ def test_an_index_that_is_not_json_is_refused(tmp_path: Path) -> None:
         read_index(locate(tmp_path))
 
 
+def test_an_index_that_an_editor_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / INDEX_NAME).write_text(index_bytes("it", {}, [ShardEntry("a.tar", 1)]).decode(), encoding="utf-8-sig")
+    assert read_index(locate(tmp_path)).name == "it"
+
+
 def test_an_index_may_gather_tars_from_elsewhere_but_a_remote_one_no_local_tars(tmp_path: Path) -> None:
     pytest.importorskip("obstore")
     (entry,) = make_folder(tmp_path / "shards", ["a.tar"], indexed=False)
