@@ -12,7 +12,7 @@ import numpy as np
 from ranker.selection import kept_count
 from stages.comparison.result import TaskResult
 from stages.compute.prefetch import prefetch
-from stages.evaluate_task import EVALUATION, judged_on, without_nan
+from stages.evaluate_task import EVALUATION, without_nan
 from stages.images.decoding import decode_image
 from stages.images.views import View, render
 from stages.ranking.quality import Estimate
@@ -25,6 +25,7 @@ from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
 from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
+from stages.tasks.judged_how import judged_on
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.objects import Object
@@ -53,6 +54,8 @@ class Covered:
     shards: list[ShardEntry]
     """As of `source.join`."""
     images: int
+    notes: dict[TaskRun, tuple[str, ...]]
+    """What a reader of the figures has to know."""
 
 
 def cover(
@@ -101,7 +104,8 @@ def cover(
                 through(done, n_images)
     own, other = set(classes.ids), {classes.ids[index] for index in excluded}
     _refuse_nothing_covered(covered[runs[0]], own, other, describe(shards), n_images)
-    return Covered(covered, classes, excluded, truth, options, source, shards, n_images)
+    notes = {run: tuple(chooser.notes()) for run, chooser in choosers.items()}
+    return Covered(covered, classes, excluded, truth, options, source, shards, n_images, notes)
 
 
 def measure_coverage(
@@ -144,6 +148,7 @@ def measure_coverage(
             },
             judged_on=judged_on(covered.shards, source),
             scored_by=scored_by(source) if SELECTORS[run.select].uses_scores else {},
+            notes=covered.notes[run],
         )
 
     return [(run, result(run)) for run in covered.areas]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ranker.selection import kept_count
-from stages.comparison.result import TaskResult, Throughput, way_of_choosing
+from stages.comparison.result import TaskResult, Throughput
 from stages.compute.autocast import autocast
 from stages.compute.devices import resolve_device
 from stages.compute.prefetch import prefetch
@@ -25,13 +23,14 @@ from stages.images.normalisation import normalise
 from stages.samples.rank_source import open_source
 from stages.samples.ranked import RankedSample, RankSource, StoredRanks, refuse_other_grid, selector_name
 from stages.samples.ranked_now import RankedNow
-from stages.samples.scored_by import scored_by, scorer
+from stages.samples.scored_by import scored_by
 from stages.settings.choices import Precision, Select
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, match_lists, named_by_file, read_class_lists
 from stages.tasks.excluded_classes import read_excluded
 from stages.tasks.judgeable import refuse_unjudgeable
+from stages.tasks.judged_how import judged_how, judged_on, judging_notes, trained_on
 from stages.tasks.kept_views import KeptView, KeptViews
 from stages.tasks.mask_values import parse_mask_values
 from stages.tasks.models import SavedTask, load_task
@@ -43,9 +42,7 @@ from stages.tasks.truths import TruthReader
 from stages.training.recipe import fastest_precision
 from storage.dense_scores import PatchGrid
 from storage.locations import locate
-from storage.shard_checksum import checksum
 from storage.shard_index import ShardEntry, expand_shards
-from storage.text import counted
 
 EVALUATION = "evaluation"
 """What a selector that draws, draws for: the same each time."""
@@ -168,12 +165,13 @@ def _judge(
         raise ValueError(f"{source.url}: none of {n_images} images can be used; the first: {key}: {reason}")
     if done < n_images:
         through(done, done)
+    selector = (config.selector or selector_name(source)) if SELECTORS[select].uses_scores else select
+    trained = trained_on(saved, selector, select, ratio)
+    notes = [*judging_notes(saved, select, trained, precision, source), *views.notes()]
     throughput = None
     if config.throughput:
         chooses_by = source if SELECTORS[select].uses_scores else None
         throughput = _measured(model, task, classes, views, chooses_by, first, device, precision)
-    selector = (config.selector or selector_name(source)) if SELECTORS[select].uses_scores else select
-    trained_on = _trained_on(saved, selector, select, ratio)
     left = set(range(len(classes))) - excluded if excluded else None
     return TaskResult(
         task=saved.task,
@@ -190,25 +188,14 @@ def _judge(
         excluded=[classes.labels[index] for index in sorted(excluded)],
         by_class=without_nan({classes.labels[index]: value for index, value in sorted(metric.by_class().items())}),
         recipe=saved.recipe,
-        judged_on={**judged_on(shards, source), **_judged_how(task, truths)},
+        judged_on={**judged_on(shards, source), **judged_how(task, truths)},
         scored_by=scored_by(source) if SELECTORS[select].uses_scores else {},
         training_seconds=saved.training_seconds,
         throughput=throughput,
-        trained_on=trained_on,
+        trained_on=trained,
         learnt_by=saved.scorer or {},
-        notes=tuple(_notes(saved, select, trained_on, precision, source)),
+        notes=tuple(notes),
     )
-
-
-def _trained_on(saved: SavedTask, selector: str, select: Select, ratio: float) -> str | None:
-    """None if patches were chosen as they are now."""
-    trained = saved.run
-    if trained.keep_ratio == 1:
-        return None if ratio == 1 else "all patches"
-    own = saved.selector if SELECTORS[trained.select].uses_scores else trained.select
-    if (own, trained.select, trained.keep_ratio) == (selector, select, ratio):
-        return None
-    return f"{way_of_choosing(own, trained.select)} at {trained.keep_ratio:g}"
 
 
 def _measured(
@@ -237,38 +224,6 @@ def _measured(
         selector_flops=flops,
         selector_seconds=seconds,
     )
-
-
-def _notes(
-    saved: SavedTask, select: Select, trained_on: str | None, precision: Precision, source: StoredRanks | RankedNow
-) -> Iterator[str]:
-    trained, judged = saved.select_version or 1, SELECTORS[select].version
-    if select == saved.run.select and trained != judged:
-        yield f"trained on patches that version {trained} of {select} chose, judged on those of version {judged}"
-    if trained_on is None and saved.scorer and saved.scorer != scorer(source):
-        yield "trained on patches that other scores chose than those it is judged on"
-    if precision != "fp32":
-        yield f"judged in {precision}"
-    for key, reason in list(source.skipped.items())[:1]:
-        yield f"{counted(len(source.skipped), 'image')} skipped, the first: {key}: {reason}"
-
-
-def _judged_how(task: Task, truths: TruthReader) -> dict[str, Any]:
-    """What else must be the same; nothing where everything is as it was in the first version."""
-    how: dict[str, Any] = {}
-    if task.metric_version > 1:
-        how["metric.version"] = task.metric_version
-    if truths.options.mask_values:
-        how["mask_values"] = {str(value): meant for value, meant in truths.options.mask_values}
-    moved = {tar: {a: b for a, b in each.numbers.items() if a != b} for tar, each in truths.numbers.items()}
-    if any(moved.values()):
-        how["classes.moved"] = hashlib.sha256(json.dumps(moved, sort_keys=True).encode()).hexdigest()
-    return how
-
-
-def judged_on(shards: Sequence[ShardEntry], source: RankSource) -> dict[str, Any]:
-    """What must be the same for two results to be compared."""
-    return {"shards.sha256": checksum(shards), "views.crop": source.settings.get("views.crop")}
 
 
 def _batches(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from threading import Lock
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class KeptViews:
         self._seed = seed
         self._remembers = n_views * grid.image_size**2 * 3 <= REMEMBERED_BYTES
         self._known: dict[tuple[str, str, int], KeptView] = {}
+        self._chosen = self._unscored = 0
+        self._counting = Lock()
 
     @property
     def uses_scores(self) -> bool:
@@ -71,4 +74,15 @@ class KeptViews:
         """What `look` keeps of the view, worked out anew: (k,) int64, ascending."""
         draws = self._select.draws_of(self._seed, sample.key, number, turn)
         candidates = Candidates(sample.score[number], pixels, self._grid.patch_size, draws)
-        return self._select(candidates, self._count)
+        kept = self._select(candidates, self._count)
+        if self.uses_scores:
+            with self._counting:
+                self._chosen += len(kept)
+                self._unscored += int(np.isnan(sample.score[number, kept]).sum())
+        return kept
+
+    def notes(self) -> list[str]:
+        """What a reader of figures has to know of what was chosen so far."""
+        if not self._unscored:
+            return []
+        return [f"{self._unscored / self._chosen:.1%} of the patches kept by scores have none: no mask showed them"]

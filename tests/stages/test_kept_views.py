@@ -190,3 +190,20 @@ def test_a_mirrored_view_is_what_the_mirrored_box_shows_and_twice_mirrored_it_is
         assert back.view == seen.view
         np.testing.assert_array_equal(back.pixels, seen.pixels)
         np.testing.assert_array_equal(back.kept, seen.kept)
+
+
+def test_patches_that_are_kept_without_a_score_are_told(samples) -> None:
+    hidden = [dataclasses.replace(each, score=each.score.copy()) for each in samples]
+    for each in hidden:
+        each.score[:, 4:] = np.nan  # four of sixteen have one
+    for select, count, notes in (
+        ("topk", 5, ["20.0% of the patches kept by scores have none: no mask showed them"]),
+        ("topk", 4, []),
+        ("random", 5, []),
+    ):
+        views = views_of(select, count)
+        looks(views, hidden)
+        assert views.notes() == notes
+    views = views_of("topk")
+    looks(views, samples)
+    assert views.notes() == []
