@@ -53,7 +53,7 @@ class Group(cloup.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _messages():
+        with _messages(ctx):
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,13 +98,16 @@ def main() -> None:
 
 
 @contextmanager
-def _messages() -> Iterator[None]:
-    """What goes wrong inside becomes a message and an exit status."""
+def _messages(ctx: click.Context | None = None) -> Iterator[None]:
+    """What goes wrong inside, in a command of `ctx`, becomes a message and an exit status."""
     stopped_by = _stop_on_sigterm()
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\nStopped. Finished work is kept; to resume: {same_command()}", err=True)
+        name = ctx.invoked_subcommand if ctx else None
+        keeps = name is not None and COMMANDS[name].keeps(name)
+        told = "Finished work is kept; to resume" if keeps else "To start again"
+        click.echo(f"\nStopped. {told}: {same_command()}", err=True)
         raise click.exceptions.Exit(128 + (stopped_by or [signal.SIGINT])[0]) from None
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise

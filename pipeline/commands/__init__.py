@@ -23,6 +23,10 @@ class Row:
     """The section that says where a stage runs: the second argument of that function."""
     module: str | None = None
 
+    def keeps(self, name: str) -> bool:
+        """Whether the command, so called, goes on where it was stopped."""
+        return self.execution is not None or name in ("shard", "run", "demo")
+
 
 COMMANDS = {
     "shard": Row("Pack images into webdataset tars with an index.", "stages.settings.shard:ShardConfig"),

@@ -184,6 +184,23 @@ def test_whatever_is_raised_is_a_message_and_our_own_faults_have_a_status_of_the
         assert CliRunner().invoke(main, ["status", "store"]).exception is error
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("score", "Finished work is kept; to resume: "), ("report", "To start again: ")]
+)
+def test_a_command_that_is_stopped_says_whether_it_goes_on(
+    name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.get_command(click.Context(main), name), "callback", stop)
+    monkeypatch.setattr(sys, "argv", ["ltrp-pipeline", name, "work"])
+    arguments = [name, "work"] if name == "report" else [name]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 130
+    assert f"Stopped. {said}ltrp-pipeline {name} work" in result.stderr
+
+
 def test_an_unknown_option_is_refused() -> None:
     result = CliRunner().invoke(main, ["score", "--mask", "3"])
     assert result.exit_code == 2
