@@ -128,15 +128,17 @@ def export_scores(
     *,
     to: str,
     out: str | os.PathLike[str],
-    shards: Sequence[str] = (),
+    shards: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     keep_ratio: float = KEEP_RATIO,
     progress: bool = True,
     callback: Callback = None,
 ) -> ExportSummary:
-    """Writes the scores or ranks of a store as "parquet", "csv", "npz", "coco" or "fiftyone", shard by shard."""
+    """Writes the scores or ranks of a store as "parquet", "csv", "npz", "coco" or "fiftyone", shard by shard. `shards`
+    are the store's tars, for "coco" and "fiftyone", if they have moved."""
     from stages.export_scores import export_scores as run
 
-    config = ExportScoresConfig(store=os.fspath(store), to=to, out=os.fspath(out), shards=shards, keep_ratio=keep_ratio)
+    tars = [os.fspath(each) for each in ([shards] if isinstance(shards, str | os.PathLike) else shards)]
+    config = ExportScoresConfig(store=os.fspath(store), to=to, out=os.fspath(out), shards=tars, keep_ratio=keep_ratio)
     with watch_of(progress, callback).display("export-scores", "images") as display:
         return run(config, counting(display))
 

@@ -108,9 +108,9 @@ def load_scores(store: str | os.PathLike[str], *, shards: str | Sequence[str] | 
         shards = [shards]
     if not (shards is None or (isinstance(shards, Sequence) and shards)):
         raise ValueError(f"shards: expected names of shards, or None for all, got {shards!r}")
-    if wrong := [name for name in shards or () if name not in done]:
+    if wrong := [name for name in shards or () if not isinstance(name, str) or name not in done]:
         raise ValueError(f"{opened.place.url}: expected shards that are done, got {wrong[0]!r}")
-    names = sorted(done) if shards is None else list(shards)
+    names = sorted(done) if shards is None else list(dict.fromkeys(shards))
     if not names:
         raise ValueError(f"{opened.place.url}: expected a store with a shard that is done, got none")
     found = [read_values(opened, name) for name in names]

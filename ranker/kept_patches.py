@@ -5,12 +5,14 @@ Shapes: B images, L patches, k of them kept, D width.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import PatchEmbed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -66,7 +68,7 @@ class KeptPatches(nn.Module):
         for name, given, usual in (("mean", mean, IMAGENET_DEFAULT_MEAN), ("std", std, IMAGENET_DEFAULT_STD)):
             values = given if given is not None else noted.get(name) or usual
             self.register_buffer(name, _three_numbers(name, values), persistent=False)
-        self._drop, self._patch_size = _attach(vit)
+        self._patch_size = _attach(vit)
 
     def keep(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), as for `vit` or uint8 → the patches that it will see (B, k) int64, sorted, in raster
@@ -86,23 +88,43 @@ class KeptPatches(nn.Module):
         kept = self.keep(images)
         if images.dtype == torch.uint8:
             images = ((images.float() / 255 - self.mean) / self.std).to(_float_type(self.vit))
-        self._drop.kept = kept
+        n_patches = (images.shape[-2] // self._patch_size[0]) * (images.shape[-1] // self._patch_size[1])
+        dropping = _Dropping(kept, n_patches)
+        _NOW.dropping = dropping
         try:
-            return self.vit(images, *args, **kwargs)
+            answer = self.vit(images, *args, **kwargs)
         finally:
-            self._drop.kept = None
+            _NOW.dropping = None
+        if not dropping.is_done:
+            raise TypeError("vit: expected what this was made with, or a copy of it, got a model that saw all patches")
+        return answer
 
 
-class _Drop:
-    """Takes the tokens of the patches that are not `kept` (B, k) out of (B, prefix + L, D), if there are such."""
+class _Dropping:
+    """What is dropped of the images that a model looks at in this thread, at this moment."""
 
-    kept: Tensor | None = None
+    def __init__(self, kept: Tensor, n_patches: int) -> None:
+        self.kept, self.n_patches, self.is_done = kept, n_patches, False
 
     def __call__(self, tokens: Tensor, prefix: int) -> Tensor:
-        if self.kept is None or prefix + self.kept.shape[1] == tokens.shape[1]:
+        """(B, prefix + L, D) → (B, prefix + k, D). Raises TypeError for tokens that are not one for each patch."""
+        found = tokens.shape[1] - prefix
+        if found != self.n_patches:
+            raise TypeError(f"vit: expected a token for each of {self.n_patches} patches, got {found} tokens")
+        self.is_done = True
+        if self.kept.shape[1] == found:
             return tokens
         patches = tokens[:, prefix:].gather(1, self.kept[..., None].expand(-1, -1, tokens.shape[-1]))
         return torch.cat([tokens[:, :prefix], patches], dim=1)
+
+
+class _Now(threading.local):
+    """Not an attribute of the model, which threads, replicas and several `KeptPatches` may share."""
+
+    dropping: _Dropping | None = None
+
+
+_NOW = _Now()
 
 
 class _TimmPatchDrop(nn.Module):
@@ -111,49 +133,45 @@ class _TimmPatchDrop(nn.Module):
 
     def __init__(self, prefix: int, random: nn.Module | None) -> None:
         super().__init__()
-        self.drop, self.prefix, self.random = _Drop(), prefix, random
+        self.prefix, self.random = prefix, random
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if self.drop.kept is None and self.random is not None:
-            dropped: Tensor = self.random(tokens)
-            return dropped
-        return self.drop(tokens, self.prefix)
+        if dropping := _NOW.dropping:
+            return dropping(tokens, self.prefix)
+        return tokens if self.random is None else self.random(tokens)
 
 
 class _TimmPatchDropWithIndices(_TimmPatchDrop):
     """The same for models that have rotary positions to choose as well."""
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
-        if self.drop.kept is None and self.random is not None:
-            dropped: tuple[Tensor, Tensor | None] = self.random(tokens)
-            return dropped
-        return self.drop(tokens, self.prefix), self.drop.kept
+        if dropping := _NOW.dropping:
+            return dropping(tokens, self.prefix), dropping.kept
+        return (tokens, None) if self.random is None else self.random(tokens)
 
 
 class _AfterEmbeddings:
-    """Lets `drop` have the tokens of a model of transformers; a class, so that `deepcopy` and `pickle` carry it along
-    and the hook of a copy goes with the copy's `drop`."""
+    """Drops tokens of a model of transformers; a class, so that `deepcopy` and `pickle` carry it along."""
 
-    def __init__(self, drop: _Drop, patch_size: tuple[int, int]) -> None:
-        self.drop, self.patch_size = drop, patch_size
-
-    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], tokens: Any) -> Any:
-        if self.drop.kept is None:
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], tokens: Any) -> Any:
+        dropping = _NOW.dropping
+        if dropping is None:
             return tokens
         if not isinstance(tokens, Tensor):
             raise TypeError(f"vit: expected embeddings that are one tensor, got {type(tokens).__name__}")
-        images = args[0] if args else kwargs["pixel_values"]
-        n_patches = (images.shape[-2] // self.patch_size[0]) * (images.shape[-1] // self.patch_size[1])
-        return self.drop(tokens, tokens.shape[1] - n_patches)
+        return dropping(tokens, tokens.shape[1] - dropping.n_patches)
 
 
-def _attach(vit: nn.Module) -> tuple[_Drop, tuple[int, int]]:
-    """What has the tokens of `vit`, now and for all that wrap it, and the height and width of a patch."""
+def _attach(vit: nn.Module) -> tuple[int, int]:
+    """Makes `vit` drop what it is told to, once for all that wrap it; returns the height and width of a patch."""
     if isinstance(vit, VisionTransformer | Eva):
+        if not isinstance(vit.patch_embed, PatchEmbed):
+            kind = type(vit.patch_embed).__name__
+            raise TypeError(f"vit: expected patches of the image itself, got those of a network's features ({kind})")
         if not isinstance(vit.patch_drop, _TimmPatchDrop):
-            kind = _TimmPatchDropWithIndices if isinstance(vit, Eva) else _TimmPatchDrop
-            vit.patch_drop = kind(vit.num_prefix_tokens, vit.patch_drop)
-        return vit.patch_drop.drop, _pair(vit.patch_embed.patch_size)
+            drop = _TimmPatchDropWithIndices if isinstance(vit, Eva) else _TimmPatchDrop
+            vit.patch_drop = drop(vit.num_prefix_tokens, vit.patch_drop)
+        return _pair(vit.patch_embed.patch_size)
     for module in vit.modules():
         embeddings = getattr(module, "embeddings", None)
         if not isinstance(embeddings, nn.Module):
@@ -161,13 +179,9 @@ def _attach(vit: nn.Module) -> tuple[_Drop, tuple[int, int]]:
         for name in ("patch_embeddings", "patch_embedding"):
             if isinstance(patches := getattr(embeddings, name, None), nn.Module):
                 convolution = getattr(patches, "projection", patches)
-                patch_size = _pair(convolution.kernel_size)
-                for hook in embeddings._forward_hooks.values():
-                    if isinstance(hook, _AfterEmbeddings):
-                        return hook.drop, patch_size
-                drop = _Drop()
-                embeddings.register_forward_hook(_AfterEmbeddings(drop, patch_size), with_kwargs=True)
-                return drop, patch_size
+                if not any(isinstance(hook, _AfterEmbeddings) for hook in embeddings._forward_hooks.values()):
+                    embeddings.register_forward_hook(_AfterEmbeddings())
+                return _pair(convolution.kernel_size)
     raise TypeError(
         "vit: expected timm's VisionTransformer or Eva, or a model of transformers with embeddings of patches, got "
         f"{type(vit).__name__}"

@@ -32,6 +32,7 @@ from stages.ranking.quality import Estimate
 from stages.samples.named import evenly
 from stages.settings.calibrate import LEAST_IMAGES, CalibrateConfig
 from stages.settings.choices import DEFAULT_DECODE, DEFAULT_MASKING
+from storage.locations import locate
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -72,7 +73,8 @@ class Calibration:
 def calibrate(config: CalibrateConfig, tell: Callable[[int, int], None]) -> Calibration:
     """`tell` gets how many images are through, of how many.
 
-    Raises ValueError for masks that do not fit the MAE, and where there are not `LEAST_IMAGES` images that can be used.
+    Raises ValueError for masks that do not fit the MAE, and where there are not `LEAST_IMAGES` images that can be used;
+    OSError where nothing can be written to `config.out`.
     """
     checkpoint = load_mae(config.mae)
     masks_per_round(checkpoint.config.n_patches, config.mask_ratio)  # refuses what does not fit
@@ -85,6 +87,7 @@ def calibrate(config: CalibrateConfig, tell: Callable[[int, int], None]) -> Cali
         device=device,
     )
     keys, images = _read_images(config, checkpoint.config.image_size)
+    locate(config.out).check_access()  # before anything is computed for nothing
     parts: list[list[Measured]] = []
     size = max(1, min(scorer.micro_batch, 8))  # small enough to tell how far it is
     for start in range(0, len(keys), size):

@@ -50,7 +50,6 @@ def run_calibrate_command(config: CalibrateConfig) -> int:
     from stages.ranking.choice_plot import draw_points
 
     place = locate(config.out)
-    place.check_access()  # before anything is computed for nothing
     with Display("calibrate", "images") as display:
         found = measure(config, lambda through, total: display.show(through, total, last=through == total))
     figures = {**found.to_json(), "settings": config.model_dump()}

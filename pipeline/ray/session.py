@@ -20,6 +20,8 @@ from pipeline.ray.cluster import can_connect
 
 OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size goes through it
 CONNECTION_SECONDS = 10.0
+ATTEMPTS, ATTEMPTS_VARIABLE = 2, "RAY_gcs_server_port_wait_time_s"
+"""To connect to a head. Ray counts them as seconds, which they are not."""
 TOKEN_ADVICE = "a cluster that wants a token needs RAY_AUTH_MODE=token here; one of another Ray version does not answer"
 
 
@@ -41,7 +43,8 @@ def ray_session(address: str | None) -> Iterator[str]:
             with _working_directory(empty), _signal_handlers_kept():
                 if address != "local":
                     _refuse_unreachable(address)
-                    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+                    with _few_attempts():
+                        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
                 else:
                     own_directory = held.enter_context(_own_directory())
                     ray.init(
@@ -87,6 +90,20 @@ def clusters_here() -> set[str]:
         return set()
     recorded = canonicalize_bootstrap_address("auto")
     return {*find_gcs_addresses(), *([recorded] if recorded else [])}
+
+
+@contextmanager
+def _few_attempts() -> Iterator[None]:
+    """Ray tries twenty times to reach a head that was lost since it was found, each for forty seconds; one that is slow
+    is heard in the first."""
+    if ATTEMPTS_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[ATTEMPTS_VARIABLE] = str(ATTEMPTS)
+    try:
+        yield
+    finally:
+        del os.environ[ATTEMPTS_VARIABLE]
 
 
 @contextmanager

@@ -54,8 +54,9 @@ def test_xarray_has_it_by_row_and_column(store: Path) -> None:
 
 def test_of_a_large_store_some_shards_are_loaded(store: Path) -> None:
     assert ltrp.load_scores(store, shards=["b"]).keys == ltrp.load_scores(store, shards="b").keys == ["b1"]
+    assert ltrp.load_scores(store, shards=["b", "b"]).keys == ["b1"]
     wrong: Any
-    for wrong in (5, [], ""):
+    for wrong in (5, [], "", [["b"]]):
         with pytest.raises(ValueError, match="expected"):
             ltrp.load_scores(store, shards=wrong)
     with pytest.raises(ValueError, match="expected shards that are done, got 'c'"):

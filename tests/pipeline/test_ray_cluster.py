@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -157,3 +158,25 @@ def test_where_the_latest_cluster_of_this_machine_is_gone_auto_is_refused_at_onc
         ray_session_module.ray_session("auto"),
     ):
         pass
+
+
+@pytest.mark.parametrize("given", [None, "40"])
+def test_a_head_that_is_lost_while_it_is_connected_to_is_tried_a_few_times_alone(
+    given: str | None, monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    """Ray's own twenty attempts take a quarter of an hour."""
+    variable, seen = ray_session_module.ATTEMPTS_VARIABLE, list[str | None]()
+    monkeypatch.delenv(variable, raising=False)
+    if given:
+        monkeypatch.setenv(variable, given)
+
+    def init(**_: object) -> None:
+        seen.append(os.environ.get(variable))
+        raise RuntimeError("Failed to connect")
+
+    monkeypatch.setattr(ray_session_module.ray, "init", init)
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(ConnectionError, match="Failed to connect"), ray_session_module.ray_session(address):
+        pass
+    assert seen == [given or "2"]
+    assert os.environ.get(variable) == given

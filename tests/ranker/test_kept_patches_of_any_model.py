@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -262,3 +263,31 @@ def test_embeddings_that_are_no_tensor_are_refused(images):
     vit.add_module("embeddings", Embeddings())
     with pytest.raises(TypeError, match="vit: expected embeddings that are one tensor, got tuple"):
         KeptPatches(vit, a_ranker(), 0.5)(images)
+
+
+def test_threads_that_share_one_see_their_own_patches(images):
+    fast = KeptPatches(a_timm_model("ViT"), a_ranker(), 0.25)
+    batches = [images + number / 4 for number in range(12)]
+    with torch.no_grad():
+        expected = [fast(each) for each in batches]
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(5):
+                for found, wanted in zip(pool.map(torch.no_grad()(fast), batches), expected, strict=True):
+                    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(("make", "kind"), [(a_timm_model, "ViT"), (a_transformers_model, "ViT")])
+def test_a_copy_in_the_models_place_sees_kept_patches_and_another_model_is_refused(make, kind, images):
+    fast = KeptPatches(make(kind), a_ranker(), 0.25)
+    expected = output(fast(images))
+    fast.vit = copy.deepcopy(fast.vit)
+    torch.testing.assert_close(output(fast(images)), expected)
+    fast.vit = make(kind)
+    with pytest.raises(TypeError, match=r"vit: expected what this was made with, .* got a model that saw all patches"):
+        fast(images)
+
+
+def test_a_model_of_patches_of_features_is_refused():
+    hybrid = timm.create_model("vit_tiny_r_s16_p8_224", img_size=64)
+    with pytest.raises(TypeError, match=r"expected patches of the image itself, got .*\(HybridEmbed\)"):
+        KeptPatches(hybrid, a_ranker(), 0.5)
