@@ -76,7 +76,8 @@ class KeptPatches(nn.Module):
 
         Raises TypeError and ValueError as `PatchRanker.keep`, also where the ranker cannot rank that many patches.
         """
-        if not (isinstance(images, Tensor) and images.is_floating_point()):  # uint8, or what the ranker refuses
+        is_float = isinstance(images, Tensor) and images.is_floating_point()
+        if not is_float or images.ndim != 4 or images.shape[1] != 3:  # uint8, or what the ranker refuses
             return self.ranker.keep(images, self.ratio, self._patch_size, spread=self.spread)
         pixels = (images * self.std + self.mean).float()
         normalised = (pixels - self.ranker.mean) / self.ranker.std

@@ -287,6 +287,13 @@ def test_a_copy_in_the_models_place_sees_kept_patches_and_another_model_is_refus
         fast(images)
 
 
+def test_images_of_one_channel_are_refused():
+    fast = KeptPatches(a_timm_model("ViT"), a_ranker(), 0.25)
+    for images in (torch.rand(2, 1, SIZE, SIZE), torch.rand(3, SIZE, SIZE)):
+        with pytest.raises(ValueError, match=r"expected .*\(B, 3, H, W\)"):
+            fast(images)
+
+
 def test_a_model_of_patches_of_features_is_refused():
     hybrid = timm.create_model("vit_tiny_r_s16_p8_224", img_size=64)
     with pytest.raises(TypeError, match=r"expected patches of the image itself, got .*\(HybridEmbed\)"):
