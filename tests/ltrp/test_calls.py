@@ -135,7 +135,8 @@ def test_scores_are_exported(tmp_path: Path) -> None:
     assert np.load(tmp_path / "arrays" / "a.npz")["mean"].shape == (3, 1, 16)
     assert repr(found) == f"{tmp_path / 'arrays'}: 3 images of 1 shard"
     assert found.to_pandas()["images"].tolist() == [3]
-    for number, shards in enumerate((tmp_path / "tars", str(tmp_path / "tars"), [tmp_path / "tars"])):
+    given: list[Path | str | list[Path]] = [tmp_path / "tars", str(tmp_path / "tars"), [tmp_path / "tars"]]
+    for number, shards in enumerate(given):
         out = tmp_path / f"kept{number}.json"
         assert ltrp.export_scores(tmp_path / "ranks", to="coco", out=out, shards=shards, progress=False).images == 3
 

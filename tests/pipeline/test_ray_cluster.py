@@ -174,7 +174,7 @@ def test_a_head_that_is_lost_while_it_is_connected_to_is_tried_a_few_times_alone
         seen.append(os.environ.get(variable))
         raise RuntimeError("Failed to connect")
 
-    monkeypatch.setattr(ray_session_module.ray, "init", init)
+    monkeypatch.setattr(ray, "init", init)
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(ConnectionError, match="Failed to connect"), ray_session_module.ray_session(address):
         pass
