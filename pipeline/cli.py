@@ -105,8 +105,8 @@ def _messages(ctx: click.Context | None = None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         name = ctx.invoked_subcommand if ctx else None
-        keeps = name is not None and COMMANDS[name].keeps(name)
-        told = "Finished work is kept; to resume" if keeps else "To start again"
+        resumes = name is not None and COMMANDS[name].resumes
+        told = "Finished work is kept; to resume" if resumes else "To start again"
         click.echo(f"\nStopped. {told}: {same_command()}", err=True)
         raise click.exceptions.Exit(128 + (stopped_by or [signal.SIGINT])[0]) from None
     except (click.ClickException, click.exceptions.Exit, click.Abort):

@@ -91,11 +91,11 @@ class KeptPatches(nn.Module):
             images = ((images.float() / 255 - self.mean) / self.std).to(_float_type(self.vit))
         n_patches = (images.shape[-2] // self._patch_size[0]) * (images.shape[-1] // self._patch_size[1])
         dropping = _Dropping(kept, n_patches)
-        _NOW.dropping = dropping
+        before, _NOW.dropping = _NOW.dropping, dropping
         try:
             answer = self.vit(images, *args, **kwargs)
         finally:
-            _NOW.dropping = None
+            _NOW.dropping = before
         if not dropping.is_done:
             raise TypeError("vit: expected what this was made with, or a copy of it, got a model that saw all patches")
         return answer

@@ -30,15 +30,22 @@ def in_words(error: OSError) -> str:
     """The file and what is wrong with it, without the system's number."""
     if error.strerror is None:
         return str(error) or type(error).__name__
-    if not error.filename and error.errno == errno.ENOENT:  # of os.getcwd
-        return "the working folder is gone: change into one that there is"
+    if not error.filename and error.errno == errno.ENOENT and _working_folder_is_gone():
+        return "the working folder is gone: change to one that exists"
     return f"{printable(os.fsdecode(error.filename), 4096)}: {error.strerror}" if error.filename else error.strerror
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 class NamedFile(io.FileIO):
     """A file whose every error names it, or what it is `called`. To read, it takes plain files alone: a pipe would
-    block,
-    a device may never end."""
+    block, a device may never end."""
 
     def __init__(self, path: Path, mode: str, called: Path | None = None) -> None:
         self.called = called or path

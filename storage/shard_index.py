@@ -49,7 +49,7 @@ class ShardEntry:
     @property
     def name(self) -> str:
         """What results are stored under: the file's name without `.tar`."""
-        if self.url.endswith(TAR):  # PurePosixPath takes seven times as long, which shows where there are 10⁶
+        if self.url.endswith(TAR):  # what PurePosixPath takes shows where there are 10⁶
             return self.url[self.url.rfind("/") + 1 : -len(TAR)] or TAR
         return PurePosixPath(self.url).stem
 

@@ -22,18 +22,17 @@ class Row:
     execution: str | None = None
     """The section that says where a stage runs: the second argument of that function."""
     module: str | None = None
-
-    def keeps(self, name: str) -> bool:
-        """Whether the command, so called, goes on where it was stopped."""
-        return self.execution is not None or name in ("shard", "run", "demo")
+    resumes: bool = False
+    """Whether it goes on where it was stopped."""
 
 
 COMMANDS = {
-    "shard": Row("Pack images into webdataset tars with an index.", "stages.settings.shard:ShardConfig"),
+    "shard": Row("Pack images into webdataset tars with an index.", "stages.settings.shard:ShardConfig", resumes=True),
     "pretrain-mae": Row(
         "Train a masked autoencoder on shards.",
         "stages.settings.pretrain_mae:PretrainMaeConfig",
         "training_execution",
+        resumes=True,
     ),
     "calibrate": Row(
         "Say on a few images which masks to score with, and what they cost.",
@@ -43,11 +42,13 @@ COMMANDS = {
         "Score every patch of every image with a frozen MAE (stage one).",
         "stages.settings.score:ScoreConfig",
         "execution",
+        resumes=True,
     ),
     "train-ranker": Row(
         "Train a model that ranks patches from cached scores (stage two).",
         "stages.settings.train_ranker:TrainRankerConfig",
         "training_execution",
+        resumes=True,
     ),
     "evaluate-ranker": Row(
         "Say how good a ranker is, and how good it could be.",
@@ -57,11 +58,13 @@ COMMANDS = {
         "Train Glance and Focus, which says where to look.",
         "stages.settings.train_gfnet:TrainGfnetConfig",
         "training_execution",
+        resumes=True,
     ),
     "rank": Row(
         "Rank every patch of every image, by a ranker or another method.",
         "stages.settings.rank:RankConfig",
         "execution",
+        resumes=True,
     ),
     "show": Row("Draw what rankers and other methods see in images, side by side."),
     "coverage": Row("Say how much of each category the kept patches cover.", "stages.settings.coverage:CoverageConfig"),
@@ -69,11 +72,13 @@ COMMANDS = {
         "Say what the patches cover that different methods keep.",
         "stages.settings.compare_methods:CompareMethodsConfig",
         "execution",
+        resumes=True,
     ),
     "train-task": Row(
         "Train downstream models on kept patches, at several keep ratios.",
         "stages.settings.train_task:TrainTaskConfig",
         "training_execution",
+        resumes=True,
     ),
     "evaluate-task": Row(
         "Say how good a downstream model is on kept patches, and what it costs.",
@@ -84,8 +89,8 @@ COMMANDS = {
     "export": Row("Write a ranker as a program that runs without this project."),
     "export-scores": Row("Write a store's scores as Parquet, CSV, NumPy, COCO or FiftyOne."),
     "push": Row("Put a ranker on the Hugging Face hub."),
-    "run": Row("Run the stages that a pipeline.yaml has sections for."),
-    "demo": Row("Run everything on built-in scenes."),
+    "run": Row("Run the stages that a pipeline.yaml has sections for.", resumes=True),
+    "demo": Row("Run everything on built-in scenes.", resumes=True),
     "status": Row("Say what is done, running, failed and missing in a store."),
     "verify": Row("Prove that a store is whole, or say what is damaged."),
     "doctor": Row("Say whether this machine is fit for it, and what to do."),

@@ -21,7 +21,7 @@ from pipeline.ray.cluster import can_connect
 OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: nothing of size goes through it
 CONNECTION_SECONDS = 10.0
 ATTEMPTS, ATTEMPTS_VARIABLE = 2, "RAY_gcs_server_port_wait_time_s"
-"""To connect to a head. Ray counts them as seconds, which they are not."""
+"""How often Ray tries to connect to a head. It calls the number seconds, but each attempt takes forty."""
 TOKEN_ADVICE = "a cluster that wants a token needs RAY_AUTH_MODE=token here; one of another Ray version does not answer"
 
 
@@ -94,8 +94,8 @@ def clusters_here() -> set[str]:
 
 @contextmanager
 def _few_attempts() -> Iterator[None]:
-    """Ray tries twenty times to reach a head that was lost since it was found, each for forty seconds; one that is slow
-    is heard in the first."""
+    """By itself Ray tries twenty times to reach a head that was lost just after it was found. One that is merely slow
+    answers within the first attempt."""
     if ATTEMPTS_VARIABLE in os.environ:
         yield
         return

@@ -13,8 +13,10 @@ from pipeline.runs.evaluate_task import run_evaluate_task
 from pipeline.training_run import from_anywhere, left_out_line, run_and_show
 from stages.comparison.compared import Compared
 from stages.comparison.result import RESULT_FILE, read_result
+from stages.settings.choices import TaskName
 from stages.settings.evaluate_task import EvaluateTaskConfig
 from stages.settings.train_task import TrainTaskConfig
+from stages.tables import TASKS
 from stages.tasks.evaluation_inputs import evaluation_inputs
 from stages.tasks.runs import TaskRun, plan_runs
 from stages.train_task import prepare_task
@@ -38,18 +40,18 @@ def run_train_task(config: TrainTaskConfig, execution: TrainingExecutionConfig, 
             if summary.left_out:
                 watch.tell(left_out_line(summary))
             if config.eval_shards:
-                _evaluate(_evaluation(config, run, execution), watch)
+                _evaluate(_evaluation(config, run, execution), config.task, watch)
         if not config.eval_shards:
             return Compared(out.url, (), {})
         comparison = run_compare([f"{out.url}/{run.name}/{RESULT_FILE}" for run in runs], out.url)
         return Compared(out.url, tuple(read_result(out.child(run.name)) for run in runs), comparison)
 
 
-def _evaluate(config: EvaluateTaskConfig, watch: Watch) -> None:
+def _evaluate(config: EvaluateTaskConfig, task: TaskName, watch: Watch) -> None:
     """Unless that was done before with the same settings, of the same data, and what it found is still there."""
     place = locate(config.out)
     free = {"device", "decode_threads"} | (set() if config.ranker else {"ranker", "crop"})
-    settings, inputs = config.model_dump(mode="json", exclude=free), evaluation_inputs(config)
+    settings, inputs = config.model_dump(mode="json", exclude=free), evaluation_inputs(config, TASKS[task])
 
     def done() -> bytes:
         result = hashlib.sha256(place.read(RESULT_FILE)).hexdigest()  # evaluate-task may have written another one

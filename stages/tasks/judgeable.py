@@ -137,7 +137,7 @@ def _unlearnt_note(found: Survey, classes: Classes, where: str) -> list[str]:
     if not absent:
         return []
     told = printable(", ".join(absent), 300)
-    return [f"{where}: {len(absent)} of {len(classes)} classes are in no image, so that nothing learns them: {told}"]
+    return [f"{where}: no image shows {len(absent)} of {len(classes)} classes, which nothing can learn here: {told}"]
 
 
 def describe(shards: Collection[ShardEntry]) -> str:

@@ -10,8 +10,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from PIL import Image
+from repository import ROOT
 
 from pipeline.cli import main
+from pipeline.commands.pretrain_mae import _mask_ratio
 from pipeline.hints import as_argument, beside
 from pipeline.next_steps import learnable
 
@@ -66,6 +68,11 @@ def test_pasting_nothing_but_these_lines_leads_to_the_comparison(
 )
 def test_what_comes_next_goes_beside(path: str, expected: str) -> None:
     assert beside(path, "mae") == expected
+
+
+def test_an_mae_of_few_patches_is_scored_with_another_mask_ratio(small_mae: Path) -> None:
+    assert _mask_ratio(str(small_mae)) == ["--mask-ratio", "0.75"], "0.9 of its 16 patches would leave one"
+    assert _mask_ratio(str(ROOT / "stages/density/models/ltrp-mae-112")) == []
 
 
 def test_a_path_that_looks_like_an_option_is_none_where_it_stands_by_itself() -> None:

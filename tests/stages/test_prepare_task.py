@@ -49,7 +49,7 @@ def test_the_truth_is_read_once(ranked: Path, small_mae: Path, tmp_path: Path, m
     config = task_config(ranked, small_mae, tmp_path, **evaluation)
     classes = prepare_task(config, told.append)
     assert classes.names == tuple(INFO["classes"])
-    absent = f"{ranked}/tars: 2 of 8 classes are in no image, so that nothing learns them: ring, crescent"
+    absent = f"{ranked}/tars: no image shows 2 of 8 classes, which nothing can learn here: ring, crescent"
     assert told == [Message("reading the truth of 12 samples"), Message(absent)]
 
     class ReadError(Exception):

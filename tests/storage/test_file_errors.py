@@ -59,8 +59,13 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
         locate(tmp_path).read()
 
 
-def test_a_working_folder_that_is_gone_is_told_as_such() -> None:
-    assert in_words(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))).startswith("the working folder is gone")
+def test_a_working_folder_that_is_gone_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    assert in_words(error) == "No such file or directory"
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert in_words(error).startswith("the working folder is gone")
 
 
 @pytest.mark.usefixtures("full")
