@@ -16,7 +16,7 @@ from pipeline.progress.watch import Watch, counting
 from stages.settings.coverage import CoverageConfig
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from stages.settings.evaluate_task import EvaluateTaskConfig
-from stages.settings.export_scores import KEEP_RATIO, ExportScoresConfig
+from stages.settings.export_scores import ExportScoresConfig
 from stages.settings.pretrain_mae import PretrainMaeConfig
 from stages.settings.rank import RankConfig
 from stages.settings.score import ScoreConfig
@@ -129,7 +129,7 @@ def export_scores(
     to: str,
     out: str | os.PathLike[str],
     shards: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
-    keep_ratio: float = KEEP_RATIO,
+    keep_ratio: float | None = None,
     progress: bool = True,
     callback: Callback = None,
 ) -> ExportSummary:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.exporting.export import Export
-from stages.settings.export_scores import ExportScoresConfig
+from stages.settings.export_scores import KEEP_RATIO, ExportScoresConfig
 from stages.tables import FORMATS
 from stages.tabular import Tabular
 from storage.dense_scores import open_dense
@@ -46,10 +46,13 @@ def export_scores(
     """Writes what is done. `through` hears of how many images of how many.
 
     Raises FileNotFoundError when there is no store, ValueError when nothing in it is done, for a format that is not
-    known, when something else lies at `out`, and naming the file that is not as it was recorded.
+    known, for a setting that the format does not heed, when something else lies at `out`, and naming the file that is
+    not as it was recorded.
     """
     if config.to not in FORMATS:
         raise ValueError(f"to: expected one of {', '.join(FORMATS)}, got {config.to!r}")
+    write = FORMATS[config.to]
+    config.refuse_unheeded(write.heeds)
     store = open_dense(config.store)
     done = store.books.done()
     if not done:
@@ -57,7 +60,8 @@ def export_scores(
     missing = {entry.name for entry in store.books.shards()} - done
     total = sum(record.scored for record in store.books.records(done))
     written = 0
-    for written in FORMATS[config.to](Export(store, sorted(done), config.out, config.keep_ratio, config.shards)):
+    ratio = KEEP_RATIO if config.keep_ratio is None else config.keep_ratio
+    for written in write(Export(store, sorted(done), config.out, ratio, config.shards)):
         through(written, total)
     if written != total:
         raise ValueError(f"{config.out}: expected {counted(total, 'image')} by the store's records, wrote {written}")

@@ -59,6 +59,12 @@ def _method(found: Any) -> type[Method]:
     return found
 
 
+def _format(found: Any) -> Format:
+    from stages.exporting.export import Format
+
+    return found if isinstance(found, Format) else Format(_function(found))
+
+
 def _function(found: Any) -> Any:
     if not callable(found):
         raise ValueError(f"expected a function, got {found!r}")
@@ -161,6 +167,6 @@ FORMATS: Table[Format] = Table(
         "coco": "stages.exporting.coco:to_coco",
         "fiftyone": "stages.exporting.fiftyone:to_fiftyone",
     },
-    _function,
+    _format,
 )
 """That scores are exported to."""

@@ -35,9 +35,7 @@ from stages.tables import FORMATS
 @cloup.option(
     "--keep-ratio",
     type=click.FloatRange(0, 1, min_open=True),
-    default=KEEP_RATIO,
-    show_default=True,
-    help="Fraction of the patches that coco's masks hold.",
+    help=f"Fraction of the patches that coco's masks hold.  [default: {KEEP_RATIO}]",
 )
 def export_scores(**options: Any) -> None:
     """Write the scores or ranks of STORE in a format that others read.

@@ -14,13 +14,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from stages.exporting.export import Export
+from stages.exporting.export import Export, format_with
 from stages.exporting.placed import PlacedImage, placed_images
 
 ENDING = ".json"
 CATEGORY = {"id": 1, "name": "kept", "supercategory": "patches"}
 
 
+@format_with("shards", "keep_ratio")
 def to_coco(export: Export) -> Iterator[int]:
     """One file, written at once. Annotations wait in a temporary file until all images are written."""
     from ranker.selection import kept_count

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from pyarrow.csv import CSVWriter
 
-from stages.exporting.export import Export
+from stages.exporting.export import Export, format_with
 from stages.exporting.rows import schema_of, tables
 
 SUFFIX = ".csv"
 
 
+@format_with()
 def to_csv(export: Export) -> Iterator[int]:
     """A file for each shard, each written at once, in UTF-8; what is not known is empty."""
     export.refuse_others({f"{shard}{SUFFIX}" for shard in export.shards}, f"files {SUFFIX}")

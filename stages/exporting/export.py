@@ -2,9 +2,11 @@
 
 A format is a function that writes all of it to where `out` lies, and yields now and then how many images are written:
 
+    @format_with("shards")
     def to_something(export: Export) -> Iterator[int]: ...
 
-It stands in a file of this folder, and in a line of `stages.tables`.
+with the names of the settings that it heeds, of `shards` and `keep_ratio`; a function without that line heeds both. It
+stands in a file of this folder, and in a line of `stages.tables`.
 """
 
 from __future__ import annotations
@@ -70,4 +72,20 @@ class Export:
             )
 
 
-Format = Callable[[Export], Iterator[int]]
+Write = Callable[[Export], Iterator[int]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Format:
+    """A way of writing an export."""
+
+    write: Write
+    heeds: Collection[str] = ("shards", "keep_ratio")
+    """Names of the settings that not every format heeds, of those that this one does."""
+
+    def __call__(self, export: Export) -> Iterator[int]:
+        return self.write(export)
+
+
+def format_with(*heeds: str) -> Callable[[Write], Format]:
+    return lambda write: Format(write, heeds)

@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stages.exporting.export import Export
+from stages.exporting.export import Export, format_with
 from stages.exporting.placed import PlacedImage, placed_images
 
 FIELD = "density"
 HIGHEST = 255
 
 
+@format_with("shards")
 def to_fiftyone(export: Export) -> Iterator[int]:
     """`samples.json` is written last, at once."""
     export.refuse_others({"samples.json", "metadata.json", "data", "fields"}, "a dataset")

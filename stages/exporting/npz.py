@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from stages.exporting.export import Export
+from stages.exporting.export import Export, format_with
 
 SUFFIX = ".npz"
 
 
+@format_with()
 def to_npz(export: Export) -> Iterator[int]:
     """A file for each shard, each written at once: `key` (n,), `mean`, `spread`, `count` and `rank` (n, V, L), `box`
     (n, V, 4) and `flip` (n, V)."""

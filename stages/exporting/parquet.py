@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 
-from stages.exporting.export import Export
+from stages.exporting.export import Export, format_with
 from stages.exporting.rows import schema_of, tables
 
 SUFFIX = ".parquet"
 
 
+@format_with()
 def to_parquet(export: Export) -> Iterator[int]:
     """A file for each shard, each written at once: whatever reads Parquet reads the folder as one table."""
     export.refuse_others({f"{shard}{SUFFIX}" for shard in export.shards}, f"files {SUFFIX}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 KEEP_RATIO = 0.25
 
@@ -20,5 +20,12 @@ class ExportScoresConfig:
     """A folder, or for a format of one file that file."""
     shards: Sequence[str] = ()
     """The store's tars, for formats with images; by default where the store was made from."""
-    keep_ratio: float = KEEP_RATIO
-    """Of the patches, for formats that say which are kept."""
+    keep_ratio: float | None = None
+    """Of the patches, for formats that say which are kept; by default `KEEP_RATIO`."""
+
+    def refuse_unheeded(self, heeds: Collection[str]) -> None:
+        """Raises ValueError naming the setting that is given, and not one of those that the format `heeds`."""
+        for name in ("shards", "keep_ratio"):
+            value = getattr(self, name)
+            if name not in heeds and value not in (None, (), []):
+                raise ValueError(f"{name}: has no effect on {self.to!r}, got {value!r}: leave it out")

@@ -23,6 +23,7 @@ from pipeline.cli import main
 from stages.exporting.export import Export
 from stages.exporting.placed import PlacedImage
 from stages.images.views import View, render
+from stages.settings.export_scores import ExportScoresConfig
 from stages.tables import FORMATS
 from storage.dense_scores import open_dense
 from storage.scores import read_scores
@@ -201,7 +202,7 @@ def test_a_shard_is_written_before_the_next_is_read(to: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(("to", "name"), [("parquet", "rows"), ("coco", "kept.json"), ("fiftyone", "dataset")])
 def test_an_export_is_made_again_over_itself(to: str, name: str, tmp_path: Path) -> None:
     write_ranked(tmp_path, TARS)
-    tars = ("--shards", str(tmp_path / "tars"))
+    tars = ("--shards", str(tmp_path / "tars")) if to != "parquet" else ()
     exported(tmp_path, to, tmp_path / name, *tars)
     written = {path: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
     exported(tmp_path, to, tmp_path / name, *tars)
@@ -215,8 +216,9 @@ def test_an_export_goes_to_an_object_store_too(to: str, name: str, tmp_path: Pat
 
     write_ranked(tmp_path, TARS)
     bucket = "memory://exports"
-    exported(tmp_path, to, f"{bucket}/{name}", "--shards", str(tmp_path / "tars"))
-    exported(tmp_path, to, tmp_path / name, "--shards", str(tmp_path / "tars"))
+    tars = ("--shards", str(tmp_path / "tars")) if to == "coco" else ()
+    exported(tmp_path, to, f"{bucket}/{name}", *tars)
+    exported(tmp_path, to, tmp_path / name, *tars)
     path = "a.parquet" if to == "parquet" else ""
     assert locate(f"{bucket}/{name}").read(path) == (tmp_path / name / path).read_bytes()
 
@@ -254,6 +256,9 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
     refused("an earlier export of the same shards, got shards", store, "--to", "csv", "--out", str(tmp_path / "tars"))
     refused("a file that ends in .json", store, "--to", "coco", "--out", str(tmp_path / "kept"), *tars)
     refused("expected a folder for a dataset, got a file", store, "--to", "fiftyone", "--out", kept, *tars)
+    refused("shards: has no effect on 'parquet'", store, "--to", "parquet", "--out", "rows", *tars)
+    refused("keep_ratio: has no effect on 'csv', got 0.5", store, "--to", "csv", "--out", "rows", "--keep-ratio", "0.5")
+    refused("keep_ratio: has no effect on 'fiftyone'", store, "--to", "fiftyone", "--out", "f", "--keep-ratio", "0.25")
     refused("got none called a.tar", store, "--to", "coco", "--out", kept)
     (tmp_path / "tars" / "b.tar").write_bytes(b"changed")
     refused("b.tar: has changed since its ranks were computed", store, "--to", "coco", "--out", kept, *tars)
@@ -307,3 +312,12 @@ def test_an_image_whose_patches_score_alike_or_not_at_all_has_a_heat_map_too() -
         image = PlacedImage("a", "k", "png", b"", 8, 8, view, 2, np.array(scores, np.float32), rank)
         with Image.open(io.BytesIO(_heat_map(image))) as opened:
             assert set(np.asarray(opened).ravel().tolist()) == expected
+
+
+def test_a_plain_function_of_another_package_is_a_format(tmp_path: Path) -> None:
+    format_ = FORMATS.made(lambda export: iter([len(export.tars), export.keep_ratio]))
+    asked = Export(write_ranked(tmp_path, TARS), ["a"], "out", 0.5, ("tars",))
+    assert list(format_(asked)) == [1, 0.5]
+    ExportScoresConfig(store="s", to="theirs", out="out", shards=["tars"], keep_ratio=0.5).refuse_unheeded(
+        format_.heeds
+    )
