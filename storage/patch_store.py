@@ -25,6 +25,7 @@ from storage.dimensions import dimensions_of
 from storage.json_files import read_json_object
 from storage.location import TEMPORARY_SUFFIX, Location
 from storage.locations import locate
+from storage.recognition import refuse_mixing
 from storage.settings import Settings, fingerprint, refuse_differences
 from storage.shard_commit import ShardCommit, checksum
 from storage.text import printable
@@ -83,6 +84,7 @@ class PatchStore:
         try:
             store = cls.open(path, content, settings)
         except FileNotFoundError:
+            refuse_mixing(locate(path), "zarr.json")
             cls._create(path, content, settings)
             store = cls.open(path, content, settings)  # of several that find nothing one creates it
         store.place.write("shards/zarr.json", _group_metadata({}))

@@ -22,6 +22,8 @@ _KINDS = {
     "index.json": "shards",
 }
 """By a file that the folder holds; the first of them decides."""
+_ANYONES = {"result.json", "classes.json", "config.json"}
+"""That may lie in a folder of any kind."""
 
 
 def recognise(place: Location) -> str:
@@ -56,6 +58,16 @@ def refuse_what_lies(place: Location, what: str, expected: str) -> NoReturn:
     found = recognise(place)
     error = FileNotFoundError if found in ("nothing", "an empty folder") else ValueError
     raise error(f"{place.url}: no {what} there: expected {expected}, got {found}")
+
+
+def refuse_mixing(place: Location, ours: str | None = None) -> None:
+    """Raises ValueError if a store, shards or a model lie there: what is begun anew has a folder of its own.
+
+    `ours` is the file by which another process may have begun the same at this moment.
+    """
+    others = {"zarr.json", *_KINDS} - {*_ANYONES, ours}
+    if not others.isdisjoint(place.names()):
+        raise ValueError(f"{place.url}: holds {recognise(place)}: name another folder")
 
 
 def refuse_part(path: str, files: Sequence[str]) -> None:

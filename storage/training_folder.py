@@ -15,6 +15,7 @@ from pathlib import Path
 from storage.driver_lock import DriverLock
 from storage.json_files import read_json_object
 from storage.location import TEMPORARY_SUFFIX, Location
+from storage.recognition import refuse_mixing
 from storage.settings import Settings, refuse_differences
 
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -37,11 +38,12 @@ def begin_or_compare(place: Location, settings_file: str, finished_file: str, se
 
 
 def compare(place: Location, settings_file: str, finished_file: str, settings: Settings) -> None:
-    """Writes nothing. Raises ValueError listing what differs when a training was begun there with other settings, or
-    when `finished_file` stands there without any: a model that was not made here."""
+    """Writes nothing. Raises ValueError listing what differs when a training was begun there with other settings, when
+    `finished_file` stands there without any: a model that was not made here; or when something else lies there."""
     if not place.exists(settings_file):
         if place.exists(finished_file):
             raise ValueError(f"{place.url}: holds a model that was not made here: name another folder")
+        refuse_mixing(place, settings_file)
         return
     refuse_differences(
         place.url,
@@ -56,13 +58,15 @@ def compare(place: Location, settings_file: str, finished_file: str, settings: S
 @contextmanager
 def sole_trainer(place: Location, models: Sequence[str] = ("",)) -> Iterator[DriverLock]:
     """For the one run that trains into the folder, or into the folders `models` in it; another one raises StoreBusy
-    meanwhile.
+    meanwhile, and a folder of models ValueError where something else lies.
 
     What killed runs left half written is swept first; no empty folder is left at the end, nor `place` itself if there
     was none before.
     """
     local = place.local_path()
     new = [folder for folder in (local, *local.parents) if not folder.exists()] if local else []
+    if "" not in models:
+        refuse_mixing(place)
     try:
         with DriverLock(place) as lock:
             for path in ("", "books/drivers", *models):

@@ -15,6 +15,7 @@ from stages.sources.sample_keys import safe_keys
 from stages.sources.source import Item, Source
 from storage.json_files import read_json_object
 from storage.locations import Location
+from storage.recognition import refuse_mixing
 
 PLAN = "sharding/plan.json"
 FORMAT = 1  # of tars and plan: to be raised when the same settings make other tars
@@ -54,13 +55,14 @@ def refuse_other_plan(out: Location, source: Source, settings: Mapping[str, Any]
     """Whether the folder was begun before, with these settings and images. Writes nothing.
 
     A plan of an earlier version lacks the settings that there were not yet, which then had their `defaults`. Raises
-    ValueError if the folder was begun otherwise, holds tars of others, or has a plan that is none.
+    ValueError if the folder was begun otherwise, holds tars of others or something else, or has a plan that is none.
     """
     if not out.exists(PLAN):
         if tars := [name for name in out.names() if name.endswith(".tar")]:
             raise ValueError(
                 f"{out.url} holds tars that were not made by this command, such as {tars[0]}: give another --out"
             )
+        refuse_mixing(out)
         return False
     plan = _plan(source, settings)
     try:

@@ -156,6 +156,13 @@ def test_images_that_changed_since_are_refused(tmp_path: Path) -> None:
         shard(images=str(folder), out=str(tmp_path / "out"))
 
 
+def test_shards_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    fill(tmp_path, "images/a.png", "out/ranker.json")
+    with pytest.raises(ValueError, match=r"out: holds a ranker \(ranker\.json\): name another folder"):
+        shard(images=str(tmp_path / "images"), out=str(tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ranker.json"]
+
+
 def test_a_folder_with_tars_of_others_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, "images/a.png", "out/mine.tar")
     with pytest.raises(ValueError, match=r"holds tars that were not made by this command, such as mine\.tar"):

@@ -227,6 +227,13 @@ def test_settings_that_came_back_from_json_do_not_differ() -> None:
     assert list_differences(json.loads(json.dumps(settings)), settings) == []
 
 
+def test_a_store_has_a_folder_of_its_own(location: Location) -> None:
+    location.write("index.json", b"{}")
+    with pytest.raises(ValueError, match=r"holds shards \(index\.json\): name another folder"):
+        PatchStore.create_or_open(location.url, "scores", {"views": 1})
+    assert location.names() == ["index.json"]
+
+
 def test_of_several_that_create_a_store_at_once_all_get_the_same(location: Location) -> None:
     def create(seed: int) -> int | None:
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from storage.locations import locate
 from storage.patch_store import PatchStore
-from storage.recognition import recognise, refuse_part, refuse_what_lies
+from storage.recognition import recognise, refuse_mixing, refuse_part, refuse_what_lies
 
 
 def file(name: str) -> Callable[[Path], object]:
@@ -46,6 +46,22 @@ def test_what_lies_there_is_told(make: Callable[[Path], object], expected: str, 
     with pytest.raises(kind) as refused:
         refuse_what_lies(place, "ranker", "a folder with ranker.json")
     assert str(refused.value) == f"{place.url}: no ranker there: expected a folder with ranker.json, got {expected}"
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "mae.json", "ranker.json", "pretraining.json", "index.json"])
+def test_what_is_begun_has_a_folder_of_its_own(name: str, tmp_path: Path) -> None:
+    file(name)(tmp_path / "x")
+    place = locate(tmp_path / "x")
+    with pytest.raises(ValueError, match=r"x: holds .*: name another folder"):
+        refuse_mixing(place)
+    refuse_mixing(place, ours=name)
+
+
+@pytest.mark.parametrize("name", ["classes.json", "config.json", "result.json", "notes.txt"])
+def test_anyones_files_are_in_nobodys_way(name: str, tmp_path: Path) -> None:
+    file(name)(tmp_path / "x")
+    refuse_mixing(locate(tmp_path / "x"))
+    refuse_mixing(locate(tmp_path / "new"))
 
 
 def test_of_many_files_a_few_are_told(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_a_finished_model_without_settings_is_somebody_elses(location: Location)
     assert location.names() == ["done.json"]
 
 
+def test_a_training_has_a_folder_of_its_own(location: Location) -> None:
+    location.write("ranker.json", b"{}")
+    with pytest.raises(ValueError, match=r"holds a ranker \(ranker\.json\): name another folder"):
+        begin_or_compare(location, "training.json", "task.json", SETTINGS)
+    with pytest.raises(ValueError, match="name another folder"), sole_trainer(location, ["full-seed0"]):
+        pass
+    assert location.names() == ["ranker.json"]
+
+
 def test_a_second_trainer_is_refused_and_a_later_one_is_not(location: Location) -> None:
     location.write("training.json", b"{}")
     with sole_trainer(location), pytest.raises(StoreBusy), sole_trainer(location):
