@@ -14,10 +14,10 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES)
 
 .PHONY: demo demo-tasks check test test-slow coverage docs soak scale lint clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed-demo
 	$(BIN)/ltrp-pipeline demo
 
-demo-tasks: $(VENV)/.installed
+demo-tasks: $(VENV)/.installed-demo
 	$(BIN)/ltrp-pipeline demo --tasks
 
 # What is quick to know, before a commit: in less than a minute, from the second time on.
@@ -55,6 +55,10 @@ lint: $(VENV)/.installed-dev
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile --editable .
+	touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.installed
+	$(PIP) install --no-compile --editable '.[demo]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import click
 import cloup
@@ -18,6 +20,8 @@ from storage.shard_index import expand_shards
 
 PHOTOGRAPH = "grace_hopper.jpg"
 """One that matplotlib ships: of the United States Navy, in the public domain."""
+PHOTOGRAPHS = "astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"
+"""Some that scikit-image ships: of NASA, S. van der Walt, R. Michetti and SpaceX, in the public domain or CC0."""
 PICTURED = 12
 HELD_OUT = 10
 TASKS = "classify", "segment", "detect"
@@ -44,32 +48,32 @@ IN_PROCESS = {"executor": "in-process"}
     "--out", type=Out("folder"), default="ltrp-demo", show_default=True, help="Folder that everything goes to."
 )
 @cloup.option("--scenes", default=400, show_default=True, help="Built-in scenes to draw.")
-@cloup.option("--steps", default=1000, show_default=True, help="Steps of MAE training.")
+@cloup.option("--steps", default=400, show_default=True, help="Steps of MAE training.")
 @cloup.option("--tasks/--no-tasks", default=False, help="Train downstream tasks too: about an hour more.")
 @cloup.option("--task-scenes", default=2000, show_default=True, help="Built-in scenes to train these on.")
 @click.pass_context
 def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, task_scenes: int) -> None:
     """Run everything on built-in scenes: no data, no download, minutes on two cores.
 
-    Shows a photograph as the included ranker sees it. Draws scenes, trains a small MAE on them, scores their
-    patches, trains a ranker on the scores, and says how much of other scenes' objects its best patches cover. Run again
-    to go on, or to see that nothing is left.
+    Shows photographs as the included ranker sees them. Draws scenes, trains a small MAE on them, scores their
+    patches, trains a ranker on the scores, and says how much of other scenes' objects its best patches cover. Ends with a
+    page about all of it. Run again to go on, or to see that nothing is left.
     """
-    from matplotlib.cbook import get_sample_data
-
     from pipeline.runs.compare import run_compare
     from ranker import PatchRanker
     from stages.ranking.facts import read_facts
     from stages.ranking.score_maps import draw_held_out, draw_score_maps
     from stages.samples.scored import held_out, join_scores
+    from stages.run_report import make_report
+    from stages.settings.report import ReportConfig
     from stages.show import run_show
+    from storage.locations import locate
     from storage.patch_store import PatchStore
     from storage.scores import CONTENT
 
-    photograph = str(get_sample_data(PHOTOGRAPH, asfileobj=False))
-    shown = ShowConfig(images=[photograph], ranker=[DEFAULT_RANKER], out=f"{out}/photograph.png")
+    shown = ShowConfig(images=_photographs(), ranker=[DEFAULT_RANKER], out=f"{out}/photographs.png")
     run_show(shown, lambda line: click.echo(line, err=True))
-    click.echo(f"{out}/photograph.png: what {DEFAULT_RANKER}, the included ranker, sees in a photograph", err=True)
+    click.echo(f"{out}/photographs.png: what {DEFAULT_RANKER}, the included ranker, sees in photographs", err=True)
     files = [_ranker_file(out, scenes, steps), _coverage_file(out, scenes)]
     if tasks:
         files += _task_files(out, task_scenes)
@@ -87,10 +91,13 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     assert facts is not None, "it was trained here"
     unseen = held_out(store, join_scores(shards, store), facts.split, facts.tars)
     draw_held_out(store, unseen.draw(HELD_OUT, seed=0), ranker).save(f"{out}/ranker.png")
+    page = make_report(ReportConfig(work=out, out=f"{out}/report.html"), lambda through, total: None)
+    locate(out).write("report.html", page)
     show = command_line("show", "IMAGE", "--ranker", f"{out}/ranker", "--mae", f"{out}/mae", "--out", "it.png")
     click.echo(f"""
 Made in {out}/:
-  photograph.png            a photograph, as the included ranker {DEFAULT_RANKER} sees it
+  photographs.png           photographs, as the included ranker {DEFAULT_RANKER} sees them
+  report.html               all of the following on one page, to open in a browser
   shards/                   {scenes} scenes in webdataset tars, with labels, boxes and masks
   mae/                      a masked autoencoder trained on them; reconstructions.png shows what it can do
   scores/                   the semantic density of each patch, a Zarr store; scores.png shows some as maps
@@ -99,7 +106,6 @@ Made in {out}/:
   coverage/                 how much of their objects the best patches show: coverage.md and coverage.png
   events.jsonl              in each of these folders: what happened when; ranker/tensorboard/ has the training's curves
 To prove that nothing is missing: {command_line("verify", as_argument(f"{out}/scores"))}
-All of it on one page: {command_line("report", as_argument(out), "--out", f"{out}/report.html")}
 What it sees in your images: {show}
 What {DEFAULT_RANKER} sees in them: {command_line("show", "IMAGE")}""")
     if tasks:
@@ -108,6 +114,16 @@ What {DEFAULT_RANKER} sees in them: {command_line("show", "IMAGE")}""")
     else:
         again = command_line("demo", "--out", out, "--tasks")
         click.echo(f"What downstream tasks can do with the best patches: {again}")
+
+
+def _photographs() -> list[str]:
+    """Those that libraries bring along: matplotlib's, and scikit-image's where it is installed."""
+    from matplotlib.cbook import get_sample_data
+
+    found = [str(get_sample_data(PHOTOGRAPH, asfileobj=False))]
+    if (library := find_spec("skimage")) and library.origin:
+        found += map(str, filter(Path.is_file, (Path(library.origin).with_name("data") / name for name in PHOTOGRAPHS)))
+    return found
 
 
 def _ranker_file(out: str, scenes: int, steps: int) -> PipelineFile:
