@@ -28,6 +28,7 @@ from storage.driver_lock import DriverLock
 from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.reasons import add_reasons, most_frequent
+from storage.recognition import refuse_mixing
 from storage.record_summaries import RunSummaries
 from storage.settings import Settings
 from storage.shard_index import ShardEntry
@@ -113,6 +114,7 @@ def stored_settings(path: str, content: str) -> Settings | None:
     try:
         return PatchStore.open(path, content).settings
     except FileNotFoundError:
+        refuse_mixing(locate(path), "zarr.json")
         return None
 
 

@@ -56,15 +56,15 @@ def demo(ctx: click.Context, out: str, scenes: int, steps: int, tasks: bool, tas
     """Run everything on built-in scenes: no data, no download, minutes on two cores.
 
     Shows photographs as the included ranker sees them. Draws scenes, trains a small MAE on them, scores their
-    patches, trains a ranker on the scores, and says how much of other scenes' objects its best patches cover. Ends with a
-    page about all of it. Run again to go on, or to see that nothing is left.
+    patches, trains a ranker on the scores, says how much of other scenes' objects its best patches cover, and makes a
+    page about all of that. Run again to go on, or to see that nothing is left.
     """
     from pipeline.runs.compare import run_compare
     from ranker import PatchRanker
     from stages.ranking.facts import read_facts
     from stages.ranking.score_maps import draw_held_out, draw_score_maps
-    from stages.samples.scored import held_out, join_scores
     from stages.run_report import make_report
+    from stages.samples.scored import held_out, join_scores
     from stages.settings.report import ReportConfig
     from stages.show import run_show
     from storage.locations import locate

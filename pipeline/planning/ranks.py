@@ -17,8 +17,10 @@ from stages.methods.method import Method
 from stages.samples.sample_view import SampleView
 from stages.settings.compare_methods import CompareMethodsConfig
 from stages.settings.rank import RankConfig
+from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.ranks import CONTENT
+from storage.recognition import refuse_mixing
 from storage.shard_index import ShardEntry, expand_shards
 from storage.text import counted
 
@@ -48,6 +50,7 @@ def _part(name: str, config: RankConfig) -> Part:
     try:
         done = PatchStore.open(config.out, CONTENT).books.done()
     except FileNotFoundError:
+        refuse_mixing(locate(config.out))
         done = set()
     todo = [shard.nsamples for shard in shards if shard.name not in done]
     return Part(
