@@ -25,7 +25,7 @@ from storage.dimensions import dimensions_of
 from storage.json_files import read_json_object
 from storage.location import TEMPORARY_SUFFIX, Location
 from storage.locations import locate
-from storage.recognition import refuse_mixing
+from storage.recognition import ATTRIBUTE, refuse_mixing
 from storage.settings import Settings, fingerprint, refuse_differences
 from storage.shard_commit import ShardCommit, checksum
 from storage.text import printable
@@ -33,7 +33,6 @@ from storage.text import printable
 __all__ = ["PatchStore", "Settings", "encoded_size", "fingerprint"]
 
 FORMAT = 1
-ATTRIBUTE = "ltrp_pipeline"
 
 
 class PatchStore:

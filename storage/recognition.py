@@ -9,6 +9,8 @@ from typing import NoReturn
 from storage.location import Location
 from storage.locations import locate
 
+ATTRIBUTE = "ltrp_pipeline"
+"""Of a store's zarr.json: what it holds, and the settings that made it."""
 _KINDS = {
     "mae.json": "an MAE",
     "ranker.json": "a ranker",
@@ -45,8 +47,6 @@ def recognise(place: Location) -> str:
 
 
 def _store(place: Location) -> str:
-    from storage.patch_store import ATTRIBUTE  # brings Zarr along, which most have no need of
-
     try:
         return f"a store of {json.loads(place.read('zarr.json'))['attributes'][ATTRIBUTE]['content']}"
     except (ValueError, KeyError, TypeError, RecursionError):

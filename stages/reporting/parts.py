@@ -11,7 +11,7 @@ from typing import Literal
 from stages.comparison.result import RESULT_FILE
 from storage.json_files import read_json_object
 from storage.location import Location
-from storage.patch_store import ATTRIBUTE
+from storage.recognition import ATTRIBUTE
 from storage.shard_index import INDEX_NAME
 
 Kind = Literal["shards", "mae", "scores", "ranker", "evaluation", "calibration", "ranks", "gfnet", "task", "methods"]

@@ -19,7 +19,7 @@ from stages.settings.train_gfnet import TrainGfnetConfig
 from stages.settings.train_ranker import TrainRankerConfig
 from stages.settings.train_task import TrainTaskConfig
 from storage.json_files import read_json_object
-from storage.patch_store import ATTRIBUTE
+from storage.recognition import ATTRIBUTE
 from storage.text import printable
 
 CONFIGS: dict[Kind, type[StageSettings]] = {
