@@ -11,7 +11,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ValidationError
@@ -64,7 +64,7 @@ def _validated(function: str, model: type[BaseModel], given: Mapping[str, Any], 
     try:
         return model.model_validate({**own, **values})
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
+        problems = error.errors(include_url=False)
     if missing := [str(each["loc"][0]) for each in problems if each["type"] == "missing"]:
         raise TypeError(f"{function}(): expected {' and '.join(missing)}, got no such keyword")
     lines = [explained(each, function, ".".join(str(part) for part in each["loc"])) for each in problems]
@@ -73,16 +73,18 @@ def _validated(function: str, model: type[BaseModel], given: Mapping[str, Any], 
 
 def _plain(value: Any, info: FieldInfo) -> Any:
     """As the settings' classes, which are strict, have it."""
-    if _list_of(info.annotation) is None:
-        return _plain_item(value)
-    is_several = isinstance(value, Sequence) and not isinstance(value, str)
-    return [_plain_item(each) for each in (value if is_several else [value])]
+    if _list_of(info.annotation) is None or value is None:
+        return plain_item(value)
+    is_one = isinstance(value, str | bytes | os.PathLike | Mapping) or getattr(value, "ndim", 1) == 0
+    is_several = isinstance(value, Iterable) and not is_one
+    return [plain_item(each) for each in (value if is_several else [value])]
 
 
-def _plain_item(value: Any) -> Any:
+def plain_item(value: Any) -> Any:
+    """A path as text, and NumPy's and PyTorch's numbers as Python's."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value  # NumPy's numbers
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
 
 
 def _signature(fields: Mapping[str, tuple[type[BaseModel], FieldInfo]], returned: Any) -> inspect.Signature:

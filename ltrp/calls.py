@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ltrp.arguments import takes_settings_of
+from ltrp.arguments import plain_item, takes_settings_of
 from ltrp.watching import Callback, watch_of
 from pipeline.config import ExecutionConfig, TrainingExecutionConfig
 from pipeline.progress.watch import Watch, counting
@@ -138,7 +138,8 @@ def export_scores(
     from stages.export_scores import export_scores as run
 
     tars = [os.fspath(each) for each in ([shards] if isinstance(shards, str | os.PathLike) else shards)]
-    config = ExportScoresConfig(store=os.fspath(store), to=to, out=os.fspath(out), shards=tars, keep_ratio=keep_ratio)
+    ratio = plain_item(keep_ratio)
+    config = ExportScoresConfig(store=os.fspath(store), to=to, out=os.fspath(out), shards=tars, keep_ratio=ratio)
     with watch_of(progress, callback).display("export-scores", "images") as display:
         return run(config, counting(display))
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.commands import COMMANDS, in_code
 from pipeline.options import WORD_FOR_NONE
 from stages.settings.groups import Group
+from storage.wrong_fields import expectation
 
 DEFAULT_FILE = "pipeline.yaml"
 AUTO = "auto"
@@ -59,7 +60,7 @@ class ExecutionConfig(BaseModel):
         gt=0,
         description="An actor that makes no progress for this long is stopped, and its shard is retried elsewhere.",
     )
-    events: str | None = Field(
+    events: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="File that receives one JSON line per event; by default OUT/books/events.jsonl."
     )
 
@@ -81,7 +82,7 @@ class TrainingExecutionConfig(BaseModel):
     max_failures: int = Field(
         3, ge=0, description="How often lost workers are replaced; training resumes from a checkpoint."
     )
-    events: str | None = Field(
+    events: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="File that receives one JSON line per event; by default OUT/events.jsonl."
     )
 
@@ -157,7 +158,7 @@ class PipelineFile:
             return model.model_validate(values)
         except ValidationError as error:
             problems = []
-            for problem in error.errors(include_url=False, include_context=False):
+            for problem in error.errors(include_url=False):
                 if may_lack and (problem["type"] == "missing" or not problem["loc"]):
                     continue  # flags may supply it
                 problems.append(self._describe(name, model, dict(problem), flags))
@@ -184,6 +185,8 @@ def explained(problem: Mapping[str, Any], name: str, place: str) -> str:
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"] == "value_error":
         return f"{place}: {message}" if problem["loc"] else f"{name}: {message}"
+    if problem["type"] in ("too_short", "too_long", "string_too_short", "string_pattern_mismatch"):  # said better
+        return f"{place}: {expectation(problem)}"
     return f"{place}: expected {message}, got {_short.repr(problem['input'])}"
 
 

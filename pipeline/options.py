@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -75,6 +76,16 @@ class Out(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has no argume
         if ctx is None or not ctx.resilient_parsing:
             refuse_unwritable(value, self.kind)
         return str(value)
+
+
+class FiniteRange(click.FloatRange):
+    """A number within bounds, which NaN and infinity are not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return found
 
 
 class OrWord(click.ParamType):  # type: ignore[type-arg]

@@ -24,6 +24,8 @@ from ranker.patch_ranker import PatchRanker
 INPUT, OUTPUT = "images", "scores"
 TOLERANCE = 1e-4
 """Largest difference to the ranker that passes, as a part of the spread of its scores."""
+PROGRAM_ENDING = ".pt2"
+"""By which PyTorch knows its programs."""
 CHECKED_BATCHES = (1, 3)
 
 
@@ -37,9 +39,9 @@ def export_program(ranker: PatchRanker, path: Path) -> None:
 
 
 def check_name(path: str) -> None:
-    """Raises ValueError unless the name ends in .pt2, by which PyTorch knows its programs."""
-    if not path.endswith(".pt2"):
-        raise ValueError(f"{path}: expected a name that ends in .pt2 for a program of torch.export")
+    """Raises ValueError unless the name has a program's ending."""
+    if not path.endswith(PROGRAM_ENDING):
+        raise ValueError(f"{path}: expected a name that ends in {PROGRAM_ENDING} for a program of torch.export")
 
 
 def export_onnx(ranker: PatchRanker, path: Path) -> None:

@@ -29,6 +29,7 @@ from stages.settings.coverage import CoverageConfig
 from stages.settings.rank import RankConfig
 from stages.tables import METHODS, TASKS
 from stages.tasks.covered import CoveredArea
+from stages.tasks.excluded_classes import is_list
 from stages.tasks.task import Classes
 from storage.dense_scores import PatchGrid
 from storage.shard_index import ShardEntry, expand_shards
@@ -77,11 +78,13 @@ class PlannedLine:
     runs: tuple[PlannedRun, ...]
     learned: frozenset[str] | None
     """Plain names of the classes that it learned; None where nothing is known to be."""
+    learned_from: str | None
+    """The file that tells these, where it is the user's."""
 
     def facts(self) -> Line:
         models = dict.fromkeys(run.of.path for run in self.runs if run.of.path is not None)
         learned = None if self.learned is None else tuple(sorted(self.learned))
-        return Line(self.name, tuple(models), len(self.runs), learned)
+        return Line(self.name, tuple(models), len(self.runs), learned, self.learned_from)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +115,7 @@ def plan_comparison(config: CompareMethodsConfig) -> Plan:
     """
     shards = {data: expand_shards([data.shards]) for data in config.data_sets}
     truths = {data: _find_truth(data, entries, config) for data, entries in shards.items()}
+    config.refuse_unheeded(set(truths.values()))
     first: tuple[MethodRun, PatchGrid] | None = None
     planned: dict[MethodRun, list[PlannedRun]] = {}
     # Those whose model decides the grid come first: the others get it from them.
@@ -140,7 +144,9 @@ def plan_comparison(config: CompareMethodsConfig) -> Plan:
             dataclasses.replace(each, folder=f"{each.of.folder}.{number}" if number > 1 else each.of.folder)
             for number, each in enumerate(runs, start=1)
         )
-        lines.append(PlannedLine(name, numbered, read_learned(files[name]) if name in files else _trained_on(runs)))
+        file = files.get(name)
+        learned = read_learned(file) if file else _trained_on(runs)
+        lines.append(PlannedLine(name, numbered, learned, file if file and not is_list(file) else None))
     judges = {
         data: find_judges(config, data, truths[data], entries, first[1])
         for data, entries in shards.items()

@@ -24,7 +24,7 @@ from stages.tables import SELECTORS, TASKS
 from stages.tasks.class_lists import ClassList, merge_lists, named_by_file, read_class_lists
 from stages.tasks.covered import Areas, CoveredArea, box_areas, mask_areas
 from stages.tasks.excluded_classes import read_excluded
-from stages.tasks.judgeable import describe, refuse_masks_of_two_values, refuse_uniform_masks, share_note
+from stages.tasks.judgeable import describe, mask_notes, refuse_masks_of_two_values, refuse_uniform_masks
 from stages.tasks.judged_how import judged_on
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.mask_values import parse_mask_values
@@ -87,7 +87,9 @@ def cover(
     truths, classes = _find_classes(config, task, options, source, given, shards, tell)
     excluded = read_excluded(config.exclude_classes, classes) if config.exclude_classes else frozenset[int]()
 
-    runs = list(plan_runs(config.select, config.keep_ratio, config.seeds))
+    planned = plan_runs(config.select, config.keep_ratio, config.seeds)
+    # One that draws nothing covers the same with every seed: counted again it would seem to have no spread.
+    runs = [run for run in planned if SELECTORS[run.select].draws or run.seed == config.seeds[0]]
     n_images = sum(shard.nsamples or 0 for shard in shards)
     choosers = {
         run: KeptViews(grid, run.select, kept_count(grid.n_patches, run.keep_ratio), seed=run.seed, n_views=n_images)
@@ -174,7 +176,7 @@ def _find_classes(
     if found.pixels:
         refuse_masks_of_two_values(found, options, where, needs_two=False)
         refuse_uniform_masks(found, options, where)
-    for note in [*merged.notes, *share_note(found, where)]:
+    for note in [*merged.notes, *mask_notes(found, options, where)]:
         tell(note)
     return truths, choose_classes(found.first, names or merged.names, config.ignore_classes)
 

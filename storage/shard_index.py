@@ -25,6 +25,7 @@ from storage.location import Location, checked_path
 from storage.locations import locate, scheme_of
 from storage.shard_names import refuse_unusable
 from storage.text import printable
+from storage.wrong_fields import first_wrong_field
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +104,7 @@ def read_index(folder: Location, file_name: str = INDEX_NAME) -> ShardIndex:
     try:
         content = _IndexFile.model_validate_json(folder.read(file_name).removeprefix(BOM_UTF8))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ValueError(f"{url}: not an index of shards: {printable(field)}: {printable(first['msg'])}") from None
+        raise ValueError(f"{url}: not an index of shards: {printable(first_wrong_field(error))}") from None
     shards = []
     for number, shard in enumerate(content.shardlist):
         try:

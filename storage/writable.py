@@ -27,4 +27,6 @@ def refuse_unwritable(path: str, kind: Kind) -> None:
     if os.statvfs(above).f_flag & os.ST_RDONLY:
         raise PermissionError(f"{path}: cannot be made: {above} lies on a disk that is read-only")
     if not os.access(above, os.W_OK | os.X_OK):
+        if above == local:
+            raise PermissionError(f"{path}: no permission to write to it")
         raise PermissionError(f"{path}: cannot be made: no permission to write to {above}")

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from storage.text import counted
+
 MOST_SHOWN = 40  # characters of a value
 BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
@@ -34,10 +36,11 @@ def shown(value: Any) -> str:
 
 def _line(error: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"]) or "the whole"
-    return f"{where}: {_expectation(error)}"
+    return f"{where}: {expectation(error)}"
 
 
-def _expectation(error: Mapping[str, Any]) -> str:
+def expectation(error: Mapping[str, Any]) -> str:
+    """Of one of pydantic's errors with its context: "expected at least 0, got -10.0"."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         return "expected a value, got none"
@@ -46,8 +49,8 @@ def _expectation(error: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind in ("too_short", "too_long"):
-        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return f"expected {bound} items, got {context['actual_length']}"
+        sign, number = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
+        return f"expected {sign} {counted(context[number], 'item')}, got {context['actual_length']}"
     if kind == "string_too_short":
         least = "some text" if context["min_length"] == 1 else f"at least {context['min_length']} characters"
         return f"expected {least}, got {shown(error['input'])}"

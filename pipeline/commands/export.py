@@ -32,12 +32,23 @@ def export(ranker: str, format_: str, out: str) -> None:
 
     The written file is run on random images, and kept only if its scores are the ranker's.
     """
-    from ranker.export import INPUT, OUTPUT, check_name, check_onnx, check_program, export_onnx, export_program
+    from ranker.export import (
+        INPUT,
+        OUTPUT,
+        PROGRAM_ENDING,
+        check_name,
+        check_onnx,
+        check_program,
+        export_onnx,
+        export_program,
+    )
     from ranker.patch_ranker import PatchRanker
     from stages.ranking.load_ranker import load_ranker
 
     if format_ == "torch":
         check_name(out)
+    elif out.endswith(PROGRAM_ENDING):
+        raise ValueError(f"{out}: expected another ending than {PROGRAM_ENDING}, which programs of torch.export have")
     opened = PatchRanker(load_ranker(ranker))
     write, check = {"torch": (export_program, check_program), "onnx": (export_onnx, check_onnx)}[format_]
     place = locate(out)

@@ -8,7 +8,7 @@ import click
 import cloup
 
 from pipeline.help import command
-from pipeline.options import Out
+from pipeline.options import FiniteRange, Out
 from stages.settings.export_scores import KEEP_RATIO, ExportScoresConfig
 from stages.tables import FORMATS
 
@@ -34,7 +34,7 @@ from stages.tables import FORMATS
 )
 @cloup.option(
     "--keep-ratio",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     help=f"Fraction of the patches that coco's masks hold.  [default: {KEEP_RATIO}]",
 )
 def export_scores(**options: Any) -> None:

@@ -10,7 +10,7 @@ import cloup
 from pipeline.answers import plan_options, tell_plan
 from pipeline.config import ExecutionConfig, PipelineFile, config_option
 from pipeline.help import command
-from pipeline.options import given, options_of
+from pipeline.options import FiniteRange, given, options_of
 from stages.settings.score import ScoreConfig
 from storage.shard_index import expand_shards
 
@@ -22,7 +22,7 @@ from storage.shard_index import expand_shards
 @config_option
 @options_of(ScoreConfig, ExecutionConfig)
 @cloup.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Samples a second to plan with.  [default: measured]"
+    "--rate", type=FiniteRange(min=0, min_open=True), help="Samples a second to plan with.  [default: measured]"
 )
 @plan_options
 @click.pass_context

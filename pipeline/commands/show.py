@@ -10,7 +10,7 @@ import cloup
 from click.shell_completion import CompletionItem
 
 from pipeline.help import command
-from pipeline.options import OrWord, Out
+from pipeline.options import FiniteRange, OrWord, Out
 from stages.images.crop import WholeImage
 from stages.settings.choices import DEFAULT_RANKER
 from stages.settings.show import KEEP, KEEP_OF_SEVERAL, ShowConfig, ShownMethod
@@ -74,7 +74,7 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
 @cloup.option("--mae", help="MAE, as for score: shows its reconstruction with and without a patch as well.")
 @cloup.option(
     "--keep",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     multiple=True,
     help="Part of the patches to keep; give it again for several.  "
     f"[default: {', '.join(map(str, KEEP))}; of several side by side: {', '.join(map(str, KEEP_OF_SEVERAL))}]",
@@ -101,14 +101,14 @@ class MethodAndModel(click.ParamType):  # type: ignore[type-arg]
 )
 @cloup.option(
     "--mask-ratio",
-    type=click.FloatRange(0.5, 1, max_open=True),
+    type=FiniteRange(0.5, 1, max_open=True),
     default=0.9,
     show_default=True,
     help="Part of the patches that is hidden from the MAE.",
 )
 @cloup.option(
     "--crop",
-    type=OrWord(click.FloatRange(0, 1, min_open=True), *get_args(WholeImage)),
+    type=OrWord(FiniteRange(0, 1, min_open=True), *get_args(WholeImage)),
     default=0.875,
     show_default=True,
     help="What is shown: the central square with this part of the short side; or all of the image, as a 'stretch' to "

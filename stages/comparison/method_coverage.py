@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -10,6 +11,8 @@ from typing import Literal
 from stages.comparison.comparison import Spread
 from stages.comparison.method_judgement import Judged
 from stages.ranking.quality import Estimate
+from stages.sources.wording import some_of
+from stages.tasks.excluded_classes import plain_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Line:
     runs: int
     learned: tuple[str, ...] | None
     """Names of the classes that it learned; None where nothing is known to be."""
+    learned_from: str | None = None
+    """The file that tells these, where it is the user's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +78,12 @@ class DataSet:
     coverage: dict[str, dict[str, dict[float, Spread | None]]]
     """By line, name of the group and keep ratio."""
     by_class: dict[str, dict[float, dict[str, float]]]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of all its categories."""
+        labels = (label for group in self.groups if group.kind == "all" for label in group.classes)
+        return [re.sub(r" \(\d+\)$", "", label) for label in labels]
 
     @property
     def splits(self) -> list[tuple[Group, Group]]:
@@ -96,7 +107,15 @@ class MethodComparison:
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures has to know."""
-        return [note for data in self.data for note in _notes(data, self.lines)]
+        return [*(note for data in self.data for note in _notes(data, self.lines)), *self._unknown_names()]
+
+    def _unknown_names(self) -> Iterator[str]:
+        """Of files that a user wrote, which may be misspelt."""
+        known = {plain_name(name) for data in self.data for name in data.class_names}
+        for path, names in {line.learned_from: line.learned or () for line in self.lines if line.learned_from}.items():
+            if unknown := [name for name in names if name not in known]:
+                told = f"{len(unknown)} of the {len(names)} names in {path}"
+                yield f"{told} {'is' if len(unknown) == 1 else 'are'} no class of any data set: {some_of(unknown)}."
 
 
 def spread_of(runs: Sequence[Estimate], mean: Estimate) -> Spread | None:
@@ -148,6 +167,11 @@ def _notes(data: DataSet, lines: Sequence[Line]) -> Iterator[str]:
             f"not learned: {', '.join(other.classes)}."
         )
     told = {line for group in data.groups for line in group.learned_by}
-    alike = [line.name for line in lines if line.learned is not None and line.name not in told]
-    if alike:
-        yield f"{data.name}: of its classes, all or none were learned by {', '.join(alike)}."
+    own = set(map(plain_name, data.class_names))
+    alike = [line for line in lines if line.learned is not None and line.name not in told]
+    for said, by in (
+        ("all of its classes were", [line.name for line in alike if not own.isdisjoint(line.learned or ())]),
+        ("none of its classes was", [line.name for line in alike if own.isdisjoint(line.learned or ())]),
+    ):
+        if by:
+            yield f"{data.name}: {said} learned by {', '.join(by)}."

@@ -68,7 +68,7 @@ class Export:
         if others := [name for name in place.names() if name not in ours]:
             raise ValueError(
                 f"{self.out}: expected a new or empty folder, or an earlier export of the same shards, got "
-                f"{recognise(place)} with {printable(others[0])}"
+                f"{recognise(place)}, of which {printable(others[0])} is none of it"
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -170,6 +171,15 @@ class CompareMethodsConfig(StageSettings):
                 raise ValueError(f"judge: expected each once, got {text} twice")
             found[name] = (*found.get(name, ()), model)
         return found
+
+    def refuse_unheeded(self, truths: Collection[Truth]) -> None:
+        """Raises ValueError for what no method has any use for, or none of the data sets, whose truths these are."""
+        for name in ("image_size", "patch_size"):
+            if getattr(self, name) is not None and not any(name in METHODS[run.method].takes for run in self.runs):
+                raise ValueError(f"{name}: expected none, since models decide it; got {getattr(self, name)}")
+        for name in ("ignore_classes", "mask_values"):
+            if "masks" not in truths and (given := getattr(self, name)):
+                raise ValueError(f"{name}: expected none for boxes, got {given[0]!r}")
 
     def ignored_of(self, data: NamedData, truth: Truth = "masks") -> list[int]:
         """Mask values. Raises ValueError for what is none, and for some of a data set of boxes."""

@@ -23,6 +23,10 @@ class ExportScoresConfig:
     keep_ratio: float | None = None
     """Of the patches, for formats that say which are kept; by default `KEEP_RATIO`."""
 
+    def __post_init__(self) -> None:
+        if self.keep_ratio is not None and not (isinstance(self.keep_ratio, int | float) and 0 < self.keep_ratio <= 1):
+            raise ValueError(f"keep_ratio: expected more than 0 and at most 1, got {self.keep_ratio!r}")
+
     def refuse_unheeded(self, heeds: Collection[str]) -> None:
         """Raises ValueError naming the setting that is given, and not one of those that the format `heeds`."""
         for name in ("shards", "keep_ratio"):

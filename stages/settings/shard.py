@@ -121,7 +121,7 @@ class ShardConfig(StageSettings):
             raise ValueError(f"expected one of coco, masks and csv, got {' and '.join(given)}")
         if given and self.images is None:
             raise ValueError(f"{given[0]} belongs to images")
-        for name in ("scene_shapes", "scene_objects", "scene_textures"):
+        for name in ("scene_size", "scene_shapes", "scene_objects", "scene_textures"):
             if self.scenes is None and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} belongs to scenes")
         if self.drawn_on != "auto" and self.voc is None and given not in (["coco"], ["masks"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from stages.settings.choices import Select
 
@@ -32,6 +32,17 @@ class StageSettings(BaseModel):
 
     # Most of a run's classes are never asked to validate: what that takes is made when it is first needed.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_something(cls, value: Any, info: ValidationInfo) -> Any:
+        """What a shell variable that is not set comes to names nothing, and is not to be taken for no value."""
+        if isinstance(value, str) and not value:
+            raise ValueError("expected some text, got ''")
+        name = info.field_name
+        if isinstance(value, list) and not value and name and cls.model_fields[name].is_required():
+            raise ValueError("expected at least one, got none")
+        return value
 
     PRESETS: ClassVar[Mapping[str, Any]] = {}
     """By name, the first one the default: what fields that are None are taken from."""

@@ -30,6 +30,11 @@ class OverlapList:
     overlaps: dict[str, bool]
 
 
+def is_list(spec: str) -> bool:
+    """Whether it means lists that come along, not a file."""
+    return _lists_of(spec) is not None
+
+
 def excluded_lines(spec: str) -> list[str]:
     """All that decides which classes are excluded: the lines of the file, or of the lists."""
     lists = _lists_of(spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from stages.samples.ranked import RankSource
 from stages.tasks.survey import Survey, choose_classes, refuse_unknown, survey_truths
@@ -29,7 +29,7 @@ def classes_to_learn(
     refuse_masks_of_two_values(found, options, where, needs_two=True)
     classes = choose_classes(found.first, names, options.ignore_classes)
     refuse_nothing_to_learn(task, found, classes, where)
-    for note in [*share_note(found, where), *_unlearnt_note(found, classes, where)]:
+    for note in [*mask_notes(found, options, where), *_unlearnt_note(found, classes, where)]:
         tell(note)
     return classes
 
@@ -49,7 +49,7 @@ def refuse_unjudgeable(
     refuse_masks_of_two_values(found, truths.options, where, needs_two=False)
     refuse_unknown(found.first, classes)
     refuse_nothing_to_judge(truths.task, found, classes, where, excluded)
-    for note in share_note(found, where):
+    for note in mask_notes(found, truths.options, where):
         tell(note)
 
 
@@ -124,12 +124,19 @@ def refuse_uniform_masks(found: Survey, options: TaskOptions, where: str) -> Non
         )
 
 
-def share_note(found: Survey, where: str) -> list[str]:
-    """What people should be told of masks."""
-    if not found.pixels[IGNORED]:
-        return []
-    share = found.pixels[IGNORED] / sum(found.pixels.values())
-    return [f"{where}: {share:.1%} of the pixels of masks are {IGNORED} and count nowhere"]
+def mask_notes(found: Survey, options: TaskOptions, where: str) -> Iterator[str]:
+    """What people should be told of masks: what of them counts nowhere, and which settings concern none of them."""
+    if not found.pixels:
+        return
+    if found.pixels[IGNORED]:
+        share = found.pixels[IGNORED] / sum(found.pixels.values())
+        yield f"{where}: {share:.1%} of the pixels of masks are {IGNORED} and count nowhere"
+    for value in options.ignore_classes:
+        if value != IGNORED and not found.pixels[value]:
+            yield f"{where}: no mask has the value {value} of ignore_classes"
+    for value, meant in options.mask_values:
+        if not found.pixels[meant]:
+            yield f"{where}: no mask has the value {value} of mask_values"
 
 
 def _unlearnt_note(found: Survey, classes: Classes, where: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,15 @@ def test_scores_are_exported(tmp_path: Path) -> None:
     assert np.load(tmp_path / "arrays" / "a.npz")["mean"].shape == (3, 1, 16)
     assert repr(found) == f"{tmp_path / 'arrays'}: 3 images of 1 shard"
     assert found.to_pandas()["images"].tolist() == [3]
+    ratio: Any = np.float32(0.5)
+    kept = tmp_path / "half.json"
+    ltrp.export_scores(
+        tmp_path / "ranks", to="coco", out=kept, keep_ratio=ratio, shards=tmp_path / "tars", progress=False
+    )
+    assert json.loads(kept.read_text())["info"]["keep_ratio"] == 0.5
+    wrong: Any = "0.5"
+    with pytest.raises(ValueError, match=r"keep_ratio: expected more than 0 and at most 1, got '0\.5'"):
+        ltrp.export_scores(tmp_path / "ranks", to="coco", out=kept, keep_ratio=wrong, progress=False)
     given: list[Path | str | list[Path]] = [tmp_path / "tars", str(tmp_path / "tars"), [tmp_path / "tars"]]
     for number, shards in enumerate(given):
         out = tmp_path / f"kept{number}.json"
@@ -174,6 +184,10 @@ def test_whatever_a_function_returns_becomes_a_table() -> None:
         ({"executor": "dask"}, ValueError, "executor: expected 'ray' or 'in-process', got 'dask'"),
         ({"masks": "many", "mask_ratio": 2.0}, ValueError, "masks: expected .*\nmask_ratio: expected"),
         ({"maks": 3}, TypeError, r"score\(\): maks is unknown: did you mean masks\?"),
+        ({"shards": None}, ValueError, "shards: expected a valid list, got None"),
+        ({"shards": []}, ValueError, "shards: expected at least one, got none"),
+        ({"shards": (each for each in ("a", 3))}, ValueError, "shards.1: expected a valid string, got 3"),
+        ({"out": ""}, ValueError, "out: expected some text, got ''"),
         ({"callback": 3}, ValueError, "callback: expected a function of a report, or a list of some, got 3"),
     ],
     ids=str,
@@ -204,3 +218,12 @@ def test_failed_shards_are_an_exception_that_has_the_outcome(small_mae: Path, tm
     with pytest.raises(ltrp.ShardsFailed, match="shard bad failed after 3 attempts") as caught:
         ltrp.score(shards=tmp_path / "tars", mae=small_mae, out=tmp_path / "other", mask_ratio=0.75, progress=False)
     assert [each.shard for each in caught.value.outcome.failures] == ["bad"]
+
+
+@pytest.mark.parametrize("ratios", [np.array([0.25, 1.0]), {0.25, 1.0}, (each for each in (0.25, 1.0))], ids=str)
+def test_a_list_may_be_anything_that_has_several(ratios: Any, tmp_path: Path) -> None:
+    write_ranked(tmp_path, {"a": ["a1", "a2", "a3"]})
+    found = ltrp.coverage(
+        shards=tmp_path / "tars", ranks=tmp_path / "ranks", out=tmp_path / "out", keep_ratio=ratios, progress=False
+    )
+    assert sorted(found.to_pandas()["keep_ratio"].unique()) == [0.25, 1.0]

@@ -129,6 +129,7 @@ def test_help_explains_the_flow() -> None:
         (["rank", "--shards", "nowhere", "--ranker", "r", "--out", "o"], "nowhere"),
         (["show", "nowhere.jpg", "--ranker", "r", "--out", "o.png"], "nowhere.jpg"),
         (["export", "--ranker", "nowhere", "--format", "torch", "--out", "o.pt2"], "nowhere: no ranker there"),
+        (["export", "--ranker", "r", "--format", "onnx", "--out", "o.pt2"], "o.pt2: expected another ending than .pt2"),
         (["train-task", "classify", "--shards", "a", "--ranks", "nowhere", "--out", "o"], "nowhere: no store"),
         (["evaluate-task", "--model", "nowhere", "--shards", "a", "--ranks", "r", "--out", "o"], "nowhere: no model"),
         (["coverage", "--shards", "a", "--ranks", "nowhere", "--out", "o"], "nowhere: no store"),

@@ -11,6 +11,7 @@ from repository import ROOT
 
 from pipeline.config import SECTIONS, PipelineFile, section_model
 from pipeline.options import commented
+from pipeline.yaml_file import read_yaml
 
 NEEDED = {"shards": ["a"], "mae": "b", "out": "c"}
 
@@ -37,6 +38,11 @@ def written(path: Path, text: str) -> str:
         ("score: {", "not YAML"),
         ("execution: {actors: true}", "execution.actors: expected a valid integer, got True"),
         ("pretrain_mae: {preset: gigantic}", "pretrain_mae.preset: expected 'tiny', 'base', 'large' or 'huge'"),
+        ("score: {shards: []}", "score.shards: expected at least one, got none"),
+        ("score: {out: ''}", "score.out: expected some text, got ''"),
+        ("execution: {events: ''}", "execution.events: expected some text, got ''"),
+        ("coverage: {select: []}", "coverage.select: expected at least 1 item, got 0"),
+        ("shard: {name: a/b}", "shard.name: expected text that matches ^[A-Za-z0-9_-]+$, got 'a/b'"),
         ("shard: {shard_size: -1}", "shard.shard_size: expected greater than or equal to 1, got -1"),
     ],
 )
@@ -99,6 +105,12 @@ def test_a_file_may_begin_with_a_mark_use_aliases_or_be_empty(tmp_path: Path) ->
     text = "\ufeffscore: &these {seed: 3}\nrank: {<<: *these, views: 2}"
     assert PipelineFile.read(written(tmp_path / "a.yaml", text)).sections["rank"] == {"seed": 3, "views": 2}
     assert PipelineFile.read(written(tmp_path / "b.yaml", "")).sections == {}
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "1E-3", ".1e-2", "1.e-3", "+1e-3", "0.001"])
+def test_numbers_may_be_written_as_people_do(text: str, tmp_path: Path) -> None:
+    read = read_yaml(written(tmp_path / "mine.yaml", f"rate: {text}\nname: e3\nalso: 1e3x\nmore: '1e3'\n"))
+    assert read == {"rate": 0.001, "name": "e3", "also": "1e3x", "more": "1e3"}
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import BaseModel, Field
 
-from pipeline.options import given, options_of
+from pipeline.options import FiniteRange, given, options_of
 
 
 class Settings(BaseModel):
@@ -93,3 +93,12 @@ def test_help_shows_the_kind_of_several_values_and_their_default() -> None:
 def test_settings_that_are_given_otherwise_have_no_option() -> None:
     assert CliRunner().invoke(print_flags).output.strip() == "['flip', 'ratio', 'seeds', 'select']"
     assert CliRunner().invoke(print_flags, ["--steps", "3"]).exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "0", "2"])
+def test_numbers_are_finite_and_within_their_bounds(text: str) -> None:
+    command = click.Command("x", params=[click.Option(["--part"], type=FiniteRange(0, min_open=True, max=1))])
+    result = CliRunner().invoke(command, ["--part", text])
+    assert result.exit_code == 2
+    assert "'--part'" in result.output
+    assert CliRunner().invoke(command, ["--part", "0.5"]).exit_code == 0

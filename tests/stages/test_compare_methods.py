@@ -140,6 +140,7 @@ def test_what_a_method_learned_may_come_from_a_file(two_data_sets: None, classif
     found = told(*BOTH[:2], "--method", "attention=one", "--learned", "attention=names")
     learned = [group for group in found["data"][0]["groups"] if group["kind"] == "learned"]
     assert [group["classes"] for group in learned] == [["disc"]]
+    assert "1 of the 2 names in names is no class of any data set: no such thing." in Path("out/methods.md").read_text()
 
 
 def test_every_kind_of_model_takes_part_in_the_grid_that_they_share(two_data_sets: None, classifiers: None) -> None:
@@ -205,7 +206,7 @@ def test_of_classes_without_names_nothing_is_learned(classifiers: None) -> None:
     write_tar(Path("c"), "c", [f"c{number}" for number in range(4)])
     found = told("--data", "c=c/tars", "--method", "grad-cam=one")
     assert [group["kind"] for group in found["data"][0]["groups"]] == ["all"]
-    assert "of its classes, all or none were learned by grad-cam" in Path("out/methods.md").read_text()
+    assert "c: none of its classes was learned by grad-cam." in Path("out/methods.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -249,6 +250,12 @@ def test_of_classes_without_names_nothing_is_learned(classifiers: None) -> None:
         ([*BOTH, "--method", "random", "--ignore-classes", "b:0"], "expected none for the boxes of b, got 'b:0'"),
         ([*BOTH, "--method", "random", "--ignore-classes", "a:sky"], "expected values from 0 to 255, got 'sky'"),
         ([*BOTH, "--method", "mae=scores"], "scores: no store"),
+        ([*BOTH, "--method", "ltrp=fine", "--image-size", "64"], "image_size: expected none, since models decide it"),
+        (
+            [*BOTH[2:4], "--method", "random", "--ignore-classes", "0"],
+            "ignore_classes: expected none for boxes, got '0'",
+        ),
+        ([*BOTH[2:4], "--method", "random", "--mask-values", "1=2"], "mask_values: expected none for boxes, got '1=2'"),
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_computed(

@@ -67,15 +67,14 @@ def points_at_corner(key: str, view: int) -> np.ndarray:
 def test_random_patches_cover_as_much_as_is_kept_and_all_cover_all(truth: Any, ranked: Path) -> None:
     settings = {"select": ["random", "topk", "centre"], "keep_ratio": [0.25, 0.75, 1.0], "seeds": [0, 1, 2, 3]}
     found = coverages(ranked, truth=truth, **settings)
-    assert len(found) == 4 * (3 * 2 + 1)
+    assert len(found) == 2 * (4 + 1 + 1) + 1, "what draws nothing is measured once"
     for ratio in (0.25, 0.75):
-        for select in ("random", "topk"):  # these scores are random too
-            mean = np.mean([found[f"{select}-{ratio}-seed{seed}"].metrics["coverage"] for seed in range(4)])
+        for select, seeds in (("random", 4), ("topk", 1)):  # these scores are random too
+            mean = np.mean([found[f"{select}-{ratio}-seed{seed}"].metrics["coverage"] for seed in range(seeds)])
             assert mean == pytest.approx(ratio, abs=0.06), (select, ratio)
     assert found["full-seed0"].metrics == {"coverage": pytest.approx(1)}
     assert list(found["full-seed0"].by_class.values()) == pytest.approx([1] * len(found["full-seed0"].by_class))
     assert found["random-0.25-seed0"].metrics != found["random-0.25-seed1"].metrics
-    assert found["topk-0.25-seed0"].metrics == found["topk-0.25-seed1"].metrics
 
 
 @pytest.mark.parametrize("truth", ["masks", "boxes"])
@@ -204,8 +203,9 @@ def test_the_command_writes_results_and_puts_them_into_a_table_and_a_plot(ranked
     assert rows[3][2].startswith(f"{found.metrics['coverage']:.3f}")
     assert found.excluded == ["disc", "star"]
     assert {path.name for path in Path("out").iterdir()} == {
-        *("coverage.md", "coverage.png", "coverage.svg", "coverage.pdf", "comparison.json", "full-seed0", "full-seed1"),
-        *(f"{select}-{ratio}-seed{seed}" for select in ("topk", "random") for ratio in (0.25, 0.5) for seed in (0, 1)),
+        *("coverage.md", "coverage.png", "coverage.svg", "coverage.pdf", "comparison.json", "full-seed0"),
+        *(f"topk-{ratio}-seed0" for ratio in (0.25, 0.5)),
+        *(f"random-{ratio}-seed{seed}" for ratio in (0.25, 0.5) for seed in (0, 1)),
     }
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from stages.settings.choices import TaskName
 from stages.tables import TASKS
-from stages.tasks.judgeable import refuse_nothing_to_judge, refuse_nothing_to_learn
+from stages.tasks.judgeable import mask_notes, refuse_nothing_to_judge, refuse_nothing_to_learn
 from stages.tasks.survey import Survey
-from stages.tasks.task import Classes
+from stages.tasks.task import Classes, TaskOptions
 
 CLASSES = Classes((1, 4, 7), ("disc", "ring", "star"))
 
@@ -49,3 +49,14 @@ def test_what_one_image_lacks_can_be_judged_unless_it_is_excluded() -> None:
     refuse_nothing_to_judge(task, found, CLASSES, "shards", excluded={1})
     with pytest.raises(ValueError, match=r"to judge without the 1 excluded of 3 classes: each category .* \(ring\)"):
         refuse_nothing_to_judge(task, found, CLASSES, "shards", excluded={0})
+
+
+def test_settings_that_concern_no_mask_are_told() -> None:
+    options = TaskOptions(image_size=32, ignore_classes=(0, 77, 255), mask_values=((9, 1), (8, 3)))
+    found = Survey(2, pixels=Counter({0: 50, 1: 25, 255: 25}))
+    assert list(mask_notes(found, options, "shards")) == [
+        "shards: 25.0% of the pixels of masks are 255 and count nowhere",
+        "shards: no mask has the value 77 of ignore_classes",
+        "shards: no mask has the value 8 of mask_values",
+    ]
+    assert list(mask_notes(Survey(2), options, "boxes")) == []

@@ -162,6 +162,7 @@ def test_the_folder_of_images_cannot_be_the_output(tmp_path: Path) -> None:
         ({"images": "a", "scenes": 3}, "expected one of images, scenes, voc"),
         ({"images": "a", "voc_set": "train"}, "voc_set belongs to voc"),
         ({"scenes": 3, "coco": "a"}, "coco belongs to images"),
+        ({"images": "a", "scene_size": 64}, "scene_size belongs to scenes"),
         ({"images": "a", "coco": "a", "masks": "b"}, "expected one of coco, masks and csv, got coco and masks"),
         ({"images": "a", "shard_size": 0}, "shard_size"),
         ({"images": "a", "unknown": 1}, "unknown"),

@@ -106,10 +106,10 @@ def test_a_tar_that_only_the_index_knows_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("__kind__", "other", "__kind__: Input should be 'wids-shard-index-v1'"),
+        ("__kind__", "other", "__kind__: expected 'wids-shard-index-v1', got 'other'"),
         ("wids_version", 2, "wids_version"),
-        ("shardlist", None, "shardlist: Input should be a valid"),
-        ("shardlist", [{"url": "a.tar"}], "shardlist.0.nsamples: Field required"),
+        ("shardlist", None, "shardlist: expected a valid array, got None"),
+        ("shardlist", [{"url": "a.tar"}], "shardlist.0.nsamples: expected a value, got none"),
         ("shardlist", [{"url": "a.tar", "nsamples": -1}], "shardlist.0.nsamples"),
         ("shardlist", [{"url": "a.tar", "nsamples": 1, "md5sum": "x"}], "shardlist.0.md5sum"),
         ("shardlist", [{"url": "../a.tar", "nsamples": 1}], "shardlist.0.url: '../a.tar' leads out"),
