@@ -79,6 +79,7 @@ class RankStage:
             self._rank,
             image_size=self.method.grid.image_size,
             views_at_a_time=self.batches.size,
+            check_read=self.method.check_read,
         )
 
     def committed(self, shard: ShardEntry) -> Receipt | None:

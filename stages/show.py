@@ -15,6 +15,7 @@ from stages.density.mae import MaeConfig
 from stages.density.mae_checkpoints import load_mae
 from stages.density.masks import masks_per_round
 from stages.images.views import View, evaluation_view
+from stages.samples.joined import TarChecksums
 from stages.samples.named import ShownImage, UnusableShown, find_shown
 from stages.settings.show import MASK_RATIO, OURS, ShowConfig
 from stages.showing.methods import MethodScores, open_methods
@@ -60,9 +61,10 @@ def run_show(config: ShowConfig, say: Callable[[str], None]) -> int:
 def open_sources(config: ShowConfig, found: Sequence[ShownImage], device: torch.device) -> list[ScoreSource]:
     """All that the settings name, in the order of the picture's columns. Raises ValueError for what cannot be used, or
     not with the images that were `found`."""
-    names = source_names(config)
-    stores = [StoredScores(path, name) for path, name in zip(config.scores, names[len(config.methods) :], strict=True)]
-    methods = open_methods(config, found, stores[0].grid if stores else None)
+    names, checksums = source_names(config), TarChecksums()
+    named = zip(config.scores, names[len(config.methods) :], strict=True)
+    stores = [StoredScores(path, name, checksums) for path, name in named]
+    methods = open_methods(config, found, stores[0].grid if stores else None, checksums)
     return [*(MethodScores(each.to(device), name) for each, name in zip(methods, names, strict=False)), *stores]
 
 

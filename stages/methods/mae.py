@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stages.methods.method import Method, MethodConfig
-from stages.samples.joined import join_store
+from stages.samples.joined import refuse_changed
 from stages.samples.sample_view import SampleView
 from storage.dense_scores import DenseScores, patch_grid, read_dense
 from storage.patch_store import PatchStore
@@ -65,14 +65,11 @@ class MeanScores(Method):
                 f"{where}: expected scores of all of {len(shards)} shards, got none of {missing[0].url} "
                 f"({len(missing)} are not done); see: ltrp-pipeline status {where}"
             )
-        join_store(shards, self._store)  # refuses tars of another size
         for shard in shards:
-            recorded = self._store.books.record(shard.name).tar_md5
-            if shard.md5sum not in (None, recorded):
-                raise ValueError(
-                    f"{shard.url}: has changed since its scores were computed: expected md5 {recorded}, got "
-                    f"{shard.md5sum}"
-                )
+            refuse_changed(shard, self._store)
+
+    def check_read(self, shard: ShardEntry) -> None:
+        refuse_changed(shard, self._store)
 
     def score(self, images: Tensor, views: Sequence[SampleView]) -> Tensor:
         return torch.from_numpy(np.stack([self._of(each) for each in views]))

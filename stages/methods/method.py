@@ -78,6 +78,11 @@ class Method(abc.ABC):
         """Asked once, before anything is computed: raises ValueError for shards whose images it cannot score."""
         return
 
+    def check_read(self, shard: ShardEntry) -> None:
+        """Asked once a shard is read, about its tar as it turned out to be: raises ValueError for one whose images it
+        cannot have scored. Of some shards nothing but this tells that they have changed."""
+        return
+
     def to(self, device: torch.device) -> Self:
         """Its network goes to `device`; without one nothing happens."""
         return self

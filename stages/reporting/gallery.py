@@ -24,20 +24,16 @@ from stages.density.reconstruction import PICTURED_RATIOS, reconstruct_pixels
 from stages.images.decoding import decode_image
 from stages.images.views import View, evaluation_view, render
 from stages.reporting.counts import open_store
+from stages.reporting.gallery_tars import TarCheck, choose_tars
 from stages.reporting.models import Models
 from stages.reporting.parts import Found, Part
 from stages.samples.named import evenly
 from storage.dense_scores import DenseScores, patch_grid, read_dense
-from storage.locations import locate
 from storage.patch_store import PatchStore
 from storage.shard_files import read_shard
-from storage.shard_index import ShardEntry, expand_shards
+from storage.shard_index import ShardEntry
 from storage.text import printable
 
-SHARDS = 4
-"""Of one set of tars that are read."""
-GROUPS = 4
-"""Sets of tars that are looked at."""
 SIDE = 224
 """Pixels along a side of a picture at most, unless the patches ask for more."""
 RECONSTRUCTED = 8
@@ -81,10 +77,6 @@ class Gallery:
     problems: tuple[str, ...]
 
 
-_Tars = tuple[PatchStore | None, list[ShardEntry]]
-"""Some tars of a set, and a store of what was computed from them, if there is one."""
-
-
 @dataclasses.dataclass
 class _Picked:
     """An image on its way into the gallery."""
@@ -109,9 +101,9 @@ def make_gallery(found: Found, models: Models, count: int, tell: Callable[[int, 
             stores[part] = open_store(part)
         except (ValueError, OSError) as error:
             problems.append(str(error))
-    tars = _tars(found, problems)
+    check = TarCheck(problems)
     picked: list[_Picked] = []
-    groups = _distinct(_wanted(stores, tars, problems))[:GROUPS]
+    groups = choose_tars(found, list(stores.values()), check, problems) if count else []
     for number, (store, entries) in enumerate(groups):
         share = count * (number + 1) // len(groups) - count * number // len(groups)
         try:
@@ -122,7 +114,7 @@ def make_gallery(found: Found, models: Models, count: int, tell: Callable[[int, 
     for part, store in stores.items():
         try:
             # What a ranker of the run has ranked is that ranker's, wherever it stands.
-            _add_stored(names.get(store.settings.get("ranker.weights", ""), part.name), store, picked)
+            _add_stored(names.get(store.settings.get("ranker.weights", ""), part.name), store, picked, check)
         except (ValueError, OSError) as error:
             problems.append(str(error))
     for part, checkpoint in models.rankers.items():
@@ -135,67 +127,7 @@ def make_gallery(found: Found, models: Models, count: int, tell: Callable[[int, 
         tell(number + 1, len(picked))
     named = [order.source for image in images for order in image.orders]
     sources = sorted(set(named), key=lambda name: (-named.count(name), name))
-    return Gallery(tuple(images), tuple(sources), tuple(problems))
-
-
-def _tars(found: Found, problems: list[str]) -> dict[str, ShardEntry]:
-    """Those in folders of the run, by name."""
-    tars: dict[str, ShardEntry] = {}
-    for part in found.of("shards"):
-        try:
-            entries = expand_shards([part.place.url])
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        for entry in entries:
-            tars.setdefault(entry.name, entry)
-    return tars
-
-
-def _wanted(stores: dict[Part, PatchStore], tars: dict[str, ShardEntry], problems: list[str]) -> list[_Tars]:
-    """Tars to show images of, those first that have scores: each set with the store that says which are done."""
-    wanted: list[_Tars] = []
-    told: set[str] = set()
-    for store in stores.values():
-        try:
-            done, listed = store.books.done(), store.books.shards()
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        listed = listed or [tars[name] for name in sorted(done) if name in tars]  # of other software it may be empty
-        entries = [entry for entry in listed if entry.name in done]
-        chosen = evenly(entries, SHARDS)
-        there = [_where_it_lies(entry, tars) for entry in chosen]
-        told |= {entry.url for entry in entries} | {tars[entry.name].url for entry in entries if entry.name in tars}
-        wanted.append((store, [entry for entry in there if entry is not None]))
-    for folder in dict.fromkeys(entry.url.rpartition("/")[0] for entry in tars.values()):
-        entries = [entry for entry in tars.values() if entry.url.rpartition("/")[0] == folder]
-        if not any(entry.url in told for entry in entries):
-            wanted.append((None, evenly(entries, SHARDS)))
-    return [(store, entries) for store, entries in wanted if entries]
-
-
-def _distinct(wanted: Sequence[_Tars]) -> list[_Tars]:
-    """Each set of tars once, however many stores were made from it."""
-    distinct: list[_Tars] = []
-    seen: set[str] = set()
-    for store, entries in wanted:
-        urls = {entry.url for entry in entries}
-        if not urls & seen:
-            seen |= urls
-            distinct.append((store, entries))
-    return distinct
-
-
-def _where_it_lies(entry: ShardEntry, tars: dict[str, ShardEntry]) -> ShardEntry | None:
-    """Where it lay when it was read, or in a folder of the run, which may have moved."""
-    try:
-        if locate(entry.url).exists():
-            return entry
-    except (ValueError, OSError):
-        pass  # a bucket that this machine does not see
-    moved = tars.get(entry.name)
-    return moved if moved is not None and moved.md5sum == entry.md5sum else None
+    return Gallery(tuple(images), tuple(sources), tuple(dict.fromkeys(problems)))
 
 
 def _pick(store: PatchStore | None, entries: Sequence[ShardEntry], count: int, models: Models) -> Iterator[_Picked]:
@@ -203,8 +135,6 @@ def _pick(store: PatchStore | None, entries: Sequence[ShardEntry], count: int, m
     share = math.ceil(count / len(entries))
     taken = 0
     for entry in entries:
-        if store and not _is_of(store, entry):
-            raise ValueError(f"{entry.url}: has changed since its {store.content} were computed")
         dense = read_dense(store, entry.name) if store else None
         rows = {key: row for row, key in enumerate(dense.key.tolist())} if dense else None
         samples = (sample for sample in read_shard(ShardEntry(entry.url)) if rows is None or sample.key in rows)
@@ -232,11 +162,11 @@ def _view_of(dense: DenseScores, row: int) -> View:
     return View(left, top, width, height, bool(dense.flip[row, 0]))
 
 
-def _add_stored(name: str, store: PatchStore, picked: Sequence[_Picked]) -> None:
+def _add_stored(name: str, store: PatchStore, picked: Sequence[_Picked], check: TarCheck) -> None:
     """What a store has of the same views. Raises ValueError for a shard that is not as recorded."""
     side = patch_grid(store).side
     for shard in dict.fromkeys(each.shard for each in picked if each.grid == side):
-        if not _is_of(store, shard):
+        if not check.is_of(store, shard):
             continue
         dense = read_dense(store, shard.name)
         rows = {key: row for row, key in enumerate(dense.key.tolist())}
@@ -244,14 +174,6 @@ def _add_stored(name: str, store: PatchStore, picked: Sequence[_Picked]) -> None
             row = rows.get(each.key) if each.shard == shard else None
             if row is not None and _view_of(dense, row) == each.view and not each.has(name):
                 each.orders.append(_order(name, dense.score[row, 0]))
-
-
-def _is_of(store: PatchStore, shard: ShardEntry) -> bool:
-    """Whether the store has what was computed from this very tar, and not from another of its name."""
-    if not store.books.is_done(shard.name):
-        return False
-    record = store.books.record(shard.name)
-    return shard.md5sum in (None, record.tar_md5) and locate(shard.url).size() == record.tar_bytes
 
 
 def _add_ranked(name: str, checkpoint: RankerCheckpoint, picked: Sequence[_Picked]) -> None:

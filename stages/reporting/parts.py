@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from stages.comparison.result import RESULT_FILE
+from storage.file_errors import in_words
 from storage.json_files import read_json_object
 from storage.location import Location
 from storage.recognition import ATTRIBUTE
@@ -73,7 +74,7 @@ class Found:
 
 def find_parts(work: Location) -> Found:
     """Looks into `MOST_FOLDERS` folders at most, those nearest to `work` first, and never into a store or a folder of
-    tars."""
+    tars. Raises OSError where `work` itself cannot be listed; of a folder below it that is a problem."""
     parts: list[Part] = []
     problems: list[str] = []
     waiting = deque([("", 0)])
@@ -81,12 +82,18 @@ def find_parts(work: Location) -> Found:
     while waiting and looked < MOST_FOLDERS:
         path, depth = waiting.popleft()
         place = work.child(path) if path else work
-        names = place.names()
         looked += 1
+        try:
+            names = place.names()
+        except OSError as error:
+            if not path:  # the run itself, of which there is then nothing to tell
+                raise
+            problems.append(in_words(error))
+            continue
         try:
             own = _recognised(place, path, set(names))
         except (ValueError, OSError) as error:
-            problems.append(str(error))
+            problems.append(in_words(error) if isinstance(error, OSError) else str(error))
             own = []
         parts += own
         if depth < MOST_DEPTH and all(part.kind in ("task", "evaluation", "methods") for part in own):

@@ -118,7 +118,7 @@ def _defaults(kind: Kind, settings: Mapping[str, Any]) -> dict[str, Any]:
         if field.default is not PydanticUndefined
     }
     if kind == "mae":
-        usual = PretrainMaeConfig(shards=[], out="work").architecture()
+        usual = PretrainMaeConfig(shards=["shards"], out="work").architecture()
         found |= dataclasses.asdict(usual)
         found |= {f"mae.{name}": value for name, value in dataclasses.asdict(usual).items()}
     if kind == "scores" and isinstance(settings.get("patches"), int):
@@ -128,7 +128,7 @@ def _defaults(kind: Kind, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usual_masks(settings: Mapping[str, Any]) -> int | None:
     try:
-        usual = ScoreConfig(shards=[], mae="mae", out="work", mask_ratio=settings["masks.ratio"])
+        usual = ScoreConfig(shards=["shards"], mae="mae", out="work", mask_ratio=settings["masks.ratio"])
         return usual.masks_for(settings["patches"])
     except (KeyError, ValueError):
         return None

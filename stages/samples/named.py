@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -18,6 +19,7 @@ from storage.shard_files import IMAGE_FIELDS, Sample, read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
 Item = TypeVar("Item")
+_NOT_THE_FILES_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class UnusableShown(ValueError):  # noqa: N818
@@ -39,11 +41,19 @@ class ShownImage:
     EXIF orientation says."""
 
     def decode(self) -> Image.Image:
-        """The image as 8-bit RGB. Raises `UnusableShown`."""
+        """The image as 8-bit RGB. Raises `UnusableShown`, and OSError where it is not this image's fault: a bucket does
+        not answer, which each further one would wait for anew, or this process has no more memory or open files."""
         try:
             return decode_image(self.read(), upright=self.tar is None)
+        except FileNotFoundError:
+            reason = "no such file"  # any more, or a link that leads nowhere
+        except OSError as error:
+            if error.errno is None or error.errno in _NOT_THE_FILES_FAULT:  # a bucket's have no number
+                raise
+            reason = error.strerror or str(error)
         except ValueError as error:
-            raise UnusableShown(f"{self.url}: {error}") from None
+            reason = str(error)
+        raise UnusableShown(f"{self.url}: {reason}")
 
 
 def find_shown(paths: Sequence[str], count: int, except_url: str) -> list[ShownImage]:

@@ -68,8 +68,10 @@ def process_views(
     *,
     image_size: int,
     views_at_a_time: int,
+    check_read: Callable[[ShardEntry], None] = lambda shard: None,
 ) -> Iterator[int | Receipt]:
-    """Writes `key`, `box`, `flip` and what `compute` makes of each sample; yields as a ShardStage does.
+    """Writes `key`, `box`, `flip` and what `compute` makes of each sample; yields as a ShardStage does. `check_read`
+    is asked before anything is written, about the shard as it was read: with its number of samples, size and checksum.
 
     No batch has more than `views_at_a_time` views, but for a sample that has more by itself.
     """
@@ -92,6 +94,7 @@ def process_views(
         keys += [sample.key for sample in batch]
         views += [sample.views for sample in batch]
         yield len(keys) + len(left_out)
+    check_read(ShardEntry(shard.url, reader.nsamples, reader.nbytes, reader.md5))
     shape = (len(keys), config.views)
     arrays = {
         "key": np.array(keys, dtype=object),

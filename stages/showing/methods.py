@@ -15,11 +15,13 @@ from stages.images.views import View, render
 from stages.methods.grid import GRID
 from stages.methods.load_method import load_method
 from stages.methods.method import Method
+from stages.samples.joined import TarChecksums
 from stages.samples.named import ShownImage
 from stages.samples.sample_view import SampleView
 from stages.settings.show import ShowConfig, ShownMethod
 from stages.tables import METHODS
 from storage.dense_scores import PatchGrid
+from storage.locations import locate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,11 +59,14 @@ class MethodScores:
         return scores
 
 
-def open_methods(config: ShowConfig, found: Sequence[ShownImage], grid: PatchGrid | None) -> list[Method]:
+def open_methods(
+    config: ShowConfig, found: Sequence[ShownImage], grid: PatchGrid | None, checksums: TarChecksums
+) -> list[Method]:
     """Those that the settings ask for. What may have any grid has that of the first of the others or, without one,
     `grid`.
 
-    Raises ValueError naming the method, its model or the image that do not fit each other.
+    Raises ValueError naming the method, its model or the image that do not fit each other, and where a store that a
+    method looks at was made from other tars.
     """
     takes_it = any(each.path is None and "model" in METHODS[each.name].needs for each in config.methods)
     if config.model is not None and not takes_it:
@@ -70,9 +75,21 @@ def open_methods(config: ShowConfig, found: Sequence[ShownImage], grid: PatchGri
     grid = next((method.grid for method in methods.values()), grid)
     methods |= {each: _load(each, config, grid) for each in config.methods if _has_any_grid(each)}
     tars = list({shown.tar.url: shown.tar for shown in found if shown.tar is not None}.values())
-    for method in methods.values():
+    for each, method in methods.items():
+        looks_at_store = "scores" in METHODS[each.name].needs
+        if looks_at_store:
+            _refuse_files(each, found)
         method.check_shards(tars)
+        if looks_at_store:  # by what they hold, too: an index may be missing, or older than its tar
+            method.check_shards([dataclasses.replace(tar, md5sum=checksums.of(tar)) for tar in tars])
     return [methods[each] for each in config.methods]
+
+
+def _refuse_files(each: ShownMethod, found: Sequence[ShownImage]) -> None:
+    """Raises ValueError for an image that is no tar's: what looks at a store finds an image there by its tar."""
+    if files := [shown for shown in found if shown.tar is None]:
+        where = locate(str(each.path)).url
+        raise ValueError(f"{files[0].url}: expected an image of a tar whose scores {where} has, got a file")
 
 
 def _has_any_grid(each: ShownMethod) -> bool:

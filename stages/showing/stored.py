@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from stages.images.views import View
-from stages.samples.joined import join_store
+from stages.samples.joined import TarChecksums, join_store, refuse_changed
 from stages.samples.named import ShownImage, UnusableShown
 from storage.dense_scores import DenseScores, open_dense, patch_grid, read_dense
 from storage.shard_index import ShardEntry
@@ -15,11 +15,12 @@ from storage.shard_index import ShardEntry
 class StoredScores:
     """A `ScoreSource`."""
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, checksums: TarChecksums) -> None:
         self.name = name
         self._store = open_dense(path)
         self.grid = patch_grid(self._store)
-        self._shards: dict[str, DenseScores | None] = {}
+        self._checksums = checksums
+        self._shards: dict[str, DenseScores | None] = {}  # by URL: tars of several folders may have one name
 
     def view(self, shown: ShownImage) -> View | None:
         dense, row = self._found(shown)
@@ -45,8 +46,10 @@ class StoredScores:
 
     def _of(self, tar: ShardEntry) -> DenseScores | None:
         """None for a tar that is not done, or none of whose images could be used. Raises ValueError where the tar is
-        not the one that was read."""
-        if tar.name not in self._shards:
+        not the one that was read, which its first samples alone do not tell: it is read whole, once."""
+        if tar.url not in self._shards:
             joined = join_store([tar], self._store)
-            self._shards[tar.name] = read_dense(self._store, tar.name) if joined else None
-        return self._shards[tar.name]
+            if joined:
+                refuse_changed(tar, self._store, self._checksums)
+            self._shards[tar.url] = read_dense(self._store, tar.name) if joined else None
+        return self._shards[tar.url]

@@ -121,6 +121,20 @@ def test_shards_without_scores_and_tars_that_have_changed_are_refused_before_any
     assert not (tmp_path / "ranks").exists()
 
 
+def test_another_tar_of_the_same_length_without_an_index_fails_its_shard(tmp_path: Path) -> None:
+    """Of images of the same sizes and keys too, so that its bytes alone tell."""
+    write_store(tmp_path)
+    scored = PatchStore.open(str(tmp_path / "scores"), CONTENT)
+    arrays, record = scored.read_shard("b"), scored.books.record("b")
+    before = "0" * 32
+    scored.write_shard("b", arrays, samples=1, left_out=[], tar_bytes=record.tar_bytes, tar_md5=before)
+    config = rank_config(tmp_path / "tars", None, tmp_path / "ranks", method="mae", scores=str(tmp_path / "scores"))
+    store, outcome = rank_in_process(config, max_attempts=1)
+    (failure,) = outcome.failures
+    assert f"b.tar: has changed since its scores were computed: expected md5 {before}, got {record.tar_md5}" in failure.reason
+    assert store.books.done() == {"a"}
+
+
 def test_a_view_that_is_not_the_scored_one_fails_its_shard_and_is_named(tmp_path: Path) -> None:
     """As where images of other sizes lie in a tar of the same length, without an index."""
     write_store(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from stages.reporting import parts
 from stages.reporting.counts import count_shards, count_store
 from stages.reporting.parts import find_parts
 from stages.reporting.settings_shown import read_settings, settings_shown
+from storage.local_files import LocalFiles
 from storage.location import Location
 from storage.locations import locate
 
@@ -63,6 +65,29 @@ def test_a_file_that_cannot_be_read_is_told_and_the_rest_is_found(tmp_path: Path
     assert [part.path for part in found.parts] == ["mae"]
     assert len(found.problems) == 1
     assert found.problems[0].startswith(f"{tmp_path}/cut/zarr.json: expected a JSON object")
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's, say: by its mode alone, root may list it."""
+    shutil.copytree(EARLIER / "mae", tmp_path / "mae")
+    shutil.copytree(EARLIER / "ranker", tmp_path / "y" / "ranker")
+    (tmp_path / "x").mkdir()
+    denied, listed = [tmp_path / "x"], LocalFiles.names
+
+    def names_allowed(self: LocalFiles, prefix: str = "") -> list[str]:
+        if self.root in denied:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self.root))
+        return listed(self, prefix)
+
+    monkeypatch.setattr(LocalFiles, "names", names_allowed)
+    found = find_parts(locate(tmp_path))
+    assert [part.path for part in found.parts] == ["mae", "y/ranker"]
+    assert found.problems == (f"{tmp_path}/x: Permission denied",)
+    denied.append(tmp_path)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        find_parts(locate(tmp_path))
 
 
 def test_no_more_folders_are_looked_into_than_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
