@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Literal
@@ -10,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ranker.selection import kept_count
+from stages.comparison.comparable import SCORES_CHECKSUM
 from stages.comparison.result import TaskResult
 from stages.compute.prefetch import prefetch
 from stages.evaluate_task import EVALUATION, without_nan
@@ -34,6 +37,7 @@ from stages.tasks.survey import choose_classes, read_class_names, survey_truths
 from stages.tasks.task import IGNORED, Classes, Task, TaskOptions
 from stages.tasks.truths import TruthReader
 from storage.dense_scores import open_dense
+from storage.settings import Settings
 from storage.shard_files import read_shard
 from storage.shard_index import ShardEntry, expand_shards
 
@@ -118,6 +122,7 @@ def measure_coverage(
     classes, excluded, source = covered.classes, covered.excluded, covered.source
     grid = source.grid
     own, other = set(classes.ids), {classes.ids[index] for index in excluded}
+    scores = scores_of(config)
 
     def result(run: TaskRun) -> TaskResult:
         area = covered.areas[run]
@@ -149,11 +154,19 @@ def measure_coverage(
                 **control_settings(source.store),
             },
             judged_on=judged_on(covered.shards, source),
-            scored_by=scored_by(source) if SELECTORS[run.select].uses_scores else {},
+            scored_by=scores if SELECTORS[run.select].uses_scores else {},
             notes=covered.notes[run],
         )
 
     return [(run, result(run)) for run in covered.areas]
+
+
+def scores_of(config: CoverageConfig) -> Settings:
+    """What decides the scores, and a checksum of them: of another program's the settings say next to nothing."""
+    source = StoredRanks(with_control(open_dense(config.ranks), config.control))
+    records = source.store.books.records({shard.name for shard in expand_shards(config.shards)})
+    files = [[record.shard, sorted(record.files.items())] for record in records]
+    return {**scored_by(source), SCORES_CHECKSUM: hashlib.sha256(json.dumps(files).encode()).hexdigest()}
 
 
 def _find_classes(

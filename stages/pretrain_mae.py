@@ -16,7 +16,7 @@ from stages.compute.flops import PASSES, count_flops
 from stages.compute.randomness import draws_for
 from stages.density.mae import MaskedAutoencoder
 from stages.density.mae_batches import MaeBatch, MaeBatches, mae_objective
-from stages.density.mae_checkpoints import CONFIG_FILE, save_mae
+from stages.density.mae_checkpoints import CONFIG_FILE, WEIGHTS_FILE, save_mae
 from stages.density.masks import draw_visible, visible_per_mask
 from stages.density.reconstruction import draw_reconstructions
 from stages.images.decoding import decode_image
@@ -90,6 +90,7 @@ class PretrainMae(TrainingStage[MaeBatch]):
     what = "MAE"
     settings_file = SETTINGS_FILE
     finished_file = CONFIG_FILE
+    weights_file = WEIGHTS_FILE
 
     def __init__(self, config: PretrainMaeConfig, processes: Processes) -> None:
         self._config, self._device = config, processes.device

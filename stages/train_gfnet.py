@@ -17,7 +17,7 @@ from ranker.digest import weights_digest
 from stages.compute.flops import PASSES, count_flops
 from stages.glancing.accuracy import judge_looks
 from stages.glancing.batches import GlanceBatch, GlanceBatches, find_classes, glance_objective
-from stages.glancing.files import MODEL_FILE, SavedGlance, load_glance, save_glance
+from stages.glancing.files import MODEL_FILE, WEIGHTS_FILE, SavedGlance, load_glance, save_glance
 from stages.glancing.learning import STEPS, GlanceTraining, Step
 from stages.glancing.network import GlanceAndFocus, build_backbone
 from stages.report import Message, Summary, Tell
@@ -127,6 +127,7 @@ class TrainGfnet(TrainingStage[GlanceBatch]):
     what = "GFNet"
     settings_file = SETTINGS_FILE
     finished_file = MODEL_FILE
+    weights_file = WEIGHTS_FILE
     is_next: bool
     """Whether what it begins from is there; False only where it is `planned`."""
 

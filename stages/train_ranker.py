@@ -12,7 +12,7 @@ import torch
 from ranker.encoder_weights import load_encoder
 from ranker.losses import focused
 from ranker.network import PatchRankingTransformer, RankerConfig
-from ranker.pretrained import CONFIG_FILE
+from ranker.pretrained import CONFIG_FILE, WEIGHTS_FILE
 from stages.compute.flops import PASSES, flops_of
 from stages.density.masks import mask_sizes
 from stages.ranking.best_ranker import BEST_FILES, BestRanker, read_report
@@ -76,6 +76,7 @@ class TrainRanker(TrainingStage[ListBatch]):
     what = "ranker"
     settings_file = SETTINGS_FILE
     finished_file = CONFIG_FILE
+    weights_file = WEIGHTS_FILE
     scratch = BEST_FILES
 
     def __init__(self, config: TrainRankerConfig, processes: Processes) -> None:

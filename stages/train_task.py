@@ -38,7 +38,7 @@ from stages.tasks.fresh_batches import FreshBatches
 from stages.tasks.judgeable import classes_to_learn, refuse_unjudgeable
 from stages.tasks.kept_views import KeptViews
 from stages.tasks.model_grid import model_grid
-from stages.tasks.models import MODEL_FILE, SavedTask, save_task
+from stages.tasks.models import MODEL_FILE, WEIGHTS_FILE, SavedTask, save_task
 from stages.tasks.parameter_groups import parameter_groups
 from stages.tasks.recipes import TaskRecipe
 from stages.tasks.runs import TaskRun
@@ -161,6 +161,7 @@ class TrainTask(TrainingStage[TaskBatch]):
     what = "model"
     settings_file = SETTINGS_FILE
     finished_file = MODEL_FILE
+    weights_file = WEIGHTS_FILE
 
     def __init__(self, config: TrainTaskConfig, run: TaskRun, processes: Processes, *, planned: bool = False) -> None:
         """`planned`: it will not be trained; classes that `prepare_task` has not noted yet are made up."""

@@ -106,10 +106,23 @@ class Books:
         Raises ValueError when a tar that was read is, by its index, no longer the same, and when the disk takes the
         names of two shards for one.
         """
-        shards = list(shards)
+        recorded = self.recorded()
+        keep = self._to_hold(list(shards), recorded)
+        self._write("shards", [vars(keep[name]) for name in sorted(keep)])
+        for name in self._listed("failures") - keep.keys():
+            self._withdraw(f"failures/{name}")
+        return recorded - self.damaged()
+
+    def check_for(self, shards: Iterable[ShardEntry]) -> set[str]:
+        """Returns and raises what `open_for` does, and writes nothing."""
+        recorded = self.recorded()
+        self._to_hold(list(shards), recorded)
+        return recorded - self.damaged()
+
+    def _to_hold(self, shards: list[ShardEntry], recorded: set[str]) -> dict[str, ShardEntry]:
+        """By name, those to be done and those that are done already. Raises as `open_for`."""
         if self.place.exists("ZARR.JSON"):  # which no store has: the disk takes it for zarr.json
             refuse_names_alike(((shard.name, shard.url) for shard in shards), self.place.url)
-        recorded = self.recorded()
         keep = {entry.name: entry for entry in self.shards() if entry.name in recorded}
         for entry in shards:
             before = keep.get(entry.name, entry)
@@ -124,10 +137,7 @@ class Books:
                         f"its index says {now}. Use a new store"
                     )
             keep[entry.name] = entry
-        self._write("shards", [vars(keep[name]) for name in sorted(keep)])
-        for name in self._listed("failures") - keep.keys():
-            self._withdraw(f"failures/{name}")
-        return recorded - self.damaged()
+        return keep
 
     def shards(self) -> list[ShardEntry]:
         """Every shard that the store is meant to hold, by name. Raises ValueError naming the file."""

@@ -15,6 +15,7 @@ from pipeline.options import given, options_of
 from stages.settings.calibrate import CalibrateConfig
 from stages.settings.score import ScoreConfig
 from storage.locations import locate
+from storage.recognition import refuse_mixing
 
 if TYPE_CHECKING:
     from stages.calibrate import Calibration
@@ -50,6 +51,7 @@ def run_calibrate_command(config: CalibrateConfig) -> int:
     from stages.ranking.choice_plot import draw_points
 
     place = locate(config.out)
+    refuse_mixing(place)
     with Display("calibrate", "images") as display:
         found = measure(config, lambda through, total: display.show(through, total, last=through == total))
     figures = {**found.to_json(), "settings": config.model_dump()}

@@ -15,6 +15,7 @@ from pipeline.help import command
 from pipeline.options import given, options_of
 from stages.settings.compare_methods import CompareMethodsConfig
 from storage.locations import locate
+from storage.recognition import refuse_mixing
 
 if TYPE_CHECKING:
     from pipeline.progress.display import Display
@@ -67,6 +68,8 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
     from stages.comparison.method_table import method_table
     from stages.plots.files import write_plot
 
+    place = locate(config.out)
+    refuse_mixing(place)
     plan = plan_comparison(config)
     # Judges compute in this process, which may have no GPU where actors have.
     device: Literal["auto", "cpu"] = "cpu" if execution.device == "cpu" else "auto"
@@ -104,7 +107,7 @@ def run_compare_methods_command(config: CompareMethodsConfig, execution: Executi
                             own[name] = judge_line(plan, kept, data, figures, device, partial(_show, display), tell)
     judgements = [gather_judged(data, plan.judges[data], own) for data, own in judged.items()]
     compared = gather(plan.kept, [line.facts() for line in plan.lines], found, judgements)
-    place, (heading, *rest) = locate(config.out), method_table(compared)
+    heading, *rest = method_table(compared)
     document = [heading, "", f"![coverage of each method]({PLOT}.png)", *rest]
     place.write(TABLE_FILE, ("\n".join(document) + "\n").encode())
     settings = config.model_dump(exclude=None if config.judge else {"judge"})  # the same files as without the setting

@@ -74,7 +74,7 @@ def show_plan(config: ScoreConfig, execution: ExecutionConfig, rate: float | Non
     config, precision = resumed(config, stored), config.precision
     if precision == "auto":
         precision = stored["precision"] if stored else fastest_trusted(torch.device(device))
-    done = PatchStore.open(config.out, CONTENT).books.done() if stored else set()
-    score_settings(config, checkpoint, precision)  # refuses masks that do not fit
+    asked = score_settings(config, checkpoint, precision)  # refuses masks that do not fit
+    done = PatchStore.open(config.out, CONTENT, asked).books.check_for(shards) if stored else set()
     part = plan_scores(config, mae, precision, device, shards, done, rate)
     tell_plan(Plan("score", place_of_shards(execution), (part,)))

@@ -9,11 +9,14 @@ import torch
 from pipeline.config import ExecutionConfig
 from pipeline.planning.place_of_work import place_of_shards
 from pipeline.planning.plan import Part, Plan
+from pipeline.runs.rank import chosen_precision
+from pipeline.shard_run import stored_settings
 from stages.compare_methods import plan_comparison
 from stages.compute.flops import flops_of
 from stages.images.views import View
 from stages.methods.load_method import load_method
 from stages.methods.method import Method
+from stages.rank import rank_settings
 from stages.samples.sample_view import SampleView
 from stages.settings.compare_methods import CompareMethodsConfig
 from stages.settings.rank import RankConfig
@@ -31,7 +34,9 @@ def plan_ranks(config: RankConfig, execution: ExecutionConfig) -> Plan:
 
 
 def plan_method_ranks(config: CompareMethodsConfig, execution: ExecutionConfig) -> Plan:
-    """Of each method on each data set. Raises as `stages.compare_methods.plan_comparison`."""
+    """Of each method on each data set. Raises as `stages.compare_methods.plan_comparison`, and as `rank` does before it
+    computes anything."""
+    refuse_mixing(locate(config.out))
     found = plan_comparison(config)
     runs = [(run, data) for line in found.lines for data in found.data for run in line.runs]
     parts = [_part(f"{run.folder} on {data.name}", run.rank_config(config, data)) for run, data in runs]
@@ -47,11 +52,11 @@ def _part(name: str, config: RankConfig) -> Part:
     shards = expand_shards(config.shards)
     method = load_method(config.method, config)
     method.check_shards(shards)
-    try:
-        done = PatchStore.open(config.out, CONTENT).books.done()
-    except FileNotFoundError:
-        refuse_mixing(locate(config.out))
-        done = set()
+    stored = stored_settings(config.out, CONTENT)
+    done = set[str]()
+    if stored is not None:
+        settings = rank_settings(config, method, chosen_precision(config, method, stored))
+        done = PatchStore.open(config.out, CONTENT, settings).books.check_for(shards)
     todo = [shard.nsamples for shard in shards if shard.name not in done]
     return Part(
         name=name,

@@ -11,6 +11,7 @@ from stages.ranking.evaluation import Evaluation
 from stages.ranking.plot import draw_agreement
 from stages.settings.evaluate_ranker import EvaluateRankerConfig
 from storage.locations import locate
+from storage.recognition import refuse_mixing
 
 FIGURES_FILE = "evaluation.json"
 PLOT = "agreement"
@@ -18,9 +19,10 @@ PLOT = "agreement"
 
 def run_evaluate_ranker(config: EvaluateRankerConfig, watch: Watch) -> Evaluation:
     """Evaluates, whether or not it was done before, and writes figures and plot."""
+    place = locate(config.out)
+    refuse_mixing(place)
     with watch.display("evaluate-ranker", "images") as display:
         found = evaluate_ranker(config, counting(display))
-    place = locate(config.out)
     place.write(
         FIGURES_FILE, (json.dumps({**found.to_json(), "settings": config.model_dump()}, indent=1) + "\n").encode()
     )

@@ -11,6 +11,9 @@ from stages.comparison.result import TaskResult
 
 Found = Sequence[tuple[str, TaskResult]]
 """Results, and where each was read."""
+SCORES_CHECKSUM = "scores.sha256"
+"""In `scored_by` the checksum of the scores themselves. Results of coverage alone have it, and not those of earlier
+versions."""
 
 
 def refuse_incomparable(found: Found) -> None:
@@ -28,6 +31,19 @@ def refuse_incomparable(found: Found) -> None:
     _refuse_twice(found)
 
 
+def stands_beside(earlier: TaskResult, now: Sequence[TaskResult], scores: Mapping[str, Any]) -> bool:
+    """Whether a result that was there before those of `now` was made of the same: it may be compared with each of them,
+    and if scores chose its patches, they are `scores`."""
+    by_scores = earlier.selector != earlier.select or bool(earlier.scored_by)
+    if by_scores and earlier.scored_by != scores:
+        return False
+    try:
+        refuse_incomparable([("", result) for result in [*now, earlier]])
+    except ValueError:
+        return False
+    return True
+
+
 def unlike_runs(by_ratio: Mapping[str, Mapping[float, Sequence[TaskResult]]]) -> Iterator[str]:
     """What a reader is told of lines whose runs, by line and keep ratio, differ in more than keep ratio and seed."""
     for line, ratios in by_ratio.items():
@@ -35,9 +51,15 @@ def unlike_runs(by_ratio: Mapping[str, Mapping[float, Sequence[TaskResult]]]) ->
         by_when = {"": [run.scored_by for run in runs], " in training": [run.learnt_by for run in runs]}
         for when, scores in by_when.items():
             told = [each for each in scores if each]
-            if any(each != told[0] for each in told[1:]):
+            if any(_unlike(told[0], each) for each in told[1:]):
                 what = f"the scores that chose their patches{when}, not in keep ratio and seed alone"
                 yield f"{line}: runs differ in {what}: --selector sets them apart."
+
+
+def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two notes of what made scores differ; a checksum that one of them lacks says nothing."""
+    unknown = set() if SCORES_CHECKSUM in one and SCORES_CHECKSUM in other else {SCORES_CHECKSUM}
+    return any(one.get(name) != other.get(name) for name in (one.keys() | other.keys()) - unknown)
 
 
 def _refuse_different(found: Found, fact: str, of: Callable[[TaskResult], Any]) -> None:

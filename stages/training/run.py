@@ -91,6 +91,8 @@ class TrainingStage(ABC, Generic[Batch]):
     """All that decides the model, and nothing else: no paths, devices or numbers of processes."""
     finished_file: str
     """Is written last: where it stands, the training is finished."""
+    weights_file: str
+    """Is written before it."""
     scratch: tuple[str, ...] = ()
     """Files in the folder that are needed until then."""
 
@@ -116,12 +118,11 @@ def train(stage: TrainingStage[Batch], processes: Processes, tell: Tell, *, repo
 
     Goes on from the last checkpoint, whatever the number of processes; does nothing if the model is finished. Is called
     in each of `processes`; the first one writes and tells. KeyboardInterrupt passes through once a checkpoint is
-    saved. Raises ValueError when the folder was begun with other settings, and as `stage.prepare` and `Training.run`
-    do.
+    saved. Raises ValueError when the folder was begun with other settings, or has lost its weights, and as
+    `stage.prepare` and `Training.run` do.
     """
     place, leads = stage.place, processes.rank == 0
-    compare(place, stage.settings_file, stage.finished_file, stage.settings)
-    if place.exists(stage.finished_file):
+    if _is_finished(stage):
         if leads:
             _clean_up(stage)
         tell(Message(f"{place.url}: the {stage.what} is already finished"))
@@ -186,11 +187,23 @@ def _divisors(processes: Processes, batches: Sequence[ImageBatch]) -> list[float
 
 def steps_done(stage: TrainingStage[Any], steps: int) -> int:
     """How many of its `steps` need not be done again. Writes nothing; raises ValueError when the folder was begun with
-    other settings."""
-    compare(stage.place, stage.settings_file, stage.finished_file, stage.settings)
-    if stage.place.exists(stage.finished_file):
-        return steps
-    return newest_step(stage.place.child(CHECKPOINTS_FOLDER))
+    other settings, or has lost its weights."""
+    return steps if _is_finished(stage) else newest_step(stage.place.child(CHECKPOINTS_FOLDER))
+
+
+def _is_finished(stage: TrainingStage[Any]) -> bool:
+    """Raises ValueError as `compare` does, and where a finished model's weights are gone: whatever comes next would
+    miss them."""
+    place = stage.place
+    compare(place, stage.settings_file, stage.finished_file, stage.settings)
+    if not place.exists(stage.finished_file):
+        return False
+    if not place.exists(stage.weights_file):
+        raise ValueError(
+            f"{place.url}/{stage.weights_file}: missing: expected the weights of the {stage.what}, which by "
+            f"{stage.finished_file} is finished: put them back, or delete {stage.finished_file} to train it anew"
+        )
+    return True
 
 
 def _clean_up(stage: TrainingStage[Any]) -> None:

@@ -101,6 +101,56 @@ def test_compare_methods_ranks_what_is_not_ranked(scene_shards: Path, small_rank
     assert not (tmp_path / "methods").exists()
 
 
+def refused(folder: Path, *words: object) -> str:
+    """What the plan says, which is what the run says; all in `folder` stays as it is."""
+    before = content_of(folder)
+    plan = CliRunner().invoke(main, [*map(str, words), "--plan"])
+    assert content_of(folder) == before
+    run = CliRunner().invoke(main, list(map(str, words)))
+    assert (plan.exit_code, run.exit_code) == (1, 1), plan.output + run.output
+    assert plan.output == run.output[run.output.index("Error: ") :]
+    return plan.output
+
+
+def content_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_plan_refuses_a_store_that_the_run_refuses(scene_shards: Path, small_mae: Path, tmp_path: Path) -> None:
+    from small_models import write_ranker
+
+    place = ("--shards", scene_shards, "--executor", "in-process")
+    score = ("score", *place, "--mae", small_mae, "--out", tmp_path / "s", "--mask-ratio", 0.75, "--masks", 4)
+    rank = ("rank", *place, "--out", tmp_path / "r")
+    one, other = (write_ranker(tmp_path / f"ranker{seed}", seed=seed) for seed in (0, 1))
+    named = ("compare-methods", "--data", f"a={scene_shards}", "--method", "random", "--executor", "in-process")
+    methods = (*named, "--image-size", 32, "--patch-size", 8, "--out", tmp_path / "m")
+    for words in (score, (*rank, "--ranker", one), (*methods, "--seeds", 0)):
+        call(*words)
+    assert "seed: 0 in the store, 4 now" in refused(tmp_path, *score, "--seed", 4)
+    assert "ranker.weights: " in refused(tmp_path, *rank, "--ranker", other)
+    others = ("--method", "gradient", "--image-size", 32, "--patch-size", 8)
+    assert "method.name: nothing in the store, 'gradient' now" in refused(tmp_path, *rank, *others)
+    assert "method.seed: 0 in the store, 5 now" in refused(tmp_path, *methods, "--seeds", 5)
+    (same,) = parts(*rank, "--ranker", one)
+    assert same["done"] == 4, "its precision is the store's"
+
+
+def test_a_plan_refuses_tars_that_have_changed(scene_shards: Path, small_mae: Path, tmp_path: Path) -> None:
+    from small_models import write_ranker
+
+    place, ranker = ("--shards", scene_shards, "--executor", "in-process"), write_ranker(tmp_path / "ranker")
+    score = ("score", *place, "--mae", small_mae, "--out", tmp_path / "s", "--mask-ratio", 0.75, "--masks", 4)
+    rank = ("rank", *place, "--ranker", ranker, "--out", tmp_path / "r")
+    for words in (score, rank):
+        call(*words)
+    index = json.loads((scene_shards / "index.json").read_text())
+    index["shardlist"][0]["md5sum"] = "0" * 32
+    (scene_shards / "index.json").write_text(json.dumps(index))
+    for words in (score, rank):
+        assert "has changed since it was read: expected md5" in refused(tmp_path, *words)
+
+
 def test_train_task_has_a_part_for_each_model(scene_shards: Path, small_ranker: Path, tmp_path: Path) -> None:
     given = ("--shards", scene_shards, "--ranker", small_ranker, "--out", tmp_path / "classify")
     words = ("train-task", "classify", *given, "--epochs", 2, "--warmup-epochs", 0, "--batch-size", 5, *TRAINED)

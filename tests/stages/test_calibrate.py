@@ -101,7 +101,7 @@ def test_the_cheapest_that_is_good_enough_is_chosen_and_of_equally_cheap_ones_th
 
 
 def test_by_default_what_score_does_by_default_is_wanted(scene_shards: Path, small_mae: Path) -> None:
-    usual = ScoreConfig(shards=[], mae="mae", out="scores")
+    usual = ScoreConfig(shards=["tars"], mae="mae", out="scores")
     found = found_of(scene_shards, small_mae)
     (default,) = (
         each

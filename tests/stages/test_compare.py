@@ -276,3 +276,36 @@ def test_runs_of_one_line_that_differ_in_more_than_their_seed_are_refused_or_tol
         assert compare(write(tmp_path / name, *runs(*alike, ratio=ratio)))["classify"].notes == ()
     apart = [result_of("ltrp", scored_by=raw), result_of("mine", scored_by=controlled)]
     assert compare(write(tmp_path / "apart", *apart))["classify"].notes == ()
+
+
+@pytest.mark.usefixtures("undrawn_plots")
+def test_tables_of_tasks_that_are_no_longer_compared_go_and_nothing_else(tmp_path: Path) -> None:
+    both = write(tmp_path / "in", result_of(), result_of(task="segment"))
+    out = tmp_path / "out"
+    run_compare_command(both, str(out))
+    for mine in ("classify.txt", "other.md", "lines.md"):
+        (out / mine).write_text("mine")
+    figures = json.loads((out / "comparison.json").read_text())
+    figures |= {"../in/x": figures["classify"], "lines": [], "other": {"metrics": []}}  # as of another command
+    (out / "comparison.json").write_text(json.dumps(figures))
+    (tmp_path / "in/x.md").write_text("mine")
+    run_compare_command(both[1:], str(out))
+    assert {path.name for path in out.iterdir()} == {
+        *(f"segment.{ending}" for ending in ("md", "png", "svg", "pdf")),
+        *("comparison.json", "classify.txt", "other.md", "lines.md"),
+    }
+    assert (tmp_path / "in/x.md").exists()
+    (out / "comparison.json").write_text("no JSON")
+    run_compare_command(both, str(out))
+    assert (out / "classify.md").exists()
+
+
+def test_a_checksum_of_scores_that_earlier_results_lack_says_nothing(tmp_path: Path) -> None:
+    def notes(name: str, *checksums: str | None) -> tuple[str, ...]:
+        noted = [{"scores": "a", **({"scores.sha256": each} if each else {})} for each in checksums]
+        results = [result_of(seed=seed, scored_by=each) for seed, each in enumerate(noted)]
+        return compare(write(tmp_path / name, *results))["classify"].notes
+
+    assert notes("one lacks it", "1", None) == notes("alike", "1", "1") == ()
+    (told,) = notes("others", "1", "2")
+    assert told.startswith("ltrp topk: runs differ in the scores that chose their patches")
