@@ -186,7 +186,7 @@ def test_whatever_a_function_returns_becomes_a_table() -> None:
         ({"maks": 3}, TypeError, r"score\(\): maks is unknown: did you mean masks\?"),
         ({"shards": None}, ValueError, "shards: expected a valid list, got None"),
         ({"shards": []}, ValueError, "shards: expected at least one, got none"),
-        ({"shards": (each for each in ("a", 3))}, ValueError, "shards.1: expected a valid string, got 3"),
+        ({"shards": ("a", 3)}, ValueError, "shards.1: expected a valid string, got 3"),
         ({"out": ""}, ValueError, "out: expected some text, got ''"),
         ({"callback": 3}, ValueError, "callback: expected a function of a report, or a list of some, got 3"),
     ],
@@ -220,7 +220,11 @@ def test_failed_shards_are_an_exception_that_has_the_outcome(small_mae: Path, tm
     assert [each.shard for each in caught.value.outcome.failures] == ["bad"]
 
 
-@pytest.mark.parametrize("ratios", [np.array([0.25, 1.0]), {0.25, 1.0}, (each for each in (0.25, 1.0))], ids=str)
+@pytest.mark.parametrize(
+    "ratios",
+    [np.array([0.25, 1.0]), {0.25, 1.0}, (each for each in (0.25, 1.0))],
+    ids=["array", "set", "generator"],
+)
 def test_a_list_may_be_anything_that_has_several(ratios: Any, tmp_path: Path) -> None:
     write_ranked(tmp_path, {"a": ["a1", "a2", "a3"]})
     found = ltrp.coverage(
