@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from stages.comparison.comparison import Comparison, compare
 from stages.comparison.plot import draw_comparison
 from stages.comparison.table import comparison_table
 from stages.plots.files import ENDINGS, plot_urls, write_plot
+from stages.tables import TASKS
 from storage.json_files import read_json_object
 from storage.locations import Location, locate
 from storage.recognition import refuse_mixing
@@ -39,15 +39,18 @@ def run_compare(results: Sequence[str], out: str, settings: Mapping[str, Any] | 
 
 
 def _remove_former(place: Location, tasks: Collection[str]) -> None:
-    """Table and plot of each task that the comparison before this one had, and this one has not. `compare-methods` has
-    a file of the same name, whose entries are no tasks."""
+    """Table and plot of each task that the comparison before this one had, and this one has not.
+
+    Of no other name, whatever the file says: it may be anyone's, such as that of `compare-methods`.
+    """
     try:
         former = read_json_object(place, FIGURES_FILE)
     except (FileNotFoundError, ValueError):
         return
-    for task, figures in former.items():
-        is_task = re.fullmatch(r"[\w-]+", task) and isinstance(figures, dict) and "metric_names" in figures
-        for ending in ("md", *ENDINGS) if is_task and task not in tasks else ():
+    from stages.coverage import NAME  # takes torch, which a first comparison has no need of
+
+    for task in {*TASKS, NAME} & former.keys() - set(tasks):
+        for ending in ("md", *ENDINGS):
             if place.exists(f"{task}.{ending}"):
                 place.delete(f"{task}.{ending}")
 

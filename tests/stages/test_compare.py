@@ -278,28 +278,6 @@ def test_runs_of_one_line_that_differ_in_more_than_their_seed_are_refused_or_tol
     assert compare(write(tmp_path / "apart", *apart))["classify"].notes == ()
 
 
-@pytest.mark.usefixtures("undrawn_plots")
-def test_tables_of_tasks_that_are_no_longer_compared_go_and_nothing_else(tmp_path: Path) -> None:
-    both = write(tmp_path / "in", result_of(), result_of(task="segment"))
-    out = tmp_path / "out"
-    run_compare_command(both, str(out))
-    for mine in ("classify.txt", "other.md", "lines.md"):
-        (out / mine).write_text("mine")
-    figures = json.loads((out / "comparison.json").read_text())
-    figures |= {"../in/x": figures["classify"], "lines": [], "other": {"metrics": []}}  # as of another command
-    (out / "comparison.json").write_text(json.dumps(figures))
-    (tmp_path / "in/x.md").write_text("mine")
-    run_compare_command(both[1:], str(out))
-    assert {path.name for path in out.iterdir()} == {
-        *(f"segment.{ending}" for ending in ("md", "png", "svg", "pdf")),
-        *("comparison.json", "classify.txt", "other.md", "lines.md"),
-    }
-    assert (tmp_path / "in/x.md").exists()
-    (out / "comparison.json").write_text("no JSON")
-    run_compare_command(both, str(out))
-    assert (out / "classify.md").exists()
-
-
 def test_a_checksum_of_scores_that_earlier_results_lack_says_nothing(tmp_path: Path) -> None:
     def notes(name: str, *checksums: str | None) -> tuple[str, ...]:
         noted = [{"scores": "a", **({"scores.sha256": each} if each else {})} for each in checksums]

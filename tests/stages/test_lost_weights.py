@@ -22,13 +22,15 @@ from stages.training.processes import SingleProcess
 from stages.training.run import TrainingStage, steps_done
 
 HERE = SingleProcess(torch.device("cpu"))
-SIZES = {"image_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 2}
-DECODER = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+SMALL: dict[str, Any] = {
+    **{"image_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 2},
+    **{"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+}
 
 
 def mae(given: Callable[[str], Path]) -> tuple[Callable[[], object], TrainingStage[Any]]:
-    steps = {"steps": 2, "batch_size": 4, "warmup_steps": 1}
-    config = PretrainMaeConfig(shards=[str(given("scene_shards"))], out="out", **SIZES, **DECODER, **steps)  # type: ignore[arg-type]
+    shards = [str(given("scene_shards"))]
+    config = PretrainMaeConfig(shards=shards, out="out", steps=2, batch_size=4, warmup_steps=1, **SMALL)
     return lambda: run_pretrain_mae(config, HERE, Told()), PretrainMae(config, HERE)
 
 
